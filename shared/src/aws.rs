@@ -1,0 +1,103 @@
+//! The only place that touches AWS: the tables, the queues, the secret. It
+//! refuses to know what a row or a message leads to.
+
+pub mod ledger;
+pub mod queue;
+pub mod registry;
+pub mod secrets;
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{SharedCredentialsProvider, SharedHttpClient};
+use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
+
+use crate::config::Environment;
+
+/// AWS did not do what it was asked, or nobody knows whether it did. The cause
+/// is for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {cause}")]
+pub struct Failure {
+    operation: &'static str,
+    cause: Box<dyn StdError + Send + Sync>,
+}
+
+impl Failure {
+    /// Others kept changing the row.
+    pub(crate) fn contended(operation: &'static str) -> Self {
+        Self {
+            operation,
+            cause: "others kept changing the row".into(),
+        }
+    }
+
+    fn of<E: StdError + Send + Sync + 'static>(operation: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self {
+            operation,
+            cause: describe(&error).into(),
+        }
+    }
+}
+
+/// An SDK error says "service error"; the reason is further down its chain.
+fn describe(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// The SDK's settings in a function: credentials and region from the
+/// environment, as Lambda gives them, without the chain of providers and the
+/// sign-in clients that come with it. The SDK has no time-outs of its own.
+#[must_use]
+pub fn sdk_config(environment: &Environment) -> SdkConfig {
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(environment.region.clone()))
+        .credentials_provider(SharedCredentialsProvider::new(
+            EnvironmentVariableCredentialsProvider::new(),
+        ))
+        .http_client(https_client())
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_millis(1000))
+                .operation_attempt_timeout(Duration::from_millis(1500))
+                .operation_timeout(Duration::from_millis(4000))
+                .build(),
+        );
+    if let Some(url) = &environment.endpoint_url {
+        config = config.endpoint_url(url);
+    }
+    config.build()
+}
+
+/// The SDK's settings for an operator at a terminal: every way of signing in
+/// that the AWS command line has.
+pub async fn sdk_config_for_people() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(https_client())
+        .load()
+        .await
+}
+
+fn https_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
+        .build_https()
+}
+
+/// Makes ring the process's TLS provider; repeating it is harmless.
+pub fn use_ring() {
+    let _already_set = rustls::crypto::ring::default_provider().install_default();
+}

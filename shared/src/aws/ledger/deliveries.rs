@@ -1,0 +1,227 @@
+//! Claiming a delivery and recording how it went. A claim reads and locks in
+//! one call; a success is recorded whoever holds the lease, a failure only
+//! under its own lease.
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+
+use super::{Item, Ledger, row, row_key};
+use crate::ambient::random_hex;
+use crate::aws::Failure;
+use crate::aws::queue::Doorbell;
+use crate::domain::delivery::{
+    ATTEMPTS_KEPT, Attempt, Delivery, EARLY_MILLIS, Event, Next, Status,
+};
+use crate::domain::time::Timestamp;
+
+pub(super) const PREFIX: &str = "delivery#";
+
+/// How long a claim keeps others off: both addresses of step 0 at their full
+/// deadline, and the writes around them.
+const LEASE_SECONDS: i64 = 45;
+
+/// A claimed delivery: nobody else works on it until the lease ends.
+#[derive(Debug)]
+pub struct Claim {
+    /// The row as it was claimed.
+    pub delivery: Delivery,
+    /// What a result is recorded under.
+    pub lease: Lease,
+}
+
+/// The proof of a claim.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    doorbell: Doorbell,
+    token: String,
+}
+
+/// The sort key of a delivery: one per event of an order.
+#[must_use]
+pub(super) fn sort_key(event: Event) -> String {
+    format!("{PREFIX}{}", event.as_str())
+}
+
+pub(super) fn item(delivery: &Delivery) -> Result<Item, Failure> {
+    let (pk, sk) = (delivery.key().to_string(), sort_key(delivery.event));
+    row((&pk, &sk), delivery)
+}
+
+impl Delivery {
+    /// The doorbell that wakes this delivery's next step.
+    #[must_use]
+    pub fn doorbell(&self) -> Doorbell {
+        Doorbell::new(&self.key(), &sort_key(self.event), self.step)
+    }
+}
+
+impl Ledger {
+    /// Claims the delivery a doorbell names. None when there is nothing to do:
+    /// the step is done, not due yet, or in somebody else's hands.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer.
+    pub async fn claim(
+        &self,
+        doorbell: &Doorbell,
+        now: Timestamp,
+    ) -> Result<Option<Claim>, Failure> {
+        const OPERATION: &str = "claim a delivery";
+        let token = random_hex();
+        let result = self
+            .update_row(doorbell)
+            .update_expression("SET lease = :token, lease_until = :until ADD claims :one")
+            .condition_expression(
+                "#status = :pending AND step = :step AND due <= :early \
+                 AND (attribute_not_exists(lease_until) OR lease_until < :now)",
+            )
+            .expression_attribute_values(":token", AttributeValue::S(token.clone()))
+            .expression_attribute_values(":until", millis(now.plus_seconds(LEASE_SECONDS)))
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":pending", status(Status::Pending)?)
+            .expression_attribute_values(":step", number(doorbell.step))
+            .expression_attribute_values(":early", number(now.millis() + EARLY_MILLIS))
+            .expression_attribute_values(":now", millis(now))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await;
+        let item = match result {
+            Ok(done) => done.attributes,
+            Err(error) => {
+                refused(error, OPERATION)?.filter(|row| text(row, "lease") == Some(&token))
+            }
+        };
+        item.map(|item| {
+            let delivery = serde_dynamo::from_item(item).map_err(Failure::of(OPERATION))?;
+            let lease = Lease {
+                doorbell: doorbell.clone(),
+                token,
+            };
+            Ok(Claim { delivery, lease })
+        })
+        .transpose()
+    }
+
+    /// The app answered `success`: nothing is owed any more, whatever the
+    /// lease says.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer; the app may be called once more.
+    pub async fn record_success(&self, claim: &Claim, attempts: &[Attempt]) -> Result<(), Failure> {
+        const OPERATION: &str = "record a delivery";
+        let result = self
+            .update_row(&claim.lease.doorbell)
+            .update_expression(
+                "SET #status = :delivered, attempts = :attempts, recorded = :token \
+                 REMOVE wake, shard, lease, lease_until, rings",
+            )
+            // The row exists, and a repeat of this very write is no news.
+            .condition_expression("attribute_exists(pk) AND #status <> :delivered")
+            .expression_attribute_values(":delivered", status(Status::Delivered)?)
+            .expression_attribute_values(":attempts", log(claim, attempts)?)
+            .expression_attribute_values(":token", AttributeValue::S(claim.lease.token.clone()))
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) => refused(error, OPERATION).map(drop),
+        }
+    }
+
+    /// The step failed: plans the next one, or gives up. False when the lease
+    /// was lost to somebody who recorded something else.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer; the sweeper will ring again.
+    pub async fn record_failure(
+        &self,
+        claim: &Claim,
+        attempts: &[Attempt],
+        next: &Next,
+    ) -> Result<bool, Failure> {
+        const OPERATION: &str = "record a failed delivery";
+        let update = self
+            .update_row(&claim.lease.doorbell)
+            .condition_expression("#status = :pending AND step = :step AND lease = :token")
+            .expression_attribute_values(":pending", status(Status::Pending)?)
+            .expression_attribute_values(":step", number(claim.delivery.step))
+            .expression_attribute_values(":token", AttributeValue::S(claim.lease.token.clone()))
+            .expression_attribute_values(":attempts", log(claim, attempts)?);
+        let update = match next {
+            Next::Retry {
+                step, due, wake, ..
+            } => update
+                .update_expression(
+                    "SET step = :next, due = :due, wake = :wake, claims = :zero, \
+                     attempts = :attempts, recorded = :token REMOVE lease, lease_until, rings",
+                )
+                .expression_attribute_values(":next", number(*step))
+                .expression_attribute_values(":due", millis(*due))
+                .expression_attribute_values(":wake", millis(*wake))
+                .expression_attribute_values(":zero", number(0)),
+            Next::Exhausted => update
+                .update_expression(
+                    "SET #status = :exhausted, attempts = :attempts, recorded = :token \
+                     REMOVE wake, shard, lease, lease_until, rings",
+                )
+                .expression_attribute_values(":exhausted", status(Status::Exhausted)?),
+        };
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => {
+                let row = refused(error, OPERATION)?;
+                Ok(row.is_some_and(|row| text(&row, "recorded") == Some(&claim.lease.token)))
+            }
+        }
+    }
+
+    fn update_row(&self, doorbell: &Doorbell) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(row_key(&doorbell.pk, &doorbell.sk)))
+            .expression_attribute_names("#status", "status")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+}
+
+/// The row that refused a conditional update, or the failure.
+fn refused(
+    error: SdkError<UpdateItemError>,
+    operation: &'static str,
+) -> Result<Option<Item>, Failure> {
+    match error.as_service_error() {
+        Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+            Ok(failed.item().cloned())
+        }
+        _ => Err(Failure::of(operation)(error)),
+    }
+}
+
+/// The row's attempts with the new ones, the oldest dropped beyond the limit.
+/// The lease makes the claimed list the current one.
+fn log(claim: &Claim, attempts: &[Attempt]) -> Result<AttributeValue, Failure> {
+    let all: Vec<&Attempt> = claim.delivery.attempts.iter().chain(attempts).collect();
+    let kept = all
+        .get(all.len().saturating_sub(ATTEMPTS_KEPT)..)
+        .unwrap_or_default();
+    serde_dynamo::to_attribute_value(kept).map_err(Failure::of("write a delivery's attempts"))
+}
+
+fn status(status: Status) -> Result<AttributeValue, Failure> {
+    serde_dynamo::to_attribute_value(status).map_err(Failure::of("write a delivery's status"))
+}
+
+fn millis(moment: Timestamp) -> AttributeValue {
+    number(moment.millis())
+}
+
+fn number(value: impl Into<i64>) -> AttributeValue {
+    AttributeValue::N(value.into().to_string())
+}
+
+fn text<'row>(row: &'row Item, name: &str) -> Option<&'row String> {
+    row.get(name).and_then(|value| value.as_s().ok())
+}

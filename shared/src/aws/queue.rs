@@ -1,0 +1,69 @@
+//! The doorbells. A message names a row and its step and nothing else: lost,
+//! late, doubled or reordered, it is harmless, because the row is the truth.
+
+use aws_config::SdkConfig;
+use serde::{Deserialize, Serialize};
+
+use super::Failure;
+use crate::domain::id::OrderKey;
+
+/// Which row to look at, and at which step it was expected to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doorbell {
+    /// The row's partition, `app_id#order_no`.
+    pub pk: String,
+    /// The row's sort key.
+    pub sk: String,
+    /// The step that is due.
+    pub step: u8,
+}
+
+impl Doorbell {
+    /// A doorbell for a row of an order.
+    #[must_use]
+    pub fn new(key: &OrderKey, sk: &str, step: u8) -> Self {
+        Self {
+            pk: key.to_string(),
+            sk: sk.to_owned(),
+            step,
+        }
+    }
+}
+
+/// One queue.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    client: aws_sdk_sqs::Client,
+    url: String,
+}
+
+impl Queue {
+    /// The queue at this address.
+    #[must_use]
+    pub fn new(config: &SdkConfig, url: String) -> Self {
+        Self {
+            client: aws_sdk_sqs::Client::new(config),
+            url,
+        }
+    }
+
+    /// Rings after so many seconds. Messages of one app form a group, so that
+    /// SQS's fair queues keep one slow app from delaying the others.
+    ///
+    /// # Errors
+    /// When SQS did not take the message; the sweeper will ring.
+    pub async fn ring(&self, doorbell: &Doorbell, delay_seconds: i32) -> Result<(), Failure> {
+        let body = serde_json::to_string(doorbell).map_err(Failure::of("write a doorbell"))?;
+        let app_id = doorbell.pk.split('#').next().unwrap_or_default();
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(body)
+            .message_group_id(app_id)
+            .delay_seconds(delay_seconds)
+            .send()
+            .await
+            .map_err(Failure::of("ring a doorbell"))?;
+        Ok(())
+    }
+}

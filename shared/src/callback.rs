@@ -1,0 +1,171 @@
+//! The only place that dials an app's address: vet it, resolve it once, refuse
+//! if any address is not public, connect to what was vetted, call, and read a
+//! bounded answer. It refuses to know what a call is for.
+
+pub mod guard;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+use crate::domain::signature::Params;
+use guard::Guard;
+
+/// DNS, TLS, headers and body together.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// An honest answer is seven bytes.
+const ANSWER_MAX_BYTES: usize = 64 * 1024;
+/// How much of an answer is kept for people to read.
+const KEPT_BYTES: usize = 96;
+
+/// What became of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The app answered `success`.
+    pub delivered: bool,
+    /// The HTTP status, when there was one.
+    pub http_status: Option<u16>,
+    /// The first bytes of the answer, or why there was none.
+    pub answer: String,
+    /// How long it took.
+    pub latency: Duration,
+}
+
+/// Calls apps. One per process; connections are kept between calls.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    http: reqwest::Client,
+    guard: Arc<Guard>,
+}
+
+impl Caller {
+    /// A caller that may also dial the given networks.
+    ///
+    /// # Errors
+    /// When the TLS stack cannot be set up.
+    pub fn new(allowed: Vec<IpNet>) -> Result<Self, reqwest::Error> {
+        crate::aws::use_ring();
+        let guard = Arc::new(Guard::new(allowed));
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .user_agent("wechat-pay-hub/1.0")
+            .dns_resolver(Arc::new(VettedDns(Arc::clone(&guard))))
+            .build()?;
+        Ok(Self { http, guard })
+    }
+
+    /// GETs an address with these parameters. Every failure is an outcome.
+    pub async fn call(&self, address: &str, params: &Params) -> Outcome {
+        let started = Instant::now();
+        let called = match self.prepare(address, params) {
+            Ok(url) => self.get(url).await,
+            Err(reason) => Err((None, reason.to_owned())),
+        };
+        let (http_status, answer, delivered) = match called {
+            Ok((status, body)) => {
+                let text = String::from_utf8_lossy(&body);
+                let success = text.trim().eq_ignore_ascii_case("success");
+                let delivered = (200..300).contains(&status) && success;
+                (Some(status), excerpt(&text), delivered)
+            }
+            Err((status, reason)) => (status, reason, false),
+        };
+        Outcome {
+            delivered,
+            http_status,
+            answer,
+            latency: started.elapsed(),
+        }
+    }
+
+    fn prepare(&self, address: &str, params: &Params) -> Result<Url, &'static str> {
+        let mut url = Url::parse(address).map_err(|_| "the address is not a URL")?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("the address is neither https nor http");
+        }
+        // The connector dials a literal address without asking the resolver.
+        let refused = match url.host() {
+            Some(Host::Ipv4(ip)) => !self.guard.permits(ip.into()),
+            Some(Host::Ipv6(ip)) => !self.guard.permits(ip.into()),
+            Some(Host::Domain(_)) => false,
+            None => true,
+        };
+        if refused {
+            return Err(guard::REFUSED);
+        }
+        url.query_pairs_mut().extend_pairs(params);
+        Ok(url)
+    }
+
+    async fn get(&self, url: Url) -> Result<(u16, Vec<u8>), (Option<u16>, String)> {
+        let sent = self.http.get(url).send().await;
+        let mut response = sent.map_err(|error| (None, reason(error)))?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(None) => return Ok((status, body)),
+                Ok(Some(chunk)) if body.len() + chunk.len() <= ANSWER_MAX_BYTES => {
+                    body.extend_from_slice(&chunk);
+                }
+                Ok(Some(_)) => return Err((Some(status), "the answer is too large".to_owned())),
+                Err(error) => return Err((Some(status), reason(error))),
+            }
+        }
+    }
+}
+
+/// Resolves once, refuses if any address is forbidden, and hands the connector
+/// nothing but the vetted addresses: a second answer cannot slip in between.
+struct VettedDns(Arc<Guard>);
+
+impl Resolve for VettedDns {
+    fn resolve(&self, name: Name) -> Resolving {
+        let guard = Arc::clone(&self.0);
+        Box::pin(async move {
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            if found.is_empty() {
+                return Err("the name has no address".into());
+            }
+            if found.iter().any(|address| !guard.permits(address.ip())) {
+                return Err(guard::REFUSED.into());
+            }
+            let addresses: Addrs = Box::new(found.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+/// Why a call failed, in words an app's developer can act on. The address is
+/// left out: it carries the signed parameters.
+fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return "timed out".to_owned();
+    }
+    let mut root: &dyn std::error::Error = &error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    excerpt(&root.to_string())
+}
+
+fn excerpt(text: &str) -> String {
+    let text = text.trim();
+    let kept = text
+        .get(..text.floor_char_boundary(KEPT_BYTES))
+        .unwrap_or_default();
+    kept.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}

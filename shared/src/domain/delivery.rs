@@ -1,0 +1,435 @@
+//! A delivery: what the hub owes an app until the app answers `success`.
+//! It owns the schedule, the parameters of the callback, and the decision
+//! after each attempt. It refuses to know how an app is called or how a row
+//! is locked.
+
+use serde::{Deserialize, Serialize};
+
+use super::app::App;
+use super::id::{AppId, OrderKey, OrderNo, Refused};
+use super::order::{Order, Payment};
+use super::signature::Params;
+use super::time::Timestamp;
+
+/// SQS delays a message by at most this long.
+const DELAY_MAX_SECONDS: i64 = 900;
+/// How long before its due time a far step is handed to the sweeper, which
+/// rings it with the exact delay.
+const LEAD_SECONDS: i64 = 600;
+/// SQS may deliver a delayed message slightly early.
+pub const EARLY_MILLIS: i64 = 1000;
+/// Claims of one step before its row is taken for one that kills its worker.
+pub const CLAIMS_MAX: u8 = 5;
+/// Attempts kept in the row: all fourteen, both addresses of step 0, and a few
+/// redeliveries.
+pub const ATTEMPTS_KEPT: usize = 24;
+
+/// When the notifications after the first are due: offsets, not gaps, in
+/// seconds after WeChat's callback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule(Vec<i64>);
+
+impl Schedule {
+    /// Reads `60,120,...`: seconds, rising.
+    ///
+    /// # Errors
+    /// When a number is malformed, falls, or lies beyond 30 days.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        const RULE: Refused =
+            Refused("must be rising whole seconds separated by commas, each at most 30 days");
+        let mut offsets = Vec::new();
+        for part in text.split(',') {
+            let offset: i64 = part.trim().parse().map_err(|_| RULE)?;
+            let rises = offsets.last().is_none_or(|last| offset > *last);
+            if !rises || !(1..=30 * 86_400).contains(&offset) || offsets.len() == 50 {
+                return Err(RULE);
+            }
+            offsets.push(offset);
+        }
+        Ok(Self(offsets))
+    }
+
+    /// When `step` is due; step 0 is due at once. None after the last.
+    #[must_use]
+    pub fn due(&self, step: u8, origin: Timestamp) -> Option<Timestamp> {
+        match usize::from(step).checked_sub(1) {
+            None => Some(origin),
+            Some(index) => self.0.get(index).map(|offset| origin.plus_seconds(*offset)),
+        }
+    }
+}
+
+/// What happened. The name travels to the app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Event {
+    /// An order was paid.
+    #[serde(rename = "payment.succeeded")]
+    PaymentSucceeded,
+}
+
+impl Event {
+    /// The name that apps see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PaymentSucceeded => "payment.succeeded",
+        }
+    }
+}
+
+/// Whether the app still has to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The app has not answered `success`, and attempts are left.
+    Pending,
+    /// The app answered `success`.
+    Delivered,
+    /// Every attempt was made; kept, alarmed, can be redelivered by hand.
+    Exhausted,
+}
+
+/// Which of the app's addresses was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Address {
+    /// `return_url`, the synchronous address.
+    Return,
+    /// `notify_url`, the asynchronous address.
+    Notify,
+}
+
+/// One call of an app, as it went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The step it belongs to, 0 to 13.
+    pub step: u8,
+    /// The address called.
+    pub address: Address,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub latency_ms: u32,
+    /// The HTTP status, when there was an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// The first bytes of the answer, or why there was none.
+    pub answer: String,
+}
+
+/// A delivery row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The app to tell.
+    pub app_id: AppId,
+    /// The order it is about.
+    pub order_no: OrderNo,
+    /// What happened.
+    pub event: Event,
+    /// Stable over all attempts, so that the app can recognise a repeat.
+    pub event_id: String,
+    /// The callback's parameters, but for those made for each attempt.
+    pub payload: Params,
+    /// The asynchronous address.
+    pub notify_url: String,
+    /// The synchronous address.
+    pub return_url: String,
+    /// Whether the app still has to be told.
+    pub status: Status,
+    /// The next step, 0 to 13.
+    pub step: u8,
+    /// WeChat's callback, from which the schedule counts.
+    pub origin: Timestamp,
+    /// When the step is due.
+    pub due: Timestamp,
+    /// When the sweeper looks at the row, while something is owed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wake: Option<Timestamp>,
+    /// How often this step was claimed.
+    #[serde(default)]
+    pub claims: u8,
+    /// The calls made so far.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
+}
+
+/// What follows a failed step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// The given step is due then; look at the row at `wake` at the latest;
+    /// ring now with this delay when SQS can hold it.
+    Retry {
+        /// The step to take.
+        step: u8,
+        /// When it is due.
+        due: Timestamp,
+        /// When the sweeper looks.
+        wake: Timestamp,
+        /// Seconds for SQS, when it can hold the message that long.
+        delay: Option<i32>,
+    },
+    /// There is no further step.
+    Exhausted,
+}
+
+impl Delivery {
+    /// What is owed for a payment: told at once, looked at again after
+    /// `grace_seconds` if the doorbell is lost.
+    #[must_use]
+    pub fn of_payment(
+        order: &Order,
+        payment: &Payment,
+        event_id: String,
+        (now, grace_seconds): (Timestamp, i64),
+    ) -> Self {
+        let event = Event::PaymentSucceeded;
+        let mut payload = Params::new();
+        let mut put = |name: &str, value: String| payload.insert(name.to_owned(), value);
+        put("app_id", order.app_id.to_string());
+        put("order_no", order.order_no.to_string());
+        put("trade_no", order.out_trade_no(payment.attempt).to_string());
+        put("transaction_id", payment.transaction_id.clone());
+        put("total_fee", payment.total_fee.to_string());
+        put("cash_fee", payment.cash_fee.to_string());
+        put("trade_type", payment.trade_type.clone());
+        put("paid_at", payment.paid_at.rfc3339());
+        if let Some(attach) = &order.request.attach {
+            put("attach", attach.clone());
+        }
+        if let Some(openid) = &payment.openid {
+            put("openid", openid.clone());
+        }
+        Self {
+            app_id: order.app_id.clone(),
+            order_no: order.order_no.clone(),
+            event,
+            event_id,
+            payload,
+            notify_url: order.request.notify_url.clone(),
+            return_url: order.request.return_url.clone(),
+            status: Status::Pending,
+            step: 0,
+            origin: now,
+            due: now,
+            wake: Some(now.plus_seconds(grace_seconds)),
+            claims: 0,
+            attempts: Vec::new(),
+        }
+    }
+
+    /// The ledger's partition of this delivery.
+    #[must_use]
+    pub fn key(&self) -> OrderKey {
+        OrderKey {
+            app_id: self.app_id.clone(),
+            order_no: self.order_no.clone(),
+        }
+    }
+
+    /// The callback's parameters before signing. `attempt` counts from 1.
+    #[must_use]
+    pub fn params(&self, now: Timestamp, nonce: String) -> Params {
+        let mut params = self.payload.clone();
+        params.insert("event".into(), self.event.as_str().into());
+        params.insert("event_id".into(), self.event_id.clone());
+        params.insert("attempt".into(), (u32::from(self.step) + 1).to_string());
+        params.insert("timestamp".into(), now.seconds().to_string());
+        params.insert("nonce".into(), nonce);
+        params
+    }
+
+    /// The addresses this step calls, in order: the second only when the
+    /// first did not answer `success`.
+    #[must_use]
+    pub fn addresses(&self, app: &App) -> Vec<(Address, &str)> {
+        let notify = (Address::Notify, self.notify_url.as_str());
+        if self.step == 0 && !app.skip_return_call {
+            vec![(Address::Return, self.return_url.as_str()), notify]
+        } else {
+            vec![notify]
+        }
+    }
+
+    /// What follows when this step failed at `now`. A due time that has passed
+    /// already is due now: steps are never skipped.
+    #[must_use]
+    pub fn after_failure(&self, schedule: &Schedule, now: Timestamp, grace_seconds: i64) -> Next {
+        let Some(step) = self.step.checked_add(1) else {
+            return Next::Exhausted;
+        };
+        match schedule.due(step, self.origin) {
+            None => Next::Exhausted,
+            Some(due) => {
+                let due = due.max(now);
+                let (wake, delay) = doorbell(due, now, grace_seconds);
+                Next::Retry {
+                    step,
+                    due,
+                    wake,
+                    delay,
+                }
+            }
+        }
+    }
+}
+
+/// When the sweeper looks at a row due then, and the delay to ring it with now
+/// if SQS can hold it.
+#[must_use]
+pub fn doorbell(due: Timestamp, now: Timestamp, grace_seconds: i64) -> (Timestamp, Option<i32>) {
+    match delay_seconds(due, now) {
+        Some(delay) => (due.max(now).plus_seconds(grace_seconds), Some(delay)),
+        None => (due.plus_seconds(-LEAD_SECONDS), None),
+    }
+}
+
+/// Whole seconds from now until `due`, rounded up, if SQS can wait that long.
+#[must_use]
+pub fn delay_seconds(due: Timestamp, now: Timestamp) -> Option<i32> {
+    let millis = due.millis().saturating_sub(now.millis()).max(0);
+    let seconds = millis.saturating_add(999) / 1000;
+    (seconds <= DELAY_MAX_SECONDS)
+        .then_some(seconds)
+        .and_then(|seconds| i32::try_from(seconds).ok())
+}
+
+/// How long the sweeper leaves a row alone after ringing it for the n-th time:
+/// the grace, doubling, at most 30 minutes, so that a backlog is not doubled.
+#[must_use]
+pub fn ring_backoff_seconds(rings: u8, grace_seconds: i64) -> i64 {
+    grace_seconds
+        .saturating_mul(1_i64 << rings.min(10))
+        .min(1800)
+}
+
+/// The 13 offsets of the mission: 1m 2m 3m 4m 5m 10m 20m 30m 1h 2h 5h 12h 24h.
+pub const MISSION_SCHEDULE: &str = "60,120,180,240,300,600,1200,1800,3600,7200,18000,43200,86400";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORIGIN: Timestamp = Timestamp::from_millis(1_790_000_000_123);
+
+    fn delivery() -> Delivery {
+        Delivery {
+            app_id: AppId::parse("demo000000000001").unwrap(),
+            order_no: OrderNo::parse("A000000001").unwrap(),
+            event: Event::PaymentSucceeded,
+            event_id: "evt".into(),
+            payload: Params::new(),
+            notify_url: "https://shop.example/notify".into(),
+            return_url: "https://shop.example/return".into(),
+            status: Status::Pending,
+            step: 0,
+            origin: ORIGIN,
+            due: ORIGIN,
+            wake: None,
+            claims: 0,
+            attempts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_thirteen_due_times_are_offsets_from_the_callback() {
+        let schedule = Schedule::parse(MISSION_SCHEDULE).unwrap();
+        let minutes = [1, 2, 3, 4, 5, 10, 20, 30, 60, 120, 300, 720, 1440];
+        assert_eq!(schedule.due(0, ORIGIN), Some(ORIGIN));
+        for (index, minute) in minutes.into_iter().enumerate() {
+            let step = u8::try_from(index + 1).unwrap();
+            let due = schedule.due(step, ORIGIN);
+            assert_eq!(due, Some(ORIGIN.plus_seconds(minute * 60)), "step {step}");
+        }
+        assert_eq!(schedule.due(14, ORIGIN), None);
+    }
+
+    #[test]
+    fn a_failing_app_is_called_fourteen_times_at_the_due_times_and_then_given_up() {
+        let schedule = Schedule::parse(MISSION_SCHEDULE).unwrap();
+        let mut row = delivery();
+        let mut steps = vec![0];
+        loop {
+            // Each call takes nine seconds to fail; due times do not drift.
+            let now = row.due.plus_seconds(9);
+            match row.after_failure(&schedule, now, 60) {
+                Next::Exhausted => break,
+                Next::Retry {
+                    step,
+                    due,
+                    wake,
+                    delay,
+                } => {
+                    assert_eq!(Some(due), schedule.due(step, ORIGIN));
+                    let wait = now.until(due).as_secs();
+                    match delay {
+                        Some(delay) => {
+                            assert!(wait <= 900 && i64::from(delay) >= wait.cast_signed());
+                            assert_eq!(wake, due.plus_seconds(60));
+                        }
+                        None => {
+                            assert!(wait >= 900);
+                            assert_eq!(wake, due.plus_seconds(-600));
+                        }
+                    }
+                    steps.push(step);
+                    (row.step, row.due) = (step, due);
+                }
+            }
+        }
+        assert_eq!(steps, (0..=13).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn a_step_missed_during_an_outage_is_due_at_once_and_not_skipped() {
+        let schedule = Schedule::parse(MISSION_SCHEDULE).unwrap();
+        let now = ORIGIN.plus_seconds(3 * 3600);
+        let next = delivery().after_failure(&schedule, now, 60);
+        let wake = now.plus_seconds(60);
+        assert_eq!(
+            next,
+            Next::Retry {
+                step: 1,
+                due: now,
+                wake,
+                delay: Some(0)
+            }
+        );
+    }
+
+    #[test]
+    fn only_step_0_calls_the_synchronous_address() {
+        let mut app: App = serde_json::from_value(serde_json::json!({
+            "app_id": "demo000000000001",
+            "app_secret": "0123456789abcdef0123456789abcdef",
+            "name": "Demo",
+        }))
+        .unwrap();
+        let mut row = delivery();
+        let kinds = |row: &Delivery, app: &App| -> Vec<Address> {
+            row.addresses(app).iter().map(|(kind, _)| *kind).collect()
+        };
+        assert_eq!(kinds(&row, &app), [Address::Return, Address::Notify]);
+        row.step = 1;
+        assert_eq!(kinds(&row, &app), [Address::Notify]);
+        row.step = 0;
+        app.skip_return_call = true;
+        assert_eq!(kinds(&row, &app), [Address::Notify]);
+    }
+
+    #[test]
+    fn schedules_must_rise() {
+        for text in ["", "0", "-1", "2,1", "1,1", "1,,2", "x", "1.5", "2592001"] {
+            assert!(Schedule::parse(text).is_err(), "{text}");
+        }
+        assert!(Schedule::parse("1, 2,3").is_ok());
+    }
+
+    #[test]
+    fn ringing_backs_off_from_a_minute_to_half_an_hour() {
+        let waits: Vec<i64> = (0..8)
+            .map(|rings| ring_backoff_seconds(rings, 60))
+            .collect();
+        assert_eq!(waits, [60, 120, 240, 480, 960, 1800, 1800, 1800]);
+        assert_eq!(ring_backoff_seconds(255, 60), 1800);
+    }
+}

@@ -1,0 +1,229 @@
+//! The identifiers of the hub, parsed once at the border and then trusted.
+//! It refuses to know where an identifier came from.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a value was refused: the rule it broke, in words for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub &'static str);
+
+fn alphanumeric(value: &str, length: usize) -> bool {
+    value.len() == length && value.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A third party's account: 16 characters `[0-9A-Za-z]`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AppId(String);
+
+impl AppId {
+    /// Parses an app's identifier.
+    ///
+    /// # Errors
+    /// When it is not exactly 16 letters and digits.
+    pub fn parse(value: &str) -> Result<Self, Refused> {
+        if alphanumeric(value, 16) {
+            Ok(Self(value.to_owned()))
+        } else {
+            Err(Refused("must be 16 characters of 0-9, A-Z, a-z"))
+        }
+    }
+
+    /// The identifier as it travels.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for AppId {
+    type Error = Refused;
+    fn try_from(value: String) -> Result<Self, Refused> {
+        Self::parse(&value)
+    }
+}
+
+impl From<AppId> for String {
+    fn from(id: AppId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An app's own number for an order: 10 characters `[0-9A-Za-z]`; the first
+/// may tell the order's type.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct OrderNo(String);
+
+impl OrderNo {
+    /// Parses an order number.
+    ///
+    /// # Errors
+    /// When it is not exactly 10 letters and digits.
+    pub fn parse(value: &str) -> Result<Self, Refused> {
+        if alphanumeric(value, 10) {
+            Ok(Self(value.to_owned()))
+        } else {
+            Err(Refused("must be 10 characters of 0-9, A-Z, a-z"))
+        }
+    }
+
+    /// The number as it travels.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for OrderNo {
+    type Error = Refused;
+    fn try_from(value: String) -> Result<Self, Refused> {
+        Self::parse(&value)
+    }
+}
+
+impl From<OrderNo> for String {
+    fn from(number: OrderNo) -> Self {
+        number.0
+    }
+}
+
+impl fmt::Display for OrderNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which order of which app: the ledger's partition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderKey {
+    /// The app that made the order.
+    pub app_id: AppId,
+    /// The app's own number for it.
+    pub order_no: OrderNo,
+}
+
+impl OrderKey {
+    /// Parses the form that [`fmt::Display`] writes, `app_id#order_no`.
+    ///
+    /// # Errors
+    /// When either half is malformed.
+    pub fn parse(value: &str) -> Result<Self, Refused> {
+        let (app_id, order_no) = value
+            .split_once('#')
+            .ok_or(Refused("must be app_id#order_no"))?;
+        Ok(Self {
+            app_id: AppId::parse(app_id)?,
+            order_no: OrderNo::parse(order_no)?,
+        })
+    }
+}
+
+impl fmt::Display for OrderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.app_id, self.order_no)
+    }
+}
+
+/// The hub's number for one payment attempt, WeChat's `out_trade_no`:
+/// `app_id(16) order_no(10) attempt(2)`. The order's key can be read back from
+/// it without an index, and a person can tell whose order it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutTradeNo {
+    /// The order that is being paid.
+    pub order: OrderKey,
+    /// Which attempt at paying it, 1 to 99.
+    pub attempt: u8,
+}
+
+impl OutTradeNo {
+    /// Parses WeChat's `out_trade_no`.
+    ///
+    /// # Errors
+    /// When the hub cannot have made that number.
+    pub fn parse(value: &str) -> Result<Self, Refused> {
+        const RULE: Refused = Refused("is not a number that this hub made");
+        let (app_id, rest) = value.split_at_checked(16).ok_or(RULE)?;
+        let (order_no, attempt) = rest.split_at_checked(10).ok_or(RULE)?;
+        if attempt.len() != 2 || !attempt.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(RULE);
+        }
+        let attempt: u8 = attempt.parse().map_err(|_| RULE)?;
+        if attempt == 0 {
+            return Err(RULE);
+        }
+        Ok(Self {
+            order: OrderKey {
+                app_id: AppId::parse(app_id).map_err(|_| RULE)?,
+                order_no: OrderNo::parse(order_no).map_err(|_| RULE)?,
+            },
+            attempt,
+        })
+    }
+}
+
+impl fmt::Display for OutTradeNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OrderKey { app_id, order_no } = &self.order;
+        write!(f, "{app_id}{order_no}{:02}", self.attempt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_out_trade_no_reads_back_as_its_order_and_attempt() {
+        let text = "demo000000000001A00000000107";
+        let parsed = OutTradeNo::parse(text).unwrap();
+        assert_eq!(parsed.order.app_id.as_str(), "demo000000000001");
+        assert_eq!(parsed.order.order_no.as_str(), "A000000001");
+        assert_eq!(parsed.attempt, 7);
+        assert_eq!(parsed.to_string(), text);
+    }
+
+    #[test]
+    fn numbers_of_other_systems_are_refused() {
+        for text in [
+            "",
+            "short",
+            "demo000000000001A000000001",
+            "demo000000000001A00000000100",
+            "demo000000000001A000000001+1",
+            "demo000000000001A0000000011x",
+            "demo000000000001A000-0000101",
+            "demo000000000001A000000001011",
+            "支付支付支付支付支付支付",
+        ] {
+            assert!(OutTradeNo::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn identifiers_have_exact_lengths_and_characters() {
+        assert!(AppId::parse("demo000000000001").is_ok());
+        for text in [
+            "",
+            "demo00000000001",
+            "demo0000000000012",
+            "demo_00000000001",
+            "démo00000000001",
+        ] {
+            assert!(AppId::parse(text).is_err(), "{text}");
+        }
+        assert!(OrderNo::parse("Z123456789").is_ok());
+        for text in ["", "Z12345678", "Z1234567890", "Z12345678 ", "Z1234#6789"] {
+            assert!(OrderNo::parse(text).is_err(), "{text}");
+        }
+    }
+}

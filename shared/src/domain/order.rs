@@ -1,0 +1,570 @@
+//! An order and the moves it may make. `created -> paying -> paid -> (partly)
+//! refunded`, `created|paying -> closed`, `paying -> failed`; paid never
+//! becomes closed. Every event may arrive twice, late, or out of order.
+//! It refuses to know who reports an event and how it is stored.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{AppId, OrderKey, OrderNo, OutTradeNo};
+use super::money::Fen;
+use super::time::Timestamp;
+
+/// How the payer pays, in WeChat's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TradeType {
+    /// A QR code that the payer scans.
+    Native,
+    /// A page inside WeChat; needs the payer's openid.
+    Jsapi,
+}
+
+impl TradeType {
+    /// The name on WeChat's wire and in our API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "NATIVE",
+            Self::Jsapi => "JSAPI",
+        }
+    }
+}
+
+/// Who tells the app about the payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    /// WeChat calls the app itself; the hub only reconciles.
+    #[serde(rename = "1.0")]
+    Direct,
+    /// WeChat calls the hub, and the hub tells the app.
+    #[serde(rename = "2.0")]
+    Hub,
+}
+
+/// What the app asked for. An order repeated with an equal request is the same
+/// order; with another request it is a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The price.
+    pub total_fee: Fen,
+    /// What the payer reads on the phone.
+    pub body: String,
+    /// The app's own note, given back to it in callbacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attach: Option<String>,
+    /// The asynchronous address.
+    pub notify_url: String,
+    /// The synchronous address, to which the payer's browser also returns.
+    pub return_url: String,
+    /// Fixed by the app, or decided by the cashier page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trade_type: Option<TradeType>,
+    /// Who tells the app.
+    pub version: Version,
+    /// The payer, when the app knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openid: Option<String>,
+    /// The payer's address, when the app knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ip: Option<IpAddr>,
+    /// Seconds from creation until the order expires.
+    pub expires_in: u32,
+}
+
+/// Where an order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Stored; WeChat may or may not have heard of it.
+    Created,
+    /// WeChat has it and the payer can pay.
+    Paying,
+    /// Paid.
+    Paid,
+    /// Paid, and a part has gone back.
+    PartlyRefunded,
+    /// Paid, and all has gone back.
+    Refunded,
+    /// Will not be paid.
+    Closed,
+    /// The payment by code was refused.
+    Failed,
+}
+
+impl Status {
+    /// The name in our API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Paying => "paying",
+            Self::Paid => "paid",
+            Self::PartlyRefunded => "partly_refunded",
+            Self::Refunded => "refunded",
+            Self::Closed => "closed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether the payer may still be asked to pay.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Created | Self::Paying)
+    }
+}
+
+/// What WeChat gave for one payment attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepay {
+    /// The session that the JSAPI bridge opens.
+    pub prepay_id: String,
+    /// NATIVE: the content of the QR code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_url: Option<String>,
+}
+
+/// One WeChat order for this order. WeChat refuses changed parameters under
+/// the same number, so they are kept: a repeated call sends the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// 1 to 99, part of the `out_trade_no`.
+    pub number: u8,
+    /// How it is paid.
+    pub trade_type: TradeType,
+    /// Whose payment, for JSAPI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openid: Option<String>,
+    /// The address WeChat was told.
+    pub client_ip: IpAddr,
+    /// When it was opened.
+    pub started_at: Timestamp,
+    /// WeChat's answer, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepay: Option<Prepay>,
+}
+
+/// A payment as WeChat confirmed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payment {
+    /// WeChat's number, unique per payment.
+    pub transaction_id: String,
+    /// Which attempt was paid.
+    pub attempt: u8,
+    /// In WeChat's words; a payer may use another way than the order's.
+    pub trade_type: String,
+    /// The order's price as WeChat knows it.
+    pub total_fee: Fen,
+    /// What the payer paid after coupons.
+    pub cash_fee: Fen,
+    /// The payer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openid: Option<String>,
+    /// When it was paid.
+    pub paid_at: Timestamp,
+}
+
+/// A payment that must not simply be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anomaly {
+    /// What is wrong with it.
+    pub kind: AnomalyKind,
+    /// The payment.
+    pub payment: Payment,
+    /// When the hub noticed.
+    pub seen_at: Timestamp,
+}
+
+/// The anomalies that lead to a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnomalyKind {
+    /// Another amount than the order's.
+    AmountMismatch,
+    /// A second payment for a paid order.
+    PaidTwice,
+    /// A payment for an order that was given up.
+    PaidAfterClose,
+}
+
+impl AnomalyKind {
+    /// The name in our API and in the alarms.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AmountMismatch => "amount_mismatch",
+            Self::PaidTwice => "paid_twice",
+            Self::PaidAfterClose => "paid_after_close",
+        }
+    }
+}
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Whose order.
+    pub app_id: AppId,
+    /// The app's number for it.
+    pub order_no: OrderNo,
+    /// What was asked.
+    pub request: Request,
+    /// Where it stands.
+    pub status: Status,
+    /// When it was stored.
+    pub created_at: Timestamp,
+    /// Until when it may be paid.
+    pub expires_at: Timestamp,
+    /// The nonce in its pay address, so that the address stays the same.
+    pub nonce: String,
+    /// The attempts at paying it; the last is the current one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// The payment that made it paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<Payment>,
+    /// Payments that must go back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anomalies: Vec<Anomaly>,
+    /// Promised to refunds that have not failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refund_reserved: Fen,
+    /// Gone back for good.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refunded: Fen,
+    /// When the hub next asks WeChat about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wake: Option<Timestamp>,
+    /// Which of those questions is next.
+    #[serde(default)]
+    pub step: u8,
+    /// Counts the writes of this row; the store compares it.
+    #[serde(default)]
+    pub revision: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(fen: &Fen) -> bool {
+    *fen == Fen::ZERO
+}
+
+/// What a reported payment did to the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// It is now paid, by this payment.
+    Paid,
+    /// This payment was known already; nothing changed.
+    Repeated,
+    /// It was kept as an anomaly; the status did not change.
+    Anomaly(AnomalyKind),
+}
+
+/// Why a move was refused. The order is unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It has been paid.
+    #[error("the order is paid")]
+    Paid,
+    /// It was closed, failed or has expired.
+    #[error("the order is closed")]
+    Closed,
+    /// Nobody is paying it yet.
+    #[error("the order is not being paid")]
+    NotPaying,
+    /// It has not been paid, or not with that much left.
+    #[error("the refunds would exceed the payment")]
+    Exceeds,
+    /// All 99 attempt numbers are used.
+    #[error("the order has no attempt numbers left")]
+    NoAttemptLeft,
+}
+
+/// How long after an attempt starts the hub asks WeChat, when no notification
+/// came; the last question is asked when the order expires.
+const QUERY_OFFSETS: [i64; 4] = [60, 300, 900, 1800];
+
+/// WeChat does not close an order younger than this.
+pub const CLOSE_GUARD_SECONDS: i64 = 300;
+
+/// More than this many anomalies on one order are counted in the log only.
+const ANOMALIES_MAX: usize = 20;
+
+impl Order {
+    /// A new order.
+    #[must_use]
+    pub fn new(key: OrderKey, request: Request, nonce: String, now: Timestamp) -> Self {
+        let expires_at = now.plus_seconds(i64::from(request.expires_in));
+        let mut order = Self {
+            app_id: key.app_id,
+            order_no: key.order_no,
+            request,
+            status: Status::Created,
+            created_at: now,
+            expires_at,
+            nonce,
+            attempts: Vec::new(),
+            payment: None,
+            anomalies: Vec::new(),
+            refund_reserved: Fen::ZERO,
+            refunded: Fen::ZERO,
+            wake: None,
+            step: 0,
+            revision: 0,
+        };
+        order.wake = Some(order.last_query_at());
+        order
+    }
+
+    /// The ledger's key of this order.
+    #[must_use]
+    pub fn key(&self) -> OrderKey {
+        OrderKey {
+            app_id: self.app_id.clone(),
+            order_no: self.order_no.clone(),
+        }
+    }
+
+    /// The hub's number for the given attempt.
+    #[must_use]
+    pub fn out_trade_no(&self, attempt: u8) -> OutTradeNo {
+        OutTradeNo {
+            order: self.key(),
+            attempt,
+        }
+    }
+
+    /// The hub's number for the payment, or for the attempt that may become it.
+    #[must_use]
+    pub fn trade_no(&self) -> OutTradeNo {
+        let current = self.attempts.last().map_or(1, |attempt| attempt.number);
+        self.out_trade_no(self.payment.as_ref().map_or(current, |paid| paid.attempt))
+    }
+
+    /// Whether the payer may be asked to pay now.
+    ///
+    /// # Errors
+    /// [`Refusal::Paid`] or [`Refusal::Closed`].
+    pub fn check_open(&self, now: Timestamp) -> Result<(), Refusal> {
+        match self.status {
+            Status::Created | Status::Paying if now < self.expires_at => Ok(()),
+            Status::Created | Status::Paying | Status::Closed | Status::Failed => {
+                Err(Refusal::Closed)
+            }
+            Status::Paid | Status::PartlyRefunded | Status::Refunded => Err(Refusal::Paid),
+        }
+    }
+
+    /// The current attempt when it is paid in this way by this payer.
+    #[must_use]
+    pub fn current(&self, trade_type: TradeType, openid: Option<&str>) -> Option<&Attempt> {
+        self.attempts.last().filter(|attempt| {
+            attempt.trade_type == trade_type
+                && (trade_type != TradeType::Jsapi || attempt.openid.as_deref() == openid)
+        })
+    }
+
+    /// Opens the next attempt. An earlier one must have been closed at WeChat.
+    ///
+    /// # Errors
+    /// When the order is not open, or 99 attempts were made.
+    pub fn open_attempt(
+        &mut self,
+        trade_type: TradeType,
+        payer: (Option<String>, IpAddr),
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        self.check_open(now)?;
+        let number = self.attempts.last().map_or(0, |attempt| attempt.number) + 1;
+        if number > 99 {
+            return Err(Refusal::NoAttemptLeft);
+        }
+        let (openid, client_ip) = payer;
+        self.attempts.push(Attempt {
+            number,
+            trade_type,
+            openid,
+            client_ip,
+            started_at: now,
+            prepay: None,
+        });
+        self.step = 0;
+        self.wake = Some(self.query_at());
+        Ok(())
+    }
+
+    /// WeChat accepted the attempt: the payer can pay.
+    pub fn prepaid(&mut self, number: u8, prepay: Prepay) {
+        if let Some(attempt) = self.attempts.iter_mut().find(|a| a.number == number) {
+            attempt.prepay = Some(prepay);
+        }
+        if self.status == Status::Created {
+            self.status = Status::Paying;
+        }
+    }
+
+    /// WeChat confirmed a payment.
+    pub fn pay(&mut self, payment: Payment, now: Timestamp) -> Settlement {
+        let same = |other: &Payment| other.transaction_id == payment.transaction_id;
+        // A notification with a wrong amount does not keep the right one out.
+        let kept = |other: &Payment| same(other) && other.total_fee == payment.total_fee;
+        if self.payment.as_ref().is_some_and(same)
+            || self.anomalies.iter().any(|anomaly| kept(&anomaly.payment))
+        {
+            return Settlement::Repeated;
+        }
+        let kind = if payment.total_fee != self.request.total_fee {
+            AnomalyKind::AmountMismatch
+        } else {
+            match self.status {
+                Status::Created | Status::Paying => {
+                    self.status = Status::Paid;
+                    self.payment = Some(payment);
+                    self.wake = None;
+                    return Settlement::Paid;
+                }
+                Status::Paid | Status::PartlyRefunded | Status::Refunded => AnomalyKind::PaidTwice,
+                Status::Closed | Status::Failed => AnomalyKind::PaidAfterClose,
+            }
+        };
+        if self.anomalies.len() < ANOMALIES_MAX {
+            self.anomalies.push(Anomaly {
+                kind,
+                payment,
+                seen_at: now,
+            });
+        }
+        Settlement::Anomaly(kind)
+    }
+
+    /// WeChat closed the order, or never had it and it expired.
+    ///
+    /// # Errors
+    /// [`Refusal::Paid`]: paid never becomes closed.
+    pub fn close(&mut self) -> Result<(), Refusal> {
+        match self.status {
+            Status::Created | Status::Paying | Status::Closed => {
+                self.status = Status::Closed;
+                self.wake = None;
+                Ok(())
+            }
+            Status::Failed => Err(Refusal::Closed),
+            Status::Paid | Status::PartlyRefunded | Status::Refunded => Err(Refusal::Paid),
+        }
+    }
+
+    /// WeChat refused the payment by code for good.
+    ///
+    /// # Errors
+    /// When nobody was paying it.
+    pub fn fail(&mut self) -> Result<(), Refusal> {
+        match self.status {
+            Status::Paying | Status::Failed => {
+                self.status = Status::Failed;
+                self.wake = None;
+                Ok(())
+            }
+            Status::Created => Err(Refusal::NotPaying),
+            Status::Closed => Err(Refusal::Closed),
+            Status::Paid | Status::PartlyRefunded | Status::Refunded => Err(Refusal::Paid),
+        }
+    }
+
+    /// Promises an amount to a refund.
+    ///
+    /// # Errors
+    /// [`Refusal::Exceeds`] when less than that is left of the payment.
+    pub fn reserve_refund(&mut self, amount: Fen) -> Result<(), Refusal> {
+        let paid = self.payment.as_ref().map_or(Fen::ZERO, |p| p.total_fee);
+        match self.refund_reserved.checked_add(amount) {
+            Some(sum) if sum <= paid => {
+                self.refund_reserved = sum;
+                Ok(())
+            }
+            _ => Err(Refusal::Exceeds),
+        }
+    }
+
+    /// A promised refund failed for good: its amount is free again.
+    ///
+    /// # Errors
+    /// [`Refusal::Exceeds`] when that much was not promised.
+    pub fn release_refund(&mut self, amount: Fen) -> Result<(), Refusal> {
+        let outstanding = self.refund_reserved.checked_sub(self.refunded);
+        if outstanding.is_none_or(|left| amount > left) {
+            return Err(Refusal::Exceeds);
+        }
+        self.refund_reserved = self
+            .refund_reserved
+            .checked_sub(amount)
+            .ok_or(Refusal::Exceeds)?;
+        Ok(())
+    }
+
+    /// A promised refund reached the payer.
+    ///
+    /// # Errors
+    /// [`Refusal::Exceeds`] when that much was not promised.
+    pub fn complete_refund(&mut self, amount: Fen) -> Result<(), Refusal> {
+        let sum = self.refunded.checked_add(amount).ok_or(Refusal::Exceeds)?;
+        if sum > self.refund_reserved {
+            return Err(Refusal::Exceeds);
+        }
+        self.refunded = sum;
+        let paid = self.payment.as_ref().map_or(Fen::ZERO, |p| p.total_fee);
+        self.status = if sum == paid {
+            Status::Refunded
+        } else {
+            Status::PartlyRefunded
+        };
+        Ok(())
+    }
+
+    /// Whether the order has expired: if it is still not paid, close it.
+    #[must_use]
+    pub fn is_last_question(&self, now: Timestamp) -> bool {
+        now >= self.last_query_at()
+    }
+
+    /// WeChat says the order is not paid yet: plans the next question. Those
+    /// that were missed during an outage are not all asked at once. After the
+    /// last one it is asked again, until it is closed.
+    pub fn ask_later(&mut self, now: Timestamp) {
+        loop {
+            self.step = self.step.saturating_add(1);
+            let at = self.query_at();
+            if at > now || self.is_last_question(now) {
+                self.wake = Some(at.max(now.plus_seconds(60)));
+                return;
+            }
+        }
+    }
+
+    fn query_at(&self) -> Timestamp {
+        let last = self.last_query_at();
+        QUERY_OFFSETS
+            .get(usize::from(self.step))
+            .map_or(last, |offset| self.started_at().plus_seconds(*offset))
+            .min(last)
+    }
+
+    /// At expiry, but not before WeChat would close the order. A payer already
+    /// typing the password may succeed a little after expiry.
+    fn last_query_at(&self) -> Timestamp {
+        self.expires_at
+            .plus_seconds(30)
+            .max(self.started_at().plus_seconds(CLOSE_GUARD_SECONDS + 10))
+    }
+
+    fn started_at(&self) -> Timestamp {
+        self.attempts
+            .last()
+            .map_or(self.created_at, |attempt| attempt.started_at)
+    }
+}
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;

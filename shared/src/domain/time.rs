@@ -1,0 +1,101 @@
+//! A moment in milliseconds since 1970, and the three ways it is written:
+//! RFC 3339 for apps, WeChat's `yyyyMMddHHmmss` in Beijing time, seconds in
+//! signatures. It refuses to read the clock: handlers pass `now`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc3339;
+use time::macros::{format_description, offset};
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
+
+use super::id::Refused;
+
+const BEIJING: UtcOffset = offset!(+8);
+const COMPACT: &[BorrowedFormatItem<'_>] =
+    format_description!("[year][month][day][hour][minute][second]");
+
+/// A moment, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since 1970.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970.
+    #[must_use]
+    pub const fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// The moment so many seconds later.
+    #[must_use]
+    pub const fn plus_seconds(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(seconds.saturating_mul(1000)))
+    }
+
+    /// How long until `later`; zero when it has passed.
+    #[must_use]
+    pub fn until(self, later: Self) -> Duration {
+        Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
+    }
+
+    /// RFC 3339 in UTC, as apps receive it.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        self.utc().format(&Rfc3339).unwrap_or_default()
+    }
+
+    /// `yyyyMMddHHmmss` in Beijing time, as WeChat writes it.
+    #[must_use]
+    pub fn beijing(self) -> String {
+        self.utc()
+            .to_offset(BEIJING)
+            .format(COMPACT)
+            .unwrap_or_default()
+    }
+
+    /// Reads WeChat's `yyyyMMddHHmmss` in Beijing time.
+    ///
+    /// # Errors
+    /// When it is not such a time.
+    pub fn parse_beijing(text: &str) -> Result<Self, Refused> {
+        let local = PrimitiveDateTime::parse(text, COMPACT)
+            .map_err(|_| Refused("must be yyyyMMddHHmmss"))?;
+        let seconds = local.assume_offset(BEIJING).unix_timestamp();
+        Ok(Self(seconds.saturating_mul(1000)))
+    }
+
+    fn utc(self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(self.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wechats_times_are_beijing_times() {
+        let moment = Timestamp::parse_beijing("20141030133525").unwrap();
+        assert_eq!(moment.rfc3339(), "2014-10-30T05:35:25Z");
+        assert_eq!(moment.beijing(), "20141030133525");
+        for text in ["", "2014103013352", "20141330133525", "20141030 133525"] {
+            assert!(Timestamp::parse_beijing(text).is_err(), "{text}");
+        }
+    }
+}

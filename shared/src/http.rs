@@ -1,0 +1,23 @@
+//! The third parties' API at the wire: signed requests in, problem+json out.
+//! It refuses to know what a request asks for.
+
+pub mod problem;
+pub mod request;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::http::Extensions;
+use lambda_http::request::RequestContext;
+
+/// The caller's address as the gateway saw it; never a header that the caller
+/// can write.
+#[must_use]
+pub fn client_ip(extensions: &Extensions) -> IpAddr {
+    let source = match extensions.get::<RequestContext>() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
+        _ => None,
+    };
+    source
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}

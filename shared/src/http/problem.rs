@@ -1,0 +1,167 @@
+//! Every error a third party can see: RFC 9457 problem+json with a stable
+//! `code`. Causes go to the log, never to the caller.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::aws::Failure;
+use crate::domain::order::Refusal;
+use crate::wechat;
+
+/// Why a request was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// 400 `body_invalid`
+    #[error("the body is not JSON")]
+    BodyInvalid,
+    /// 413 `body_too_large`
+    #[error("the body is too large")]
+    BodyTooLarge,
+    /// 422 `param_invalid`
+    #[error("{field} {rule}")]
+    ParamInvalid {
+        /// The parameter.
+        field: String,
+        /// The rule it broke.
+        rule: &'static str,
+    },
+    /// 401 `app_unknown`
+    #[error("there is no app with this app_id")]
+    AppUnknown,
+    /// 401 `timestamp_expired`
+    #[error("timestamp is more than 5 minutes from the hub's clock")]
+    TimestampExpired,
+    /// 401 `sign_invalid`
+    #[error("sign does not match the parameters")]
+    SignInvalid,
+    /// 403 `app_disabled`
+    #[error("the operator has disabled this app")]
+    AppDisabled,
+    /// 404 `order_not_found`
+    #[error("this app has no order with this number")]
+    OrderNotFound,
+    /// 409 `order_conflict`
+    #[error("an order with this number but other parameters exists")]
+    OrderConflict,
+    /// 409 `order_paid`
+    #[error("the order is paid")]
+    OrderPaid,
+    /// 409 `order_closed`
+    #[error("the order is closed or has expired")]
+    OrderClosed,
+    /// 502 `wechat_error`
+    #[error("WeChat refused: {err_code} {err_code_des}")]
+    WechatError {
+        /// WeChat's code.
+        err_code: String,
+        /// WeChat's words.
+        err_code_des: String,
+    },
+    /// 504 `wechat_timeout`
+    #[error("WeChat did not answer in time; the order is kept, send the same request again")]
+    WechatTimeout,
+    /// 503 `unavailable`
+    #[error("the hub could not finish this; send the same request again")]
+    Unavailable,
+}
+
+impl Problem {
+    /// A broken rule of a parameter.
+    pub fn param(field: impl Into<String>, rule: &'static str) -> Self {
+        Self::ParamInvalid {
+            field: field.into(),
+            rule,
+        }
+    }
+
+    /// The status and the stable code.
+    #[must_use]
+    pub fn identity(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::BodyInvalid => (StatusCode::BAD_REQUEST, "body_invalid"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::ParamInvalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "param_invalid"),
+            Self::AppUnknown => (StatusCode::UNAUTHORIZED, "app_unknown"),
+            Self::TimestampExpired => (StatusCode::UNAUTHORIZED, "timestamp_expired"),
+            Self::SignInvalid => (StatusCode::UNAUTHORIZED, "sign_invalid"),
+            Self::AppDisabled => (StatusCode::FORBIDDEN, "app_disabled"),
+            Self::OrderNotFound => (StatusCode::NOT_FOUND, "order_not_found"),
+            Self::OrderConflict => (StatusCode::CONFLICT, "order_conflict"),
+            Self::OrderPaid => (StatusCode::CONFLICT, "order_paid"),
+            Self::OrderClosed => (StatusCode::CONFLICT, "order_closed"),
+            Self::WechatError { .. } => (StatusCode::BAD_GATEWAY, "wechat_error"),
+            Self::WechatTimeout => (StatusCode::GATEWAY_TIMEOUT, "wechat_timeout"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        tracing::error!(%failure, "AWS failed");
+        Self::Unavailable
+    }
+}
+
+impl From<wechat::Error> for Problem {
+    fn from(error: wechat::Error) -> Self {
+        tracing::warn!(%error, "WeChat failed");
+        match error {
+            wechat::Error::Business { code, text } => Self::WechatError {
+                err_code: code,
+                err_code_des: text,
+            },
+            wechat::Error::Refused(text) => Self::WechatError {
+                err_code: "FAIL".to_owned(),
+                err_code_des: text,
+            },
+            wechat::Error::Forged(_) => Self::WechatError {
+                err_code: "INVALID_ANSWER".to_owned(),
+                err_code_des: String::new(),
+            },
+            wechat::Error::Unreachable(_) | wechat::Error::Unknown(_) => Self::WechatTimeout,
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Paid => Self::OrderPaid,
+            Refusal::Closed | Refusal::NotPaying | Refusal::NoAttemptLeft | Refusal::Exceeds => {
+                Self::OrderClosed
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, code) = self.identity();
+        let mut body = Map::new();
+        let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
+        put("type", json!(format!("urn:wechat-pay-hub:problem:{code}")));
+        put("title", json!(status.canonical_reason()));
+        put("status", json!(status.as_u16()));
+        put("code", json!(code));
+        put("detail", json!(self.to_string()));
+        match self {
+            Self::ParamInvalid { field, rule } => {
+                put("field", json!(field));
+                put("rule", json!(rule));
+            }
+            Self::WechatError {
+                err_code,
+                err_code_des,
+            } => {
+                put("err_code", json!(err_code));
+                put("err_code_des", json!(err_code_des));
+            }
+            _ => {}
+        }
+        let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
+        (status, content_type, Json(body)).into_response()
+    }
+}

@@ -1,0 +1,235 @@
+//! The only place that talks to WeChat. One request and response pair per
+//! endpoint; WeChat's wire names live here and nowhere else. It refuses to
+//! know what an answer means for an order's row.
+
+pub mod notify;
+pub mod oauth;
+pub mod pay;
+pub mod sign;
+pub mod xml;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::domain::signature::Params;
+use sign::SignType;
+
+/// One call of WeChat, headers and body; two of them fit the 5 s in which a
+/// notification must be answered.
+const CALL_TIMEOUT: Duration = Duration::from_millis(4500);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The spare of `https://api.mch.weixin.qq.com`.
+const MAIN_HOST: &str = "https://api.mch.weixin.qq.com";
+const SPARE_HOST: &str = "https://api2.mch.weixin.qq.com";
+/// No answer of ours comes near this.
+const ANSWER_MAX_BYTES: usize = 64 * 1024;
+
+/// The merchant's account at WeChat, without its secrets.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The official account.
+    pub app_id: String,
+    /// The merchant.
+    pub mch_id: String,
+    /// Pinned per merchant: a notification signed otherwise is refused.
+    pub sign_type: SignType,
+    /// Payment API.
+    pub pay_base: String,
+    /// Official-account API.
+    pub api_base: String,
+    /// The authorisation page.
+    pub open_base: String,
+}
+
+/// The merchant's secrets, as JSON in Secrets Manager. They cannot be printed.
+#[derive(Clone, Deserialize)]
+pub struct Secrets {
+    /// The 32-character API key that signs payments.
+    api_key: String,
+    /// The official account's secret, for OAuth.
+    app_secret: String,
+}
+
+impl Secrets {
+    /// Reads the secret's JSON text.
+    ///
+    /// # Errors
+    /// When a key is missing or the API key has not WeChat's form. The text
+    /// is not part of the error.
+    pub fn parse(json: &str) -> Result<Self, &'static str> {
+        let secrets: Self = serde_json::from_str(json)
+            .map_err(|_| "the WeChat secret must be JSON with api_key and app_secret")?;
+        if secrets.api_key.len() != 32 || !secrets.api_key.is_ascii() {
+            return Err("api_key in the WeChat secret must have 32 characters");
+        }
+        Ok(secrets)
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets(..)")
+    }
+}
+
+/// Why WeChat gave no usable answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection: WeChat has not seen the request.
+    #[error("WeChat cannot be reached")]
+    Unreachable(#[source] reqwest::Error),
+    /// Unknown is not failed: WeChat may have done it.
+    #[error("WeChat did not answer in time, or its answer was lost")]
+    Unknown(#[source] Option<reqwest::Error>),
+    /// WeChat refused the request as such (`return_code` FAIL).
+    #[error("WeChat refused the request: {0}")]
+    Refused(String),
+    /// WeChat's business error (`result_code` FAIL).
+    #[error("WeChat answered {code}: {text}")]
+    Business {
+        /// `err_code`, what to act on.
+        code: String,
+        /// `err_code_des`, for people.
+        text: String,
+    },
+    /// The answer is not WeChat's: wrong signature, ids or form.
+    #[error("the answer is not WeChat's: {0}")]
+    Forged(&'static str),
+}
+
+impl Error {
+    /// Whether the outcome is unknown: ask again before believing anything.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        match self {
+            Self::Unknown(_) => true,
+            Self::Business { code, .. } => matches!(code.as_str(), "SYSTEMERROR" | "BANKERROR"),
+            Self::Unreachable(_) | Self::Refused(_) | Self::Forged(_) => false,
+        }
+    }
+}
+
+/// A client for one merchant. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Wechat {
+    account: Account,
+    secrets: Secrets,
+    http: reqwest::Client,
+}
+
+impl Wechat {
+    /// A client; nothing is dialled yet.
+    ///
+    /// # Errors
+    /// When the TLS stack cannot be set up.
+    pub fn new(account: Account, secrets: Secrets) -> Result<Self, reqwest::Error> {
+        crate::aws::use_ring();
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        Ok(Self {
+            account,
+            secrets,
+            http,
+        })
+    }
+
+    /// The merchant's account.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Signs and posts, and returns the verified answer, `result_code` SUCCESS.
+    /// Fails over to the spare host when the main one cannot be reached.
+    async fn post(&self, path: &str, mut fields: Params) -> Result<Params, Error> {
+        let Account {
+            app_id,
+            mch_id,
+            sign_type,
+            ..
+        } = &self.account;
+        let mut put = |name: &str, value: &str| fields.insert(name.to_owned(), value.to_owned());
+        put("appid", app_id);
+        put("mch_id", mch_id);
+        put("nonce_str", &crate::ambient::random_hex());
+        put("sign_type", sign_type.as_str());
+        let signature = sign::sign(&fields, &self.secrets.api_key, *sign_type);
+        fields.insert("sign".to_owned(), signature);
+        let body = xml::write(&fields);
+
+        let base = self.account.pay_base.as_str();
+        let answer = match self.send(base, path, &body).await {
+            Err(Error::Unreachable(cause)) if base == MAIN_HOST => {
+                tracing::warn!(path, cause = %cause, "WeChat's main host cannot be reached, trying the spare");
+                self.send(SPARE_HOST, path, &body).await
+            }
+            other => other,
+        }?;
+        self.check(xml::parse(&answer).map_err(|error| Error::Forged(error.0))?)
+    }
+
+    async fn send(&self, base: &str, path: &str, body: &str) -> Result<Vec<u8>, Error> {
+        let request = self
+            .http
+            .post(format!("{base}{path}"))
+            .header("content-type", "text/xml; charset=utf-8")
+            .body(body.to_owned());
+        let response = request.send().await.map_err(unreachable_or_unknown)?;
+        if !response.status().is_success() {
+            return Err(Error::Unknown(None));
+        }
+        read_capped(response).await
+    }
+
+    /// `return_code` (communication), then the signature, then `result_code`.
+    fn check(&self, answer: Params) -> Result<Params, Error> {
+        let field = |name: &str| answer.get(name).map(String::as_str).unwrap_or_default();
+        match field("return_code") {
+            "SUCCESS" => {}
+            // Such an answer carries no signature: believe it only as a refusal.
+            "FAIL" => return Err(Error::Refused(field("return_msg").to_owned())),
+            _ => return Err(Error::Forged("return_code is missing")),
+        }
+        if !sign::verify(&answer, &self.secrets.api_key, self.account.sign_type) {
+            return Err(Error::Forged("the signature is wrong"));
+        }
+        if field("appid") != self.account.app_id || field("mch_id") != self.account.mch_id {
+            return Err(Error::Forged("appid or mch_id is another's"));
+        }
+        if field("result_code") == "SUCCESS" {
+            return Ok(answer);
+        }
+        Err(Error::Business {
+            code: field("err_code").to_owned(),
+            text: field("err_code_des").to_owned(),
+        })
+    }
+}
+
+/// A connection that was never made moved nothing; anything later is unknown.
+fn unreachable_or_unknown(error: reqwest::Error) -> Error {
+    // The address may carry secrets (OAuth puts them in the query).
+    let error = error.without_url();
+    if error.is_connect() {
+        Error::Unreachable(error)
+    } else {
+        Error::Unknown(Some(error))
+    }
+}
+
+async fn read_capped(mut response: reqwest::Response) -> Result<Vec<u8>, Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable_or_unknown)? {
+        if body.len() + chunk.len() > ANSWER_MAX_BYTES {
+            return Err(Error::Forged("the answer is too large"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

@@ -1,0 +1,91 @@
+//! WeChat's payment notification: read, verified over the raw map, and turned
+//! into a type that only verification can make.
+//! <https://pay.weixin.qq.com/wiki/doc/api/jsapi.php?chapter=9_7>
+//! It refuses to know whether the order exists or what it costs.
+
+use crate::domain::id::OutTradeNo;
+use crate::domain::order::Payment;
+
+use super::pay::read_payment;
+use super::{Wechat, sign, xml};
+
+/// The answer that stops WeChat from repeating a notification, to the byte.
+pub const ACCEPTED: &str = "<xml><return_code><![CDATA[SUCCESS]]></return_code>\
+                            <return_msg><![CDATA[OK]]></return_msg></xml>";
+
+/// The answer that makes WeChat repeat it.
+pub const REFUSED: &str = "<xml><return_code><![CDATA[FAIL]]></return_code>\
+                           <return_msg><![CDATA[ERROR]]></return_msg></xml>";
+
+/// A notification that WeChat signed for this merchant. There is no other way
+/// to make one than [`Wechat::verify_notice`].
+#[derive(Debug)]
+pub struct Notice {
+    number: OutTradeNo,
+    payment: Payment,
+}
+
+impl Notice {
+    /// The hub's number that was paid.
+    #[must_use]
+    pub fn number(&self) -> &OutTradeNo {
+        &self.number
+    }
+
+    /// The payment.
+    #[must_use]
+    pub fn into_payment(self) -> Payment {
+        self.payment
+    }
+}
+
+/// Why a notification was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Forgery {
+    /// The body is not WeChat's XML.
+    #[error("the notification is malformed: {0}")]
+    Malformed(#[from] xml::Malformed),
+    /// A mandatory field is missing or not WeChat's.
+    #[error("the notification is invalid: {0}")]
+    Invalid(&'static str),
+    /// The signature is absent or wrong.
+    #[error("the notification's signature is wrong")]
+    Signature,
+    /// It is somebody else's payment.
+    #[error("the notification is for another appid or mch_id")]
+    Stranger,
+    /// The number was not made by this hub.
+    #[error("the notification's out_trade_no is not this hub's")]
+    UnknownNumber,
+    /// It tells of a failed payment: there is nothing to settle.
+    #[error("the notification tells of no payment")]
+    NoPayment,
+}
+
+impl Wechat {
+    /// Verifies a notification: form, mandatory fields, signature, then whose
+    /// it is, then what it says.
+    ///
+    /// # Errors
+    /// The first check it fails.
+    pub fn verify_notice(&self, body: &[u8]) -> Result<Notice, Forgery> {
+        let fields = xml::parse(body)?;
+        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+        if field("return_code") != "SUCCESS" {
+            return Err(Forgery::Invalid("return_code is not SUCCESS"));
+        }
+        if !sign::verify(&fields, &self.secrets.api_key, self.account.sign_type) {
+            return Err(Forgery::Signature);
+        }
+        if field("appid") != self.account.app_id || field("mch_id") != self.account.mch_id {
+            return Err(Forgery::Stranger);
+        }
+        if field("result_code") != "SUCCESS" {
+            return Err(Forgery::NoPayment);
+        }
+        let number =
+            OutTradeNo::parse(field("out_trade_no")).map_err(|_| Forgery::UnknownNumber)?;
+        let payment = read_payment(&fields, number.attempt).map_err(Forgery::Invalid)?;
+        Ok(Notice { number, payment })
+    }
+}

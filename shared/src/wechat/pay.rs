@@ -1,0 +1,209 @@
+//! unifiedorder, orderquery and closeorder, and the parameters for the JSAPI
+//! bridge. Field names, lengths and codes are WeChat's.
+//! <https://pay.weixin.qq.com/wiki/doc/api/jsapi.php?chapter=9_1>
+
+use crate::domain::id::OutTradeNo;
+use crate::domain::money::Fen;
+use crate::domain::order::{Attempt, Order, Payment, Prepay, TradeType, Version};
+use crate::domain::signature::Params;
+use crate::domain::time::Timestamp;
+
+use super::{Error, Wechat, sign};
+
+/// WeChat cuts nothing: a longer description is PARAM_ERROR.
+const BODY_MAX_BYTES: usize = 127;
+
+/// What WeChat knows of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trade {
+    /// Paid; `REFUND` means that it was.
+    Paid(Payment),
+    /// The payer may still pay.
+    Open,
+    /// Closed or revoked: the payer can no longer pay.
+    Closed,
+    /// The payment failed for good.
+    Failed,
+    /// WeChat has no such order.
+    Unknown,
+}
+
+/// How closing went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// The payer can no longer pay.
+    Closed,
+    /// It was paid before: query and settle.
+    Paid,
+}
+
+impl Wechat {
+    /// unifiedorder. The same attempt always sends the same parameters, so
+    /// repeating it is safe: WeChat answers the same prepay session.
+    ///
+    /// # Errors
+    /// [`Error::Business`] with WeChat's code, or an unknown outcome.
+    pub async fn unified_order(
+        &self,
+        order: &Order,
+        attempt: &Attempt,
+        notify_url: &str,
+    ) -> Result<Prepay, Error> {
+        let mut fields = Params::new();
+        let mut put = |name: &str, value: String| fields.insert(name.to_owned(), value);
+        let out_trade_no = order.out_trade_no(attempt.number).to_string();
+        put("body", cut(&order.request.body, BODY_MAX_BYTES).to_owned());
+        put("attach", order.request.attach.clone().unwrap_or_default());
+        put("total_fee", order.request.total_fee.to_string());
+        put("spbill_create_ip", attempt.client_ip.to_string());
+        put("time_start", attempt.started_at.beijing());
+        put("time_expire", expiry(order, attempt).beijing());
+        put("trade_type", attempt.trade_type.as_str().to_owned());
+        put(
+            "notify_url",
+            match order.request.version {
+                Version::Hub => notify_url.to_owned(),
+                Version::Direct => order.request.notify_url.clone(),
+            },
+        );
+        match attempt.trade_type {
+            TradeType::Native => put("product_id", order.order_no.to_string()),
+            TradeType::Jsapi => put("openid", attempt.openid.clone().unwrap_or_default()),
+        };
+        put("out_trade_no", out_trade_no);
+
+        let mut answer = self.post("/pay/unifiedorder", fields).await?;
+        let prepay_id = answer
+            .remove("prepay_id")
+            .filter(|id| !id.is_empty())
+            .ok_or(Error::Forged("prepay_id is missing"))?;
+        let code_url = answer.remove("code_url").filter(|url| !url.is_empty());
+        if attempt.trade_type == TradeType::Native && code_url.is_none() {
+            return Err(Error::Forged("code_url is missing"));
+        }
+        Ok(Prepay {
+            prepay_id,
+            code_url,
+        })
+    }
+
+    /// orderquery by the hub's number.
+    ///
+    /// # Errors
+    /// When WeChat's answer is unusable or unknown; nothing may be concluded.
+    pub async fn query(&self, number: &OutTradeNo) -> Result<Trade, Error> {
+        let fields = Params::from([("out_trade_no".to_owned(), number.to_string())]);
+        let answer = match self.post("/pay/orderquery", fields).await {
+            Err(Error::Business { code, .. }) if code == "ORDERNOTEXIST" => {
+                return Ok(Trade::Unknown);
+            }
+            other => other?,
+        };
+        if answer.get("out_trade_no").map(String::as_str) != Some(&number.to_string()) {
+            return Err(Error::Forged("out_trade_no is another's"));
+        }
+        match answer.get("trade_state").map_or("", String::as_str) {
+            "SUCCESS" | "REFUND" => read_payment(&answer, number.attempt)
+                .map(Trade::Paid)
+                .map_err(Error::Forged),
+            "NOTPAY" | "USERPAYING" | "ACCEPT" => Ok(Trade::Open),
+            "CLOSED" | "REVOKED" => Ok(Trade::Closed),
+            "PAYERROR" => Ok(Trade::Failed),
+            _ => Err(Error::Forged("trade_state is not WeChat's")),
+        }
+    }
+
+    /// closeorder. Not within five minutes of the order's creation.
+    ///
+    /// # Errors
+    /// When WeChat's answer is unusable or unknown.
+    pub async fn close(&self, number: &OutTradeNo) -> Result<Closing, Error> {
+        let fields = Params::from([("out_trade_no".to_owned(), number.to_string())]);
+        match self.post("/pay/closeorder", fields).await {
+            Ok(_) => Ok(Closing::Closed),
+            Err(Error::Business { code, .. }) => match code.as_str() {
+                "ORDERCLOSED" | "ORDERNOTEXIST" => Ok(Closing::Closed),
+                "ORDERPAID" => Ok(Closing::Paid),
+                _ => Err(Error::Business {
+                    code,
+                    text: String::new(),
+                }),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The parameters for `WeixinJSBridge.invoke('getBrandWCPayRequest')`,
+    /// signed: exactly this case, all strings.
+    #[must_use]
+    pub fn bridge_params(&self, prepay_id: &str, now: Timestamp) -> Params {
+        let mut params = Params::from([
+            ("appId".to_owned(), self.account.app_id.clone()),
+            ("timeStamp".to_owned(), now.seconds().to_string()),
+            ("nonceStr".to_owned(), crate::ambient::random_hex()),
+            ("package".to_owned(), format!("prepay_id={prepay_id}")),
+            (
+                "signType".to_owned(),
+                self.account.sign_type.as_str().to_owned(),
+            ),
+        ]);
+        let signature = sign::sign(&params, &self.secrets.api_key, self.account.sign_type);
+        params.insert("paySign".to_owned(), signature);
+        params
+    }
+}
+
+/// WeChat wants the expiry at least a minute after the start.
+fn expiry(order: &Order, attempt: &Attempt) -> Timestamp {
+    order.expires_at.max(attempt.started_at.plus_seconds(61))
+}
+
+/// The payment in a notification or a query's answer; both name it alike.
+pub(super) fn read_payment(fields: &Params, attempt: u8) -> Result<Payment, &'static str> {
+    let field = |name: &str| {
+        fields
+            .get(name)
+            .map(String::as_str)
+            .filter(|v| !v.is_empty())
+    };
+    let total_fee = field("total_fee").ok_or("total_fee is missing")?;
+    let total_fee = Fen::parse(total_fee).map_err(|_| "total_fee is no amount")?;
+    let cash_fee = match field("cash_fee") {
+        Some(text) => Fen::parse(text).map_err(|_| "cash_fee is no amount")?,
+        None => total_fee,
+    };
+    let transaction_id = field("transaction_id").ok_or("transaction_id is missing")?;
+    if transaction_id.len() > 64 {
+        return Err("transaction_id is too long");
+    }
+    let paid_at = field("time_end").ok_or("time_end is missing")?;
+    Ok(Payment {
+        transaction_id: transaction_id.to_owned(),
+        attempt,
+        trade_type: field("trade_type")
+            .ok_or("trade_type is missing")?
+            .to_owned(),
+        total_fee,
+        cash_fee,
+        openid: field("openid").map(str::to_owned),
+        paid_at: Timestamp::parse_beijing(paid_at).map_err(|_| "time_end is no time")?,
+    })
+}
+
+/// The longest start of a text within so many bytes, whole characters only.
+fn cut(text: &str, max_bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(max_bytes))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_is_cut_between_characters() {
+        assert_eq!(cut("test", 127), "test");
+        let long = "支".repeat(50);
+        assert_eq!(cut(&long, BODY_MAX_BYTES), "支".repeat(42));
+    }
+}
