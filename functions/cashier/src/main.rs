@@ -1,2 +1,29 @@
-//! Wires the function to its clients.
-fn main() {}
+//! Builds the clients of cashier and serves it.
+
+use std::sync::Arc;
+
+use cashier::{Hub, router};
+use shared::aws::ledger::Ledger;
+use shared::aws::registry::Registry;
+use shared::aws::sdk_config;
+use shared::aws::secrets::Merchant;
+use shared::checkout::Checkout;
+use shared::config::{self, Environment};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    shared::telemetry::init();
+    let aws = sdk_config(&Environment::read()?);
+    let hub = Arc::new(Hub {
+        registry: Registry::new(&aws, config::required("REGISTRY_TABLE")?),
+        checkout: Checkout {
+            ledger: Ledger::new(&aws, config::required("LEDGER_TABLE")?),
+            merchant: Merchant::new(aws, config::wechat()?),
+            notify_url: config::required("NOTIFY_URL")?,
+        },
+        public_url: config::public_url()?,
+    });
+    let warming = Arc::clone(&hub);
+    tokio::spawn(async move { warming.checkout.merchant.warm().await });
+    lambda_http::run(router(hub)).await
+}

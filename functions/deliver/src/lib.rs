@@ -1,1 +1,129 @@
-//! Placeholder while the crate is being written.
+//! Tells an app: one doorbell wakes one delivery. Claim the row, call the app,
+//! record how it went, plan and ring the next step. Dying between any two of
+//! these costs a repeat, never a loss: the row stays owed until it is recorded.
+//! It refuses to know why something is owed.
+
+use std::sync::Arc;
+
+use shared::ambient::{now, random_hex};
+use shared::aws::Failure;
+use shared::aws::ledger::{Claim, Ledger};
+use shared::aws::queue::{Doorbell, Queue};
+use shared::aws::registry::Registry;
+use shared::callback::{Caller, Outcome};
+use shared::domain::app::App;
+use shared::domain::delivery::{Address, Attempt, CLAIMS_MAX, Next, Schedule};
+use shared::domain::signature::sign;
+use shared::domain::time::Timestamp;
+
+/// What the function works with.
+#[derive(Debug)]
+pub struct Hub {
+    /// The apps.
+    pub registry: Registry,
+    /// The deliveries.
+    pub ledger: Ledger,
+    /// Where later steps are rung.
+    pub retry: Queue,
+    /// How apps are called.
+    pub caller: Caller,
+    /// When later steps are due.
+    pub schedule: Schedule,
+    /// How long the sweeper leaves a step to its doorbell.
+    pub grace_seconds: i64,
+}
+
+/// Handles one doorbell.
+///
+/// # Errors
+/// When AWS does not answer; SQS and the sweeper both repeat.
+pub async fn deliver(hub: Arc<Hub>, doorbell: Doorbell) -> Result<(), Failure> {
+    let Some(claim) = hub.ledger.claim(&doorbell, now()).await? else {
+        return Ok(());
+    };
+    let (attempts, delivered) = attempt(&hub, &claim).await?;
+    if delivered {
+        return hub.ledger.record_success(&claim, &attempts).await;
+    }
+    let now = now();
+    let next = claim
+        .delivery
+        .after_failure(&hub.schedule, now, hub.grace_seconds);
+    let recorded = hub.ledger.record_failure(&claim, &attempts, &next).await?;
+    if recorded {
+        follow(&hub, &claim, &next).await;
+    }
+    Ok(())
+}
+
+/// Calls the addresses of this step until one answers `success`.
+async fn attempt(hub: &Hub, claim: &Claim) -> Result<(Vec<Attempt>, bool), Failure> {
+    let delivery = &claim.delivery;
+    let refusal = |answer: &str| {
+        let attempt = Attempt {
+            step: delivery.step,
+            address: Address::Notify,
+            at: now(),
+            latency_ms: 0,
+            http_status: None,
+            answer: answer.to_owned(),
+        };
+        (vec![attempt], false)
+    };
+    if delivery.claims > CLAIMS_MAX {
+        tracing::error!(alarm = "delivery_crashes", order = %delivery.key(), step = delivery.step,
+            "a delivery keeps killing its worker; this step counts as failed");
+        return Ok(refusal("the hub's worker died while calling"));
+    }
+    let Some(app) = hub.registry.app(&delivery.app_id).await? else {
+        return Ok(refusal("the app is no longer registered"));
+    };
+    let mut attempts = Vec::new();
+    for (address, url) in delivery.addresses(&app) {
+        let (at, outcome) = call(hub, claim, (&app, url)).await;
+        tracing::info!(order = %delivery.key(), step = delivery.step, delivered = outcome.delivered,
+            http_status = outcome.http_status, "app called");
+        attempts.push(Attempt {
+            step: delivery.step,
+            address,
+            at,
+            latency_ms: u32::try_from(outcome.latency.as_millis()).unwrap_or(u32::MAX),
+            http_status: outcome.http_status,
+            answer: outcome.answer,
+        });
+        if outcome.delivered {
+            return Ok((attempts, true));
+        }
+    }
+    Ok((attempts, false))
+}
+
+/// One call, freshly signed.
+async fn call(hub: &Hub, claim: &Claim, (app, url): (&App, &str)) -> (Timestamp, Outcome) {
+    let at = now();
+    let mut params = claim.delivery.params(at, random_hex());
+    params.insert("sign".to_owned(), sign(&params, &app.app_secret));
+    (at, hub.caller.call(url, &params).await)
+}
+
+/// The next step is committed: ringing only makes it punctual.
+async fn follow(hub: &Hub, claim: &Claim, next: &Next) {
+    let delivery = &claim.delivery;
+    match next {
+        Next::Exhausted => tracing::error!(alarm = "delivery_exhausted", order = %delivery.key(),
+            event_id = delivery.event_id, "the app never answered success; redeliver by hand"),
+        Next::Retry { delay: None, .. } => {}
+        Next::Retry {
+            step,
+            delay: Some(delay),
+            ..
+        } => {
+            let mut doorbell = delivery.doorbell();
+            doorbell.step = *step;
+            if let Err(failure) = hub.retry.ring(&doorbell, *delay).await {
+                tracing::warn!(order = %delivery.key(), %failure,
+                    "the doorbell did not ring, the sweeper will");
+            }
+        }
+    }
+}

@@ -1,2 +1,32 @@
-//! Wires the function to its clients.
-fn main() {}
+//! Builds the clients of deliver and serves its queues.
+
+use std::sync::Arc;
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use deliver::{Hub, deliver};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use shared::aws::ledger::Ledger;
+use shared::aws::queue::Queue;
+use shared::aws::registry::Registry;
+use shared::aws::sdk_config;
+use shared::batch;
+use shared::callback::Caller;
+use shared::config::{self, Environment};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    shared::telemetry::init();
+    let aws = sdk_config(&Environment::read()?);
+    let hub = &Arc::new(Hub {
+        registry: Registry::new(&aws, config::required("REGISTRY_TABLE")?),
+        ledger: Ledger::new(&aws, config::required("LEDGER_TABLE")?),
+        retry: Queue::new(&aws, config::required("DELIVER_RETRY_QUEUE_URL")?),
+        caller: Caller::new(config::callback_networks()?)?,
+        schedule: config::schedule()?,
+        grace_seconds: config::grace_seconds()?,
+    });
+    lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
+        Ok::<_, Error>(batch::each(event.payload, |bell| deliver(Arc::clone(hub), bell)).await)
+    }))
+    .await
+}

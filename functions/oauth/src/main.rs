@@ -1,2 +1,23 @@
-//! Wires the function to its clients.
-fn main() {}
+//! Builds the clients of oauth and serves it.
+
+use std::sync::Arc;
+
+use oauth::{Hub, router};
+use shared::aws::registry::Registry;
+use shared::aws::sdk_config;
+use shared::aws::secrets::Merchant;
+use shared::config::{self, Environment};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    shared::telemetry::init();
+    let aws = sdk_config(&Environment::read()?);
+    let hub = Arc::new(Hub {
+        registry: Registry::new(&aws, config::required("REGISTRY_TABLE")?),
+        merchant: Merchant::new(aws, config::wechat()?),
+        public_url: config::public_url()?,
+    });
+    let warming = Arc::clone(&hub);
+    tokio::spawn(async move { warming.merchant.warm().await });
+    lambda_http::run(router(hub)).await
+}

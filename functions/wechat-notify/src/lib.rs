@@ -1,1 +1,133 @@
-//! Placeholder while the crate is being written.
+//! WeChat's payment notifications: verify, compare, confirm, commit, ring, and
+//! answer within 5 s. Anything but a durable commit is answered FAIL, so that
+//! WeChat repeats it. It refuses to know how apps are told.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use shared::ambient::now;
+use shared::aws::Failure;
+use shared::aws::secrets::Merchant;
+use shared::domain::id::OutTradeNo;
+use shared::domain::order::{Order, Payment};
+use shared::settle::Settler;
+use shared::wechat;
+use shared::wechat::notify::{ACCEPTED, Forgery, REFUSED};
+use shared::wechat::pay::Trade;
+
+/// What the function works with.
+#[derive(Debug)]
+pub struct Hub {
+    /// Whose payments these are.
+    pub merchant: Merchant,
+    /// Where they go.
+    pub settler: Settler,
+    /// Whether WeChat is asked before a notification is believed.
+    pub confirm: bool,
+}
+
+/// The routes: the function URL's root, and the same on the HTTP API.
+pub fn router(hub: Arc<Hub>) -> Router {
+    Router::new()
+        .route("/", post(notified))
+        .route("/wechat/notify", post(notified))
+        // The XML reader has the limit.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(hub)
+}
+
+async fn notified(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
+    let (status, answer) = match receive(&hub, &body).await {
+        Ok(()) => (StatusCode::OK, ACCEPTED),
+        Err(refused) => refused.answer(),
+    };
+    let content_type = [(header::CONTENT_TYPE, "text/xml; charset=utf-8")];
+    (status, content_type, answer).into_response()
+}
+
+async fn receive(hub: &Hub, body: &[u8]) -> Result<(), Refused> {
+    let now = now();
+    let wechat = hub.merchant.wechat().await?;
+    let notice = wechat.verify_notice(body)?;
+    let number = notice.number().clone();
+    let order = hub
+        .settler
+        .ledger
+        .order(&number.order)
+        .await?
+        .filter(|order| {
+            order
+                .attempts
+                .iter()
+                .any(|attempt| attempt.number == number.attempt)
+        })
+        .ok_or_else(|| Refused::UnknownOrder(number.clone()))?;
+    let payment = notice.into_payment();
+    // A repeat needs no question; a wrong amount is kept on WeChat's own
+    // signature, because no answer could make it right.
+    let settled = known(&order, &payment) || payment.total_fee != order.request.total_fee;
+    let payment = match hub.confirm && !settled {
+        true => confirm(wechat.query(&number).await?, payment)?,
+        false => payment,
+    };
+    hub.settler.settle(order, &payment, now).await?;
+    Ok(())
+}
+
+fn known(order: &Order, payment: &Payment) -> bool {
+    let paid = order.payment.as_ref();
+    paid.is_some_and(|paid| paid.transaction_id == payment.transaction_id)
+}
+
+/// WeChat's own answer replaces what the notification said.
+fn confirm(trade: Trade, notified: Payment) -> Result<Payment, Refused> {
+    match trade {
+        Trade::Paid(paid) if paid.transaction_id == notified.transaction_id => Ok(paid),
+        _ => Err(Refused::Unconfirmed),
+    }
+}
+
+/// Why a notification is answered FAIL, or in one case is not.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Forged(#[from] Forgery),
+    #[error("there is no such order: {0}")]
+    UnknownOrder(OutTradeNo),
+    #[error("WeChat's query does not confirm the payment")]
+    Unconfirmed,
+    #[error("WeChat's query failed: {0}")]
+    Query(#[from] wechat::Error),
+    #[error(transparent)]
+    Aws(#[from] Failure),
+}
+
+impl Refused {
+    /// Logs the refusal once and says what WeChat is told.
+    fn answer(&self) -> (StatusCode, &'static str) {
+        match self {
+            // Nothing to settle, and repeating it would help nobody.
+            Self::Forged(Forgery::NoPayment) => {
+                tracing::info!(reason = %self, "notification of a failed payment");
+                (StatusCode::OK, ACCEPTED)
+            }
+            Self::Forged(Forgery::UnknownNumber) | Self::UnknownOrder(_) => {
+                tracing::error!(alarm = "order_unknown", reason = %self, "notification refused");
+                (StatusCode::OK, REFUSED)
+            }
+            Self::Forged(_) | Self::Unconfirmed => {
+                tracing::warn!(reason = %self, "notification refused");
+                (StatusCode::OK, REFUSED)
+            }
+            Self::Query(_) | Self::Aws(_) => {
+                tracing::error!(reason = %self, "notification not handled, WeChat will repeat it");
+                (StatusCode::SERVICE_UNAVAILABLE, REFUSED)
+            }
+        }
+    }
+}
