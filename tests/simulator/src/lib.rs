@@ -1,1 +1,123 @@
-//! Placeholder while the crate is being written.
+//! An honest WeChat for tests: Pay v2, an official account and a payer's
+//! telephone, with a control side under `/_control` (see `control`). Owns the
+//! map of addresses. Refuses to know the code that it tests: it has its own
+//! signatures, because two equal bugs would cancel out.
+
+mod client;
+mod clock;
+mod config;
+mod control;
+mod errcode;
+mod faults;
+mod forge;
+mod genprepay;
+mod ids;
+mod micropay;
+mod notify;
+mod oauth;
+mod orders;
+mod pay;
+mod phone;
+mod refund;
+mod settings;
+mod settle;
+pub mod sign;
+mod state;
+mod token;
+mod users;
+mod wire;
+pub mod xml;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+
+pub use config::Config;
+pub use notify::ACCEPTED;
+
+use state::Simulator;
+
+/// The whole simulator with a memory of its own, to be served on any port.
+/// `config.url` (or `config.port`) must be the address it is reached under.
+///
+/// # Errors
+/// When the HTTP client for notifications cannot be built.
+pub fn router(config: Config) -> Result<Router, reqwest::Error> {
+    // A provider that is already installed serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let simulator = Simulator::new(config)?;
+    let router = merchant()
+        .merge(account())
+        .merge(telephone())
+        .merge(control_side())
+        .layer(from_fn_with_state(simulator.clone(), faults::inject))
+        .with_state(simulator);
+    Ok(router)
+}
+
+fn merchant() -> Router<Simulator> {
+    let v2 = |handler: MethodRouter<Simulator>| handler.fallback(post_only);
+    Router::new()
+        .route("/pay/unifiedorder", v2(post(pay::unifiedorder)))
+        .route("/pay/orderquery", v2(post(pay::orderquery)))
+        .route("/pay/closeorder", v2(post(pay::closeorder)))
+        .route("/secapi/pay/refund", v2(post(refund::refund)))
+        .route("/pay/refundquery", v2(post(refund::refundquery)))
+        .route("/pay/micropay", v2(post(micropay::micropay)))
+        .route("/secapi/pay/reverse", v2(post(micropay::reverse)))
+        .route("/pay/genprepay", post(genprepay::genprepay))
+}
+
+fn account() -> Router<Simulator> {
+    Router::new()
+        .route("/connect/oauth2/authorize", get(oauth::authorize))
+        .route("/sns/oauth2/access_token", get(oauth::access_token))
+        .route("/sns/oauth2/refresh_token", get(oauth::refresh_token))
+        .route("/sns/userinfo", get(oauth::userinfo))
+        .route("/cgi-bin/stable_token", post(token::stable_token))
+        .route("/cgi-bin/token", get(token::plain_token))
+        .route("/cgi-bin/ticket/getticket", get(token::ticket))
+}
+
+fn telephone() -> Router<Simulator> {
+    Router::new()
+        .route("/", get(phone::list))
+        .route("/phone", get(phone::list))
+        .route("/phone/pay", get(phone::ask).post(phone::decide))
+        .route(
+            "/phone/jsapi",
+            post(client::jsapi).options(client::preflight),
+        )
+        .route("/phone/app", post(client::app).options(client::preflight))
+        .route("/phone/bridge.js", get(client::bridge))
+        .route("/cgi-bin/mmpayweb-bin/checkmweb", get(phone::mweb))
+}
+
+fn control_side() -> Router<Simulator> {
+    Router::new()
+        .route("/_control/orders", get(control::orders))
+        .route("/_control/orders/{out_trade_no}", get(control::order))
+        .route("/_control/pay", post(control::pay))
+        .route("/_control/notify", post(control::notify))
+        .route(
+            "/_control/faults",
+            get(control::faults)
+                .post(control::add_fault)
+                .delete(control::clear_faults),
+        )
+        .route(
+            "/_control/settings",
+            get(control::settings).post(control::change_settings),
+        )
+        .route("/_control/counters", get(control::counters))
+        .route("/_control/rejections", get(control::rejections))
+        .route("/_control/reset", post(control::reset))
+}
+
+async fn post_only(State(simulator): State<Simulator>, uri: Uri) -> Response {
+    let refusal = wire::Refusal::transport("REQUIRE_POST_METHOD", "请使用post方法");
+    wire::refuse(&simulator, uri.path(), sign::SignType::Md5, &refusal)
+}

@@ -1,0 +1,244 @@
+//! What the shop remembers: its apps, its orders, every callback, the rules.
+//!
+//! It refuses to know HTTP and the hub. All of it is in memory and unbounded:
+//! a demo or a test ends, or resets it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::behaviour::{Address, Answer, Mode, Rules};
+use crate::signature::Refusal;
+
+/// An order's identity: `app_id`, `order_no`.
+pub(crate) type OrderKey = (String, String);
+
+/// An order as the shop sees it.
+#[derive(Clone)]
+pub(crate) struct Order {
+    pub(crate) order_no: String,
+    /// What was sold, for the list on the front page.
+    pub(crate) title: String,
+    /// What it costs in fen. Absent when the shop did not place the order
+    /// itself and first hears of it through a callback.
+    pub(crate) total_fee: Option<i64>,
+    /// Set by a verified callback and by nothing else.
+    pub(crate) paid: bool,
+    /// Counts up, so that the youngest orders can be shown first.
+    number: u64,
+}
+
+/// A call of one of the addresses, kept whether it was believed or not.
+#[derive(Clone, Serialize)]
+pub(crate) struct Callback {
+    at_ms: u64,
+    address: Address,
+    /// Signature and timestamp were right.
+    verified: bool,
+    params: BTreeMap<String, String>,
+    answered: Mode,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<Refusal>,
+}
+
+/// A callback before it is written down.
+pub(crate) struct Arrival {
+    pub(crate) at_ms: u64,
+    pub(crate) address: Address,
+    pub(crate) params: BTreeMap<String, String>,
+    /// What the signature check said.
+    pub(crate) verdict: Result<(), Refusal>,
+}
+
+/// What the control side tells about an order.
+#[derive(Serialize)]
+pub(crate) struct OrderSummary {
+    paid: bool,
+    callbacks: usize,
+    distinct_event_ids: usize,
+}
+
+/// The shop's memory.
+#[derive(Default)]
+pub(crate) struct Book {
+    secrets: BTreeMap<String, String>,
+    orders: BTreeMap<OrderKey, Order>,
+    /// (`app_id`, `event_id`) of the events that have had their effect.
+    applied: BTreeSet<(String, String)>,
+    callbacks: Vec<Callback>,
+    orders_ever: u64,
+    /// How callbacks are answered.
+    pub(crate) rules: Rules,
+}
+
+impl Book {
+    /// Makes an app's callbacks verifiable, and its orders placeable.
+    pub(crate) fn learn_app(&mut self, app_id: String, app_secret: String) {
+        self.secrets.insert(app_id, app_secret);
+    }
+
+    /// The secret of an app the shop knows.
+    pub(crate) fn secret(&self, app_id: &str) -> Option<&str> {
+        self.secrets.get(app_id).map(String::as_str)
+    }
+
+    /// Writes an order down before the hub hears of it: a payment by code may
+    /// be called back before the hub has answered. False when it was there
+    /// already, whose amount then stays.
+    pub(crate) fn note_order(&mut self, key: OrderKey, title: String, total_fee: i64) -> bool {
+        let order = self.order(key);
+        let is_new = order.total_fee.is_none();
+        if is_new {
+            order.total_fee = Some(total_fee);
+            order.title = title;
+        }
+        is_new
+    }
+
+    /// Strikes out an order that the hub refused.
+    pub(crate) fn strike_order(&mut self, key: &OrderKey) {
+        if self.orders.get(key).is_some_and(|order| !order.paid) {
+            self.orders.remove(key);
+        }
+    }
+
+    /// An order the shop knows.
+    pub(crate) fn find_order(&self, key: &OrderKey) -> Option<&Order> {
+        self.orders.get(key)
+    }
+
+    /// The orders the shop placed, youngest first.
+    pub(crate) fn recent_orders(&self, limit: usize) -> Vec<Order> {
+        let mut own: Vec<&Order> = self
+            .orders
+            .values()
+            .filter(|order| order.total_fee.is_some())
+            .collect();
+        own.sort_by_key(|order| std::cmp::Reverse(order.number));
+        own.into_iter().take(limit).cloned().collect()
+    }
+
+    /// Judges a callback, acts on it once, writes it down, chooses the answer.
+    pub(crate) fn take(&mut self, arrival: Arrival) -> Answer {
+        let Arrival {
+            at_ms,
+            address,
+            params,
+            verdict,
+        } = arrival;
+        let refused = verdict.and_then(|()| self.check_amount(&params)).err();
+        let answer = match refused {
+            Some(_) => Answer::plain(Mode::Fail),
+            None => self
+                .rules
+                .choose(address, text(&params, "app_id"), text(&params, "order_no")),
+        };
+        if refused.is_none() && answer.mode.takes_the_message() {
+            self.apply(&params);
+        }
+        self.callbacks.push(Callback {
+            at_ms,
+            address,
+            verified: verdict.is_ok(),
+            params,
+            answered: answer.mode,
+            refused,
+        });
+        answer
+    }
+
+    /// The callbacks in order of arrival; an absent filter passes everything.
+    pub(crate) fn callbacks(
+        &self,
+        app_id: Option<&str>,
+        order_no: Option<&str>,
+    ) -> impl Iterator<Item = &Callback> {
+        self.callbacks.iter().filter(move |callback| {
+            app_id.is_none_or(|wanted| text(&callback.params, "app_id") == wanted)
+                && order_no.is_none_or(|wanted| text(&callback.params, "order_no") == wanted)
+        })
+    }
+
+    /// An order's state; zeros for one that nobody has heard of, so that a
+    /// test may poll. Without `app_id` the orders of all apps count together.
+    pub(crate) fn summary(&self, app_id: Option<&str>, order_no: &str) -> OrderSummary {
+        let paid = self.orders.iter().any(|((app, number), order)| {
+            order.paid && number == order_no && app_id.is_none_or(|wanted| wanted == app)
+        });
+        let events: BTreeSet<_> = self
+            .callbacks(app_id, Some(order_no))
+            .filter(|callback| callback.verified)
+            .map(|callback| {
+                (
+                    text(&callback.params, "app_id"),
+                    text(&callback.params, "event_id"),
+                )
+            })
+            .filter(|(_, event_id)| !event_id.is_empty())
+            .collect();
+        OrderSummary {
+            paid,
+            callbacks: self.callbacks(app_id, Some(order_no)).count(),
+            distinct_event_ids: events.len(),
+        }
+    }
+
+    /// Only a payment is compared: an anomaly or a refund has its own amounts.
+    fn check_amount(&self, params: &BTreeMap<String, String>) -> Result<(), Refusal> {
+        let expected = self
+            .orders
+            .get(&key(params))
+            .and_then(|order| order.total_fee);
+        match expected {
+            Some(fen)
+                if tells_of_payment(params) && text(params, "total_fee") != fen.to_string() =>
+            {
+                Err(Refusal::WrongAmount)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn apply(&mut self, params: &BTreeMap<String, String>) {
+        let event = (
+            text(params, "app_id").to_owned(),
+            text(params, "event_id").to_owned(),
+        );
+        if self.applied.insert(event) && tells_of_payment(params) {
+            self.order(key(params)).paid = true;
+        }
+    }
+
+    fn order(&mut self, key: OrderKey) -> &mut Order {
+        self.orders_ever += 1;
+        let number = self.orders_ever;
+        let order_no = key.1.clone();
+        self.orders.entry(key).or_insert_with(|| Order {
+            order_no,
+            title: String::new(),
+            total_fee: None,
+            paid: false,
+            number,
+        })
+    }
+}
+
+/// A parameter, or nothing.
+pub(crate) fn text<'a>(params: &'a BTreeMap<String, String>, name: &str) -> &'a str {
+    params.get(name).map_or("", String::as_str)
+}
+
+/// The order a callback is about.
+pub(crate) fn key(params: &BTreeMap<String, String>) -> OrderKey {
+    (
+        text(params, "app_id").to_owned(),
+        text(params, "order_no").to_owned(),
+    )
+}
+
+/// `paid`, alone or as the last word of a dotted name. An anomaly such as a
+/// payment after closing has another name: the hub gives that money back.
+fn tells_of_payment(params: &BTreeMap<String, String>) -> bool {
+    text(params, "event").rsplit('.').next() == Some("succeeded")
+        && text(params, "event").starts_with("payment.")
+}

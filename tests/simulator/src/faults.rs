@@ -1,0 +1,187 @@
+//! Owns the misbehaviour that a test orders in advance, and the count of
+//! calls. Refuses to know what the endpoints do when they are left alone.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::errcode;
+use crate::sign::SignType;
+use crate::state::Simulator;
+use crate::wire::{self, Refusal};
+use crate::xml;
+
+/// Where faults can be ordered. A misspelt path must not pass as "no fault
+/// fired".
+const PATHS: [&str; 15] = [
+    "/pay/unifiedorder",
+    "/pay/orderquery",
+    "/pay/closeorder",
+    "/pay/refundquery",
+    "/secapi/pay/refund",
+    "/pay/micropay",
+    "/secapi/pay/reverse",
+    "/pay/genprepay",
+    "/connect/oauth2/authorize",
+    "/sns/oauth2/access_token",
+    "/sns/oauth2/refresh_token",
+    "/sns/userinfo",
+    "/cgi-bin/stable_token",
+    "/cgi-bin/token",
+    "/cgi-bin/ticket/getticket",
+];
+
+/// Ways to go wrong. "Before" means that nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// Nothing done, no answer in time.
+    TimeoutBefore,
+    /// Done, but no answer in time.
+    TimeoutAfter,
+    /// Nothing done, status 500.
+    #[serde(rename = "http_500")]
+    Http500,
+    /// Nothing done, the connection ends without an answer.
+    Reset,
+    /// Done, the connection ends without an answer.
+    ResetAfter,
+    /// Nothing done, `SYSTEMERROR` (or `errcode` -1).
+    SystemError,
+    /// Done, but `SYSTEMERROR`.
+    SystemErrorAfter,
+    /// Nothing done, `err_code` as ordered.
+    Error,
+    /// Done and told, `delay_ms` late.
+    Slow,
+}
+
+/// An order for misbehaviour.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fault {
+    pub(crate) path: String,
+    pub(crate) kind: Kind,
+    #[serde(default)]
+    pub(crate) err_code: Option<String>,
+    /// How many more calls it spoils.
+    #[serde(default = "once", rename(serialize = "left"))]
+    pub(crate) times: u32,
+    /// Held back for so long; time-outs for the setting `hang_ms` by default.
+    #[serde(default)]
+    pub(crate) delay_ms: Option<u64>,
+    /// How many calls it has spoilt.
+    #[serde(default, skip_deserializing)]
+    pub(crate) fired: u32,
+}
+
+fn once() -> u32 {
+    1
+}
+
+impl Fault {
+    /// What is wrong with the order itself.
+    pub(crate) fn flaw(&self) -> Option<&'static str> {
+        if !PATHS.contains(&self.path.as_str()) {
+            return Some("there is no such path");
+        }
+        if self.kind == Kind::Error && self.err_code.is_none() {
+            return Some("kind error needs err_code");
+        }
+        None
+    }
+}
+
+/// Counts every call of WeChat's side and spoils those that are due.
+pub(crate) async fn inject(
+    State(simulator): State<Simulator>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    if path.starts_with("/_control") {
+        return next.run(request).await;
+    }
+    let Some((fault, hang_ms)) = due(&simulator, &path) else {
+        return next.run(request).await;
+    };
+    let pause = match fault.kind {
+        Kind::TimeoutBefore | Kind::TimeoutAfter => fault.delay_ms.unwrap_or(hang_ms),
+        _ => fault.delay_ms.unwrap_or_default(),
+    };
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
+    let again = Request::from_parts(parts, Body::from(body.clone()));
+    let done = match fault.kind {
+        Kind::TimeoutAfter | Kind::ResetAfter | Kind::SystemErrorAfter | Kind::Slow => {
+            Some(next.run(again).await)
+        }
+        _ => None,
+    };
+    sleep(Duration::from_millis(pause)).await;
+    match (fault.kind, done) {
+        (Kind::Slow, Some(answer)) => answer,
+        (Kind::Reset | Kind::ResetAfter, _) => hang_up(),
+        (Kind::SystemError | Kind::SystemErrorAfter, _) => {
+            said(&simulator, &path, &body, "SYSTEMERROR")
+        }
+        (Kind::Error, _) => said(
+            &simulator,
+            &path,
+            &body,
+            fault.err_code.as_deref().unwrap_or("SYSTEMERROR"),
+        ),
+        (Kind::TimeoutBefore | Kind::TimeoutAfter, _) => {
+            StatusCode::GATEWAY_TIMEOUT.into_response()
+        }
+        (Kind::Http500 | Kind::Slow, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn due(simulator: &Simulator, path: &str) -> Option<(Fault, u64)> {
+    let mut world = simulator.world();
+    *world.counters.entry(path.to_owned()).or_default() += 1;
+    let hang_ms = world.settings.hang_ms;
+    let fault = world
+        .faults
+        .iter_mut()
+        .find(|fault| fault.path == path && fault.times > 0)?;
+    fault.times -= 1;
+    fault.fired += 1;
+    Some((fault.clone(), hang_ms))
+}
+
+/// Ends the task of this connection, and with it the connection, without an
+/// answer. Unwinding is the only way a handler has to do so, and resuming
+/// prints nothing.
+fn hang_up() -> ! {
+    std::panic::resume_unwind(Box::new("the connection was reset on purpose"))
+}
+
+/// A refusal in the words of the endpoint: XML for v2, JSON for the rest.
+fn said(simulator: &Simulator, path: &str, body: &Bytes, code: &str) -> Response {
+    let v2 = path.starts_with("/secapi/") || path.starts_with("/pay/");
+    if !v2 || path == "/pay/genprepay" {
+        let number = code.parse::<i64>().unwrap_or(-1);
+        return errcode::plain(&json!({"errcode": number, "errmsg": "ordered by a test"}));
+    }
+    let fields = std::str::from_utf8(body)
+        .ok()
+        .and_then(|text| xml::read(text).ok());
+    let sign_type = fields
+        .and_then(|fields| SignType::parse(fields.get("sign_type").map(String::as_str)))
+        .unwrap_or(SignType::Md5);
+    wire::refuse(
+        simulator,
+        path,
+        sign_type,
+        &Refusal::business(code, "系统异常，请稍后再试"),
+    )
+}

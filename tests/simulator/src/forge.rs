@@ -1,0 +1,146 @@
+//! Owns notifications that are wrong on purpose. Refuses to know how they are
+//! sent and what the merchant ought to answer.
+
+use serde::Deserialize;
+
+use crate::config::Config;
+use crate::genprepay;
+use crate::ids;
+use crate::notify::{ACCEPTED, Message, payment_fields, signed};
+use crate::orders::{Order, Payment, TradeType};
+use crate::sign::{self, Fields};
+use crate::users;
+use crate::wire::put;
+use crate::xml;
+
+/// What is wrong. Everything not named here is right, the signature included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Flaw {
+    /// Signed with another key.
+    ForgedSign,
+    /// No `sign`.
+    NoSign,
+    /// Neither `return_code` nor `sign`: once fooled a well-known SDK.
+    NoReturnCode,
+    /// Well signed, another `total_fee`.
+    WrongAmount,
+    /// Well signed, another `appid`.
+    WrongAppid,
+    /// Well signed, another `mch_id`.
+    WrongMchId,
+    /// A document type with an external entity in front.
+    Doctype,
+    /// `total_fee` twice, the first one right and signed.
+    DuplicateElement,
+    /// Well signed, another `out_trade_no`.
+    UnknownOrder,
+    /// Well signed, with 70 KiB of `attach`.
+    Oversized,
+    /// JSON.
+    NotXml,
+    /// Well signed, `result_code=FAIL`.
+    ResultFail,
+}
+
+impl Flaw {
+    fn name(self) -> &'static str {
+        match self {
+            Self::ForgedSign => "forged_sign",
+            Self::NoSign => "no_sign",
+            Self::NoReturnCode => "no_return_code",
+            Self::WrongAmount => "wrong_amount",
+            Self::WrongAppid => "wrong_appid",
+            Self::WrongMchId => "wrong_mch_id",
+            Self::Doctype => "doctype",
+            Self::DuplicateElement => "duplicate_element",
+            Self::UnknownOrder => "unknown_order",
+            Self::Oversized => "oversized",
+            Self::NotXml => "not_xml",
+            Self::ResultFail => "result_fail",
+        }
+    }
+}
+
+/// The order as if it were paid, whether it is or not.
+pub(crate) fn as_paid(order: &Order, transaction_id: Option<String>, now: i64) -> Order {
+    let mut order = order.clone();
+    let openid = order
+        .given("openid")
+        .unwrap_or(users::ALICE.openid)
+        .to_owned();
+    let mut payment = order.payment.take().unwrap_or_else(|| Payment {
+        transaction_id: ids::transaction_id(now),
+        openid,
+        coupon_fee: 0,
+        paid_ms: now,
+    });
+    payment.transaction_id = transaction_id.unwrap_or(payment.transaction_id);
+    order.payment = Some(payment);
+    order
+}
+
+/// A notification for `order`, with or without a flaw; `None` when the flow of
+/// the order has no such notification.
+pub(crate) fn forge(
+    config: &Config,
+    order: &Order,
+    flaw: Option<Flaw>,
+    url: &str,
+) -> Option<Message> {
+    if order.trade_type == TradeType::App2014 {
+        return genprepay::notification(config, order, url).filter(|_| flaw.is_none());
+    }
+    let body = body(config, order, flaw);
+    let fault = flaw.map(|flaw| flaw.name().to_owned());
+    Some(Message {
+        url: url.to_owned(),
+        body,
+        expects: ACCEPTED,
+        fault,
+    })
+}
+
+fn body(config: &Config, order: &Order, flaw: Option<Flaw>) -> String {
+    let mut fields = payment_fields(config, order);
+    let well = |fields: Fields| xml::write(&signed(config, order.sign_type, fields));
+    let Some(flaw) = flaw else {
+        return well(fields);
+    };
+    match flaw {
+        Flaw::WrongAmount => put(&mut fields, "total_fee", order.total_fee + 1),
+        Flaw::WrongAppid => put(&mut fields, "appid", "wx0000000000000000"),
+        Flaw::WrongMchId => put(&mut fields, "mch_id", "1900000000"),
+        Flaw::UnknownOrder => put(&mut fields, "out_trade_no", ids::nonce()),
+        Flaw::Oversized => put(&mut fields, "attach", "x".repeat(70 * 1024)),
+        Flaw::ResultFail => {
+            put(&mut fields, "result_code", "FAIL");
+            put(&mut fields, "err_code", "SYSTEMERROR");
+            put(&mut fields, "err_code_des", "系统错误");
+        }
+        Flaw::NoReturnCode => {
+            fields.remove("return_code");
+            fields.remove("return_msg");
+            return xml::write(&fields);
+        }
+        Flaw::NoSign => return xml::write(&fields),
+        Flaw::ForgedSign => {
+            let sign = sign::v2(&fields, order.sign_type, "00000000000000000000000000000000");
+            put(&mut fields, "sign", sign);
+            return xml::write(&fields);
+        }
+        Flaw::Doctype => {
+            let entity = "<!DOCTYPE xml [<!ENTITY x SYSTEM \"file:///etc/hostname\">]>";
+            return format!("{entity}{}", well(fields));
+        }
+        Flaw::DuplicateElement => {
+            let twice = xml::element("total_fee", "1");
+            return well(fields).replace("</xml>", &format!("{twice}</xml>"));
+        }
+        Flaw::NotXml => {
+            let fields = signed(config, order.sign_type, fields);
+            return serde_json::to_string(&fields).unwrap_or_default();
+        }
+    }
+    well(fields)
+}

@@ -1,0 +1,208 @@
+//! Owns the payer's telephone: pages to look at orders and to pay them, and
+//! the page behind `mweb_url`. Refuses to know how a script or an app invokes
+//! a payment: that is `client`.
+
+use askama::Template;
+use axum::extract::{Form, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use serde::Deserialize;
+use url::Url;
+
+use crate::clock;
+use crate::notify::{self, Subject};
+use crate::oauth::page;
+use crate::orders::Order;
+use crate::settle::{self, Wish};
+use crate::state::Simulator;
+
+/// How many orders the list shows.
+const LATEST: usize = 50;
+
+#[derive(Template)]
+#[template(path = "list.html")]
+struct ListPage {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    number: String,
+    body: String,
+    yuan: String,
+    kind: &'static str,
+    state: &'static str,
+    at: String,
+    open: bool,
+}
+
+#[derive(Template)]
+#[template(path = "pay.html")]
+struct PayPage {
+    row: Row,
+    redirect_url: String,
+}
+
+#[derive(Template)]
+#[template(path = "done.html")]
+struct DonePage {
+    title: String,
+    detail: String,
+}
+
+/// How a page names an order.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Handle {
+    out_trade_no: Option<String>,
+    prepay_id: Option<String>,
+    code_url: Option<String>,
+    package: Option<String>,
+    redirect_url: Option<String>,
+    /// `pay` or `cancel`, in the form only.
+    action: Option<String>,
+}
+
+impl Handle {
+    fn text(&self) -> &str {
+        let given = [&self.code_url, &self.prepay_id, &self.out_trade_no];
+        given
+            .into_iter()
+            .flatten()
+            .map(|text| text.trim())
+            .find(|text| !text.is_empty())
+            .unwrap_or_default()
+    }
+
+    fn back(&self) -> Option<&str> {
+        let usable = |text: &&str| {
+            Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+        };
+        self.redirect_url.as_deref().filter(usable)
+    }
+}
+
+/// `GET /` and `GET /phone`
+pub(crate) async fn list(State(simulator): State<Simulator>) -> Response {
+    let world = simulator.world();
+    let mut orders: Vec<&Order> = world.orders.values().collect();
+    orders.sort_by_key(|order| std::cmp::Reverse(order.created_ms));
+    let now = world.now_ms();
+    let rows = orders
+        .into_iter()
+        .take(LATEST)
+        .map(|order| row(order, now))
+        .collect();
+    page(&ListPage { rows })
+}
+
+/// `GET /phone/pay`
+pub(crate) async fn ask(
+    State(simulator): State<Simulator>,
+    Query(handle): Query<Handle>,
+) -> Response {
+    let world = simulator.world();
+    match world.find(handle.text()) {
+        None => done(
+            StatusCode::NOT_FOUND,
+            "二维码已失效",
+            "There is no such order.",
+        ),
+        Some(order) => page(&PayPage {
+            row: row(order, world.now_ms()),
+            redirect_url: handle.back().unwrap_or_default().to_owned(),
+        }),
+    }
+}
+
+/// `POST /phone/pay`
+pub(crate) async fn decide(
+    State(simulator): State<Simulator>,
+    Form(handle): Form<Handle>,
+) -> Response {
+    let back = handle.back().map(Redirect::to);
+    if handle.action.as_deref() == Some("cancel") {
+        let page = || done(StatusCode::OK, "已取消", "Nothing was paid.");
+        return back.map_or_else(page, Redirect::into_response);
+    }
+    let outcome = {
+        let mut world = simulator.world();
+        let automatic = world.settings.auto_notify;
+        settle::pay(&mut world, handle.text(), Wish::default()).map(|paid| (paid, automatic))
+    };
+    match outcome {
+        Err(error) => done(StatusCode::CONFLICT, "支付失败", &error.to_string()),
+        Ok((receipt, automatic)) => {
+            if automatic {
+                notify::announce(&simulator, Subject::Payment(receipt.out_trade_no), 1);
+            }
+            let page = || done(StatusCode::OK, "支付成功", &receipt.transaction_id);
+            back.map_or_else(page, Redirect::into_response)
+        }
+    }
+}
+
+/// `GET /cgi-bin/mmpayweb-bin/checkmweb`: the page of `mweb_url`.
+pub(crate) async fn mweb(
+    State(simulator): State<Simulator>,
+    Query(handle): Query<Handle>,
+) -> Response {
+    let world = simulator.world();
+    let now = world.now_ms();
+    let known = world.find(handle.text()).filter(|order| {
+        let package = handle.package.as_deref().unwrap_or_default();
+        let given = order.mweb_url.as_deref().unwrap_or_default();
+        given.ends_with(&format!("&package={package}")) && order.mweb_until_ms > now
+    });
+    match known {
+        None => done(
+            StatusCode::BAD_REQUEST,
+            "支付链接已过期",
+            "The address is wrong or too old.",
+        ),
+        Some(order) => page(&PayPage {
+            row: row(order, now),
+            redirect_url: handle.back().unwrap_or_default().to_owned(),
+        }),
+    }
+}
+
+fn row(order: &Order, now: i64) -> Row {
+    let expired = order.is_expired(now);
+    Row {
+        number: order.out_trade_no.clone(),
+        body: order.given("body").unwrap_or_default().to_owned(),
+        yuan: yuan(order.total_fee),
+        kind: order.trade_type.name(),
+        state: if expired && order.payment.is_none() {
+            "EXPIRED"
+        } else {
+            order.state.name()
+        },
+        at: clock::spaced(order.created_ms),
+        open: order.payment.is_none()
+            && !expired
+            && matches!(order.state.name(), "NOTPAY" | "USERPAYING"),
+    }
+}
+
+fn yuan(fen: i64) -> String {
+    format!("¥{}.{:02}", fen / 100, fen % 100)
+}
+
+fn done(status: StatusCode, title: &str, detail: &str) -> Response {
+    let page = page(&DonePage {
+        title: title.to_owned(),
+        detail: detail.to_owned(),
+    });
+    (status, page).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_shown_in_yuan() {
+        assert_eq!(yuan(1), "¥0.01");
+        assert_eq!(yuan(123_450), "¥1234.50");
+    }
+}

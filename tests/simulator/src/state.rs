@@ -1,0 +1,147 @@
+//! Owns the memory of the simulator: one world behind one mutex, wiped by a
+//! reset. Refuses to know what any endpoint does with it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::clock;
+use crate::config::Config;
+use crate::faults::Fault;
+use crate::oauth::Identities;
+use crate::orders::Order;
+use crate::settings::Settings;
+use crate::token::Tokens;
+
+/// A request that was turned away, for the developer who wonders why.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Rejection {
+    pub(crate) path: String,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) at_ms: i64,
+}
+
+/// Everything that a reset forgets.
+pub(crate) struct World {
+    /// Counts resets, so that a task of an earlier world stops.
+    pub(crate) generation: u64,
+    pub(crate) settings: Settings,
+    pub(crate) orders: BTreeMap<String, Order>,
+    /// `auth_code` to the order number it was used for.
+    pub(crate) auth_codes: BTreeMap<String, String>,
+    pub(crate) identities: Identities,
+    pub(crate) tokens: Tokens,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) counters: BTreeMap<String, u64>,
+    pub(crate) rejections: Vec<Rejection>,
+}
+
+impl World {
+    fn new(generation: u64, config: &Config) -> Self {
+        Self {
+            generation,
+            settings: Settings::honest(config.notify_time_scale),
+            orders: BTreeMap::new(),
+            auth_codes: BTreeMap::new(),
+            identities: Identities::default(),
+            tokens: Tokens::default(),
+            faults: Vec::new(),
+            counters: BTreeMap::new(),
+            rejections: Vec::new(),
+        }
+    }
+
+    /// Now, by the simulated clock.
+    pub(crate) fn now_ms(&self) -> i64 {
+        clock::machine_ms().saturating_add(self.settings.clock_ahead_seconds.saturating_mul(1000))
+    }
+
+    /// Finds an order by whatever a person or a test has at hand.
+    pub(crate) fn find(&self, handle: &str) -> Option<&Order> {
+        self.orders.get(handle).or_else(|| {
+            self.orders.values().find(|order| {
+                order.prepay_id == handle
+                    || order.code_url.as_deref() == Some(handle)
+                    || order
+                        .payment
+                        .as_ref()
+                        .is_some_and(|paid| paid.transaction_id == handle)
+            })
+        })
+    }
+
+    /// Keeps the last hundred refusals.
+    pub(crate) fn reject(&mut self, path: &str, code: &str, message: &str) {
+        let at_ms = self.now_ms();
+        if self.rejections.len() >= 100 {
+            self.rejections.remove(0);
+        }
+        self.rejections.push(Rejection {
+            path: path.to_owned(),
+            code: code.to_owned(),
+            message: message.to_owned(),
+            at_ms,
+        });
+    }
+}
+
+/// The running simulator, cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Simulator {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    http: reqwest::Client,
+    world: Mutex<World>,
+}
+
+impl Simulator {
+    pub(crate) fn new(config: Config) -> Result<Self, reqwest::Error> {
+        // WeChat's limit for an answer; it follows no redirects.
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(5))
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .user_agent("Mozilla/4.0")
+            .build()?;
+        let world = Mutex::new(World::new(0, &config));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                http,
+                world,
+            }),
+        })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.inner.http
+    }
+
+    /// The one lock. It is never held across an await.
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.inner
+            .world
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn reset(&self) {
+        let mut world = self.world();
+        *world = World::new(world.generation + 1, self.config());
+    }
+
+    /// The world, if it is still the one of that generation.
+    pub(crate) fn world_of(&self, generation: u64) -> Option<MutexGuard<'_, World>> {
+        Some(self.world()).filter(|world| world.generation == generation)
+    }
+}

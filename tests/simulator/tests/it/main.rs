@@ -1,0 +1,19 @@
+//! Black-box tests of the simulator: everything goes through HTTP, with a
+//! merchant that listens for notifications. Refuses to know its insides.
+
+#[cfg(test)]
+mod account;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod notifications;
+#[cfg(test)]
+mod orders;
+#[cfg(test)]
+mod payment_codes;
+#[cfg(test)]
+mod phone;
+#[cfg(test)]
+mod refunds;
