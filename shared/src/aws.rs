@@ -91,7 +91,9 @@ pub async fn sdk_config_for_people() -> SdkConfig {
         .await
 }
 
-fn https_client() -> SharedHttpClient {
+/// HTTPS with ring and the system's certificates.
+#[must_use]
+pub fn https_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
         .build_https()

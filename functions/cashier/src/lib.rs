@@ -124,7 +124,7 @@ async fn show(hub: &Hub, visit: Visit) -> Result<Response, Problem> {
             let bridge = wechat.bridge_params(&prepay.prepay_id, now);
             Page::Bridge {
                 order: &order,
-                bridge: json!(bridge).to_string(),
+                bridge,
             }
         }
     };

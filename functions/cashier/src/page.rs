@@ -9,6 +9,7 @@ use qrcode::QrCode;
 use qrcode::render::svg;
 use shared::ambient::random_hex;
 use shared::domain::order::Order;
+use shared::domain::signature::Params;
 use shared::http::problem::Problem;
 
 /// Who reads the page.
@@ -50,7 +51,7 @@ pub(crate) enum Page<'a> {
     /// A QR code to scan with WeChat.
     Scan { order: &'a Order, code_url: &'a str },
     /// Inside WeChat: the bridge opens.
-    Bridge { order: &'a Order, bridge: String },
+    Bridge { order: &'a Order, bridge: Params },
     /// This order can only be paid inside WeChat.
     OpenInWechat { order: &'a Order, address: &'a str },
     /// Paid; back to the shop.
@@ -78,7 +79,7 @@ struct View<'a> {
     order: Option<&'a Order>,
     message: &'static str,
     qr: Option<String>,
-    bridge: Option<String>,
+    bridge: Option<Params>,
     polls: bool,
     link: Option<(&'a str, &'static str)>,
     /// Follow the link by itself.

@@ -115,10 +115,11 @@ impl Ledger {
             .update_row(&claim.lease.doorbell)
             .update_expression(
                 "SET #status = :delivered, attempts = :attempts, recorded = :token \
-                 REMOVE wake, shard, lease, lease_until, rings",
+                 REMOVE wake, #shard, lease, lease_until, rings",
             )
             // The row exists, and a repeat of this very write is no news.
             .condition_expression("attribute_exists(pk) AND #status <> :delivered")
+            .expression_attribute_names("#shard", "shard")
             .expression_attribute_values(":delivered", status(Status::Delivered)?)
             .expression_attribute_values(":attempts", log(claim, attempts)?)
             .expression_attribute_values(":token", AttributeValue::S(claim.lease.token.clone()))
@@ -164,8 +165,9 @@ impl Ledger {
             Next::Exhausted => update
                 .update_expression(
                     "SET #status = :exhausted, attempts = :attempts, recorded = :token \
-                     REMOVE wake, shard, lease, lease_until, rings",
+                     REMOVE wake, #shard, lease, lease_until, rings",
                 )
+                .expression_attribute_names("#shard", "shard")
                 .expression_attribute_values(":exhausted", status(Status::Exhausted)?),
         };
         match update.send().await {

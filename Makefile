@@ -1,0 +1,21 @@
+# The two commands are `make demo` and `make test`; infra/local.py does the work.
+.DEFAULT_GOAL := help
+.PHONY: help demo up down status test app build
+
+help:
+	@echo "make demo    set up, start the local stack, and run one payment through it"
+	@echo "make up      the same without the payment"
+	@echo "make down    stop what up started"
+	@echo "make status  what is running"
+	@echo "make test    every check and test, on a stack of its own"
+	@echo "make app     register an app: make app ARGS='--help'"
+	@echo "make build   cross-compile for AWS; sam deploy --guided comes next"
+	@echo "Settings by environment: python3 infra/local.py --help"
+
+demo up down status test build:
+	@python3 infra/local.py $@
+
+# On the local stack; elsewhere run hubctl with AWS credentials and REGISTRY_TABLE.
+app:
+	@test -f .local/hub.env || { echo "No stack is up: make up"; exit 1; }
+	@set -a; . ./.local/hub.env; target/local/hubctl app create $(ARGS)

@@ -1,0 +1,16 @@
+//! Journeys through the deployed stack, over HTTP only: what an app, a payer
+//! and WeChat can do, and what nobody can.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a journey that cannot go on has failed"
+)]
+
+mod api;
+mod cashier;
+mod deliveries;
+mod notifications;
+mod roles;
+mod store;
