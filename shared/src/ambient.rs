@@ -1,18 +1,40 @@
-//! What cannot be computed: the time and random tokens. Handlers read both
-//! here, once, and pass them on; the rules take them as arguments.
+//! What cannot be computed: the time and random tokens. Handlers ask for both
+//! once and pass them on; the rules take them as arguments.
 
-use std::time::UNIX_EPOCH;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::domain::time::Timestamp;
 
-/// The time. Call it in handlers only.
-#[must_use]
+/// Where a handler gets the time from.
+#[derive(Debug, Clone, Default)]
+pub enum Clock {
+    /// The machine's clock.
+    #[default]
+    System,
+    /// A clock moved by hand, in milliseconds: the simulation's day takes no
+    /// time.
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        match self {
+            Self::System => system_time(),
+            Self::Manual(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
+        }
+    }
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that reads the clock"
 )]
-pub fn now() -> Timestamp {
-    let since_1970 = std::time::SystemTime::now()
+fn system_time() -> Timestamp {
+    let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use page::{Page, Reader};
 use serde_json::json;
-use shared::ambient::now;
+use shared::ambient::Clock;
 use shared::aws::registry::Registry;
 use shared::checkout::{Checkout, Payer, pay_url, return_url};
 use shared::domain::app::App;
@@ -29,6 +29,8 @@ use shared::login;
 /// What the function works with.
 #[derive(Debug)]
 pub struct Hub {
+    /// The time.
+    pub clock: Clock,
     /// The apps, and the tickets of WeChat users who come back.
     pub registry: Registry,
     /// The orders, and WeChat.
@@ -71,7 +73,7 @@ struct Visit {
 }
 
 async fn show(hub: &Hub, visit: Visit) -> Result<Response, Problem> {
-    let now = now();
+    let now = hub.clock.now();
     // The ticket is ours, added after the login; the rest is what the app signed.
     let (query, ticket) = login::split_ticket(&visit.query);
     let (order, app) = handshake(hub, &query).await?;
@@ -200,7 +202,7 @@ async fn status(
     State(hub): State<Arc<Hub>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let now = now();
+    let now = hub.clock.now();
     let query = query.unwrap_or_default();
     let (query, _) = login::split_ticket(&query);
     let (order, app) = handshake(&hub, &query).await?;

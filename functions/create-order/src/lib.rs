@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, extract::DefaultBodyLimit};
 use serde_json::json;
-use shared::ambient::{now, random_hex};
+use shared::ambient::{Clock, random_hex};
 use shared::aws::ledger::Created;
 use shared::aws::registry::Registry;
 use shared::checkout::{Checkout, Payer, pay_url};
@@ -27,6 +27,8 @@ use shared::http::request::{Fields, Signed};
 /// What the function works with.
 #[derive(Debug)]
 pub struct Hub {
+    /// The time.
+    pub clock: Clock,
     /// The apps.
     pub registry: Registry,
     /// The orders, and WeChat.
@@ -49,7 +51,7 @@ async fn create(
     extensions: Extensions,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let now = now();
+    let now = hub.clock.now();
     let signed = Signed::fresh(Fields::from_json(&body)?, &hub.registry, now).await?;
     let (key, request) = request::read(&signed)?;
     let payer = Payer {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use create_order::{Hub, router};
+use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
@@ -15,6 +16,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     shared::telemetry::init();
     let aws = sdk_config(&Environment::read()?);
     let hub = Arc::new(Hub {
+        clock: Clock::System,
         registry: Registry::new(&aws, config::required("REGISTRY_TABLE")?),
         checkout: Checkout {
             ledger: Ledger::new(&aws, config::required("LEDGER_TABLE")?),

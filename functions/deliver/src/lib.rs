@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use shared::ambient::{now, random_hex};
+use shared::ambient::{Clock, random_hex};
 use shared::aws::Failure;
 use shared::aws::ledger::{Claim, Ledger};
 use shared::aws::queue::{Doorbell, Queue};
@@ -19,6 +19,8 @@ use shared::domain::time::Timestamp;
 /// What the function works with.
 #[derive(Debug)]
 pub struct Hub {
+    /// The time.
+    pub clock: Clock,
     /// The apps.
     pub registry: Registry,
     /// The deliveries.
@@ -38,14 +40,14 @@ pub struct Hub {
 /// # Errors
 /// When AWS does not answer; SQS and the sweeper both repeat.
 pub async fn deliver(hub: Arc<Hub>, doorbell: Doorbell) -> Result<(), Failure> {
-    let Some(claim) = hub.ledger.claim(&doorbell, now()).await? else {
+    let Some(claim) = hub.ledger.claim(&doorbell, hub.clock.now()).await? else {
         return Ok(());
     };
     let (attempts, delivered) = attempt(&hub, &claim).await?;
     if delivered {
         return hub.ledger.record_success(&claim, &attempts).await;
     }
-    let now = now();
+    let now = hub.clock.now();
     let next = claim
         .delivery
         .after_failure(&hub.schedule, now, hub.grace_seconds);
@@ -63,7 +65,7 @@ async fn attempt(hub: &Hub, claim: &Claim) -> Result<(Vec<Attempt>, bool), Failu
         let attempt = Attempt {
             step: delivery.step,
             address: Address::Notify,
-            at: now(),
+            at: hub.clock.now(),
             latency_ms: 0,
             http_status: None,
             answer: answer.to_owned(),
@@ -100,7 +102,7 @@ async fn attempt(hub: &Hub, claim: &Claim) -> Result<(Vec<Attempt>, bool), Failu
 
 /// One call, freshly signed.
 async fn call(hub: &Hub, claim: &Claim, (app, url): (&App, &str)) -> (Timestamp, Outcome) {
-    let at = now();
+    let at = hub.clock.now();
     let mut params = claim.delivery.params(at, random_hex());
     params.insert("sign".to_owned(), sign(&params, &app.app_secret));
     (at, hub.caller.call(url, &params).await)

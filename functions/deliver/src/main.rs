@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_lambda_events::event::sqs::SqsEvent;
 use deliver::{Hub, deliver};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
@@ -18,6 +19,7 @@ async fn main() -> Result<(), Error> {
     shared::telemetry::init();
     let aws = sdk_config(&Environment::read()?);
     let hub = &Arc::new(Hub {
+        clock: Clock::System,
         registry: Registry::new(&aws, config::required("REGISTRY_TABLE")?),
         ledger: Ledger::new(&aws, config::required("LEDGER_TABLE")?),
         retry: Queue::new(&aws, config::required("DELIVER_RETRY_QUEUE_URL")?),

@@ -9,7 +9,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
-use shared::ambient::now;
+use shared::ambient::Clock;
 use shared::aws::registry::Registry;
 use shared::aws::secrets::Merchant;
 use shared::http::problem::Problem;
@@ -19,6 +19,8 @@ use shared::login;
 /// What the function works with.
 #[derive(Debug)]
 pub struct Hub {
+    /// The time.
+    pub clock: Clock,
     /// States and tickets.
     pub registry: Registry,
     /// The official account.
@@ -49,7 +51,7 @@ async fn callback(
 }
 
 async fn come_back(hub: &Hub, query: &str, headers: &HeaderMap) -> Result<String, Problem> {
-    let now = now();
+    let now = hub.clock.now();
     let fields = Fields::from_query(query)?;
     let state = fields.required("state", 128)?;
     let browser = cookie(headers, login::COOKIE).unwrap_or_default();

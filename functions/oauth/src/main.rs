@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use oauth::{Hub, router};
+use shared::ambient::Clock;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
 use shared::aws::secrets::Merchant;
@@ -13,6 +14,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     shared::telemetry::init();
     let aws = sdk_config(&Environment::read()?);
     let hub = Arc::new(Hub {
+        clock: Clock::System,
         registry: Registry::new(&aws, config::required("REGISTRY_TABLE")?),
         merchant: Merchant::new(aws, config::wechat()?),
         public_url: config::public_url()?,

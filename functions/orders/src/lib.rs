@@ -7,7 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use shared::ambient::now;
+use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
 use shared::aws::registry::Registry;
 use shared::checkout::pay_url;
@@ -21,6 +21,8 @@ use shared::http::request::{Fields, Signed};
 /// What the function works with.
 #[derive(Debug)]
 pub struct Hub {
+    /// The time.
+    pub clock: Clock,
     /// The apps.
     pub registry: Registry,
     /// The orders.
@@ -43,7 +45,7 @@ async fn show(
 ) -> Result<Json<Value>, Problem> {
     let fields =
         Fields::from_query(&query.unwrap_or_default())?.with_path("order_no", order_no.clone())?;
-    let signed = Signed::fresh(fields, &hub.registry, now()).await?;
+    let signed = Signed::fresh(fields, &hub.registry, hub.clock.now()).await?;
     let order_no = OrderNo::parse(&order_no).map_err(|rule| Problem::param("order_no", rule.0))?;
     let key = OrderKey {
         app_id: signed.app.app_id.clone(),

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use shared::ambient::now;
+use shared::ambient::Clock;
 use shared::aws::Failure;
 use shared::aws::ledger::Saved;
 use shared::aws::queue::Doorbell;
@@ -19,6 +19,8 @@ use shared::wechat::{self, Wechat};
 /// What the function works with.
 #[derive(Debug)]
 pub struct Hub {
+    /// The time.
+    pub clock: Clock,
     /// Whose orders these are.
     pub merchant: Merchant,
     /// Where payments go.
@@ -37,7 +39,7 @@ enum Finding {
 /// # Errors
 /// When AWS does not answer; SQS and the sweeper both repeat.
 pub async fn reconcile(hub: Arc<Hub>, doorbell: Doorbell) -> Result<(), Failure> {
-    let now = now();
+    let now = hub.clock.now();
     let Ok(key) = OrderKey::parse(&doorbell.pk) else {
         tracing::error!(pk = doorbell.pk, "a doorbell names no order");
         return Ok(());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use reconcile::{Hub, reconcile};
+use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
 use shared::aws::sdk_config;
@@ -18,6 +19,7 @@ async fn main() -> Result<(), Error> {
     shared::telemetry::init();
     let aws = sdk_config(&Environment::read()?);
     let hub = &Arc::new(Hub {
+        clock: Clock::System,
         settler: Settler {
             ledger: Ledger::new(&aws, config::required("LEDGER_TABLE")?),
             first: Queue::new(&aws, config::required("DELIVER_FIRST_QUEUE_URL")?),

@@ -4,7 +4,7 @@
 //! It refuses to know what a row owes.
 
 use futures_util::stream::{self, StreamExt};
-use shared::ambient::now;
+use shared::ambient::Clock;
 use shared::aws::Failure;
 use shared::aws::ledger::{Ledger, ORDER, Owed, SHARDS};
 use shared::aws::queue::Queue;
@@ -21,6 +21,8 @@ const BUDGET_SECONDS: i64 = 40;
 /// What the function works with.
 #[derive(Debug)]
 pub struct Hub {
+    /// The time.
+    pub clock: Clock,
     /// What is owed.
     pub ledger: Ledger,
     /// First deliveries.
@@ -49,7 +51,7 @@ pub struct Swept {
 /// # Errors
 /// When a shard cannot be read; the next minute tries again.
 pub async fn sweep(hub: &Hub) -> Result<Swept, Failure> {
-    let started = now();
+    let started = hub.clock.now();
     let mut swept = Swept::default();
     let mut unread = None;
     for shard in 0..SHARDS {
@@ -75,7 +77,7 @@ async fn sweep_shard(
     (started, swept): (Timestamp, &mut Swept),
 ) -> Result<(), Failure> {
     loop {
-        let now = now();
+        let now = hub.clock.now();
         if now > started.plus_seconds(BUDGET_SECONDS) {
             tracing::warn!(shard, "out of time, the next sweep goes on");
             return Ok(());

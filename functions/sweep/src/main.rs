@@ -2,6 +2,7 @@
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
+use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
 use shared::aws::sdk_config;
@@ -14,6 +15,7 @@ async fn main() -> Result<(), Error> {
     let aws = sdk_config(&Environment::read()?);
     let queue = |name| Ok::<_, config::Invalid>(Queue::new(&aws, config::required(name)?));
     let hub = &Hub {
+        clock: Clock::System,
         ledger: Ledger::new(&aws, config::required("LEDGER_TABLE")?),
         first: queue("DELIVER_FIRST_QUEUE_URL")?,
         retry: queue("DELIVER_RETRY_QUEUE_URL")?,

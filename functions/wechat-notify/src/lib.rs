@@ -10,7 +10,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use shared::ambient::now;
+use shared::ambient::Clock;
 use shared::aws::Failure;
 use shared::aws::secrets::Merchant;
 use shared::domain::id::OutTradeNo;
@@ -23,6 +23,8 @@ use shared::wechat::pay::Trade;
 /// What the function works with.
 #[derive(Debug)]
 pub struct Hub {
+    /// The time.
+    pub clock: Clock,
     /// Whose payments these are.
     pub merchant: Merchant,
     /// Where they go.
@@ -51,7 +53,7 @@ async fn notified(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
 }
 
 async fn receive(hub: &Hub, body: &[u8]) -> Result<(), Refused> {
-    let now = now();
+    let now = hub.clock.now();
     let wechat = hub.merchant.wechat().await?;
     let notice = wechat.verify_notice(body)?;
     let number = notice.number().clone();

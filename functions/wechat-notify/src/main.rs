@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
 use shared::aws::sdk_config;
@@ -15,6 +16,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     shared::telemetry::init();
     let aws = sdk_config(&Environment::read()?);
     let hub = Arc::new(Hub {
+        clock: Clock::System,
         settler: Settler {
             ledger: Ledger::new(&aws, config::required("LEDGER_TABLE")?),
             first: Queue::new(&aws, config::required("DELIVER_FIRST_QUEUE_URL")?),

@@ -236,9 +236,8 @@ pub(crate) fn key(params: &BTreeMap<String, String>) -> OrderKey {
     )
 }
 
-/// `paid`, alone or as the last word of a dotted name. An anomaly such as a
-/// payment after closing has another name: the hub gives that money back.
+/// An anomaly, such as a payment after closing, is another event: the hub gives
+/// that money back.
 fn tells_of_payment(params: &BTreeMap<String, String>) -> bool {
-    text(params, "event").rsplit('.').next() == Some("succeeded")
-        && text(params, "event").starts_with("payment.")
+    text(params, "event") == "payment.succeeded"
 }

@@ -3,16 +3,21 @@
 //! its own first success.
 
 use aws_sdk_dynamodb::config::Credentials;
-use shared::ambient::{now, random_hex};
+use shared::ambient::{Clock, random_hex};
 use shared::aws::ledger::{Created, Ledger, Saved};
 use shared::aws::queue::Queue;
 use shared::domain::delivery::{Address, Attempt, Delivery, MISSION_SCHEDULE, Next, Schedule};
 use shared::domain::id::{AppId, OrderKey, OrderNo};
 use shared::domain::money::Fen;
 use shared::domain::order::{Order, Payment, Request, Settlement, Status, TradeType, Version};
+use shared::domain::time::Timestamp;
 use shared::settle::Settler;
 use tests::cut::Wire;
 use tests::{Hub, operator, random_order_no};
+
+fn now() -> Timestamp {
+    Clock::System.now()
+}
 
 /// A ledger behind a wire that can lose answers.
 async fn ledger(hub: &Hub) -> (Ledger, Wire) {

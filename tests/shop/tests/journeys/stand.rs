@@ -162,7 +162,7 @@ pub(crate) fn signed(changes: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut params: BTreeMap<String, String> = [
         ("app_id", APP),
         ("order_no", "A000000001"),
-        ("event", "paid"),
+        ("event", "payment.succeeded"),
         ("event_id", "e1"),
         ("total_fee", "100"),
         ("attach", "a b+c&d=茶"),
