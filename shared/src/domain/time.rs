@@ -81,7 +81,8 @@ impl Timestamp {
     }
 
     fn utc(self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp(self.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 }
 
@@ -94,6 +95,8 @@ mod tests {
         let moment = Timestamp::parse_beijing("20141030133525").unwrap();
         assert_eq!(moment.rfc3339(), "2014-10-30T05:35:25Z");
         assert_eq!(moment.beijing(), "20141030133525");
+        let later = Timestamp::from_millis(moment.millis() + 7);
+        assert_eq!(later.rfc3339(), "2014-10-30T05:35:25.007Z");
         for text in ["", "2014103013352", "20141330133525", "20141030 133525"] {
             assert!(Timestamp::parse_beijing(text).is_err(), "{text}");
         }
