@@ -56,7 +56,7 @@ class Settings:
             "WechatMchId": keys["WECHAT_MCH_ID"],
             "WechatSignType": self.sign_type,
             "WechatPayBase": self.pay_base,
-            "WechatApiBase": self.oauth_base,
+            "WechatOauthBase": self.oauth_base,
             "WechatOpenBase": self.oauth_base,
             "PublicUrl": self.hub,
             "NotifyUrl": self.notify + "/",

@@ -17,6 +17,7 @@ use aws_sdk_dynamodb::config::{SharedCredentialsProvider, SharedHttpClient};
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 
 use crate::config::Environment;
+use crate::telemetry::causes;
 
 /// AWS did not do what it was asked, or nobody knows whether it did. The cause
 /// is for the log.
@@ -39,21 +40,9 @@ impl Failure {
     fn of<E: StdError + Send + Sync + 'static>(operation: &'static str) -> impl FnOnce(E) -> Self {
         move |error| Self {
             operation,
-            cause: describe(&error).into(),
+            cause: causes(&error).into(),
         }
     }
-}
-
-/// An SDK error says "service error"; the reason is further down its chain.
-fn describe(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// The SDK's settings in a function: credentials and region from the

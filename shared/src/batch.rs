@@ -6,6 +6,7 @@ use std::future::Future;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::aws::Failure;
 use crate::aws::queue::Doorbell;
@@ -26,7 +27,7 @@ where
             Ok(doorbell) => {
                 let row = format!("{} {}", doorbell.pk, doorbell.sk);
                 let work = handle(doorbell);
-                tasks.spawn(async move {
+                let record = async move {
                     match work.await {
                         Ok(()) => Some(id),
                         Err(failure) => {
@@ -34,7 +35,9 @@ where
                             None
                         }
                     }
-                });
+                };
+                // A task has no span of its own: the request id would be lost.
+                tasks.spawn(record.in_current_span());
             }
             Err(error) => tracing::error!(message_id = id, %error, "a message is no doorbell"),
         }

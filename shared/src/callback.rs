@@ -36,6 +36,19 @@ pub struct Outcome {
     pub latency: Duration,
 }
 
+impl Outcome {
+    /// What becomes of a call that must not be made.
+    #[must_use]
+    pub fn not_called(why: &str) -> Self {
+        Self {
+            delivered: false,
+            http_status: None,
+            answer: excerpt(why),
+            latency: Duration::ZERO,
+        }
+    }
+}
+
 /// Calls apps. One per process; connections are kept between calls.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -168,4 +181,42 @@ fn excerpt(text: &str) -> String {
     kept.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn no_spelling_of_a_private_address_is_ever_dialled() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let caller = Caller::new(Vec::new()).unwrap();
+        for host in [
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "0177.0.0.1",
+            "0",
+            "localhost",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "169.254.169.254",
+            "user@127.0.0.1",
+            "１２７.０.０.１",
+        ] {
+            let address = format!("http://{host}:{port}/notify");
+            let outcome = caller.call(&address, &Params::new()).await;
+            assert_eq!(outcome.answer, guard::REFUSED, "{host}");
+            assert!(
+                !outcome.delivered && outcome.http_status.is_none(),
+                "{host}"
+            );
+        }
+        let dialled = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+        assert!(dialled.is_err(), "somebody was dialled");
+    }
 }

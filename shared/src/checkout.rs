@@ -9,16 +9,14 @@ use url::Url;
 use crate::aws::ledger::{Ledger, Saved};
 use crate::aws::secrets::Merchant;
 use crate::domain::app::App;
-use crate::domain::order::{Attempt, Order, Refusal, TradeType};
+use crate::domain::order::{Order, Preparation, TradeType};
 use crate::domain::signature::{Params, sign};
 use crate::domain::time::Timestamp;
 use crate::http::problem::Problem;
 use crate::wechat::pay::Closing;
 
-/// Others may change the order this often while it is prepared.
-const ROUNDS: u32 = 6;
-/// WeChat's prepay session lives two hours.
-const PREPAY_SECONDS: i64 = 7200 - 120;
+/// Opening, closing and asking, and others who change the order meanwhile.
+const ROUNDS: u32 = 10;
 
 /// What checking out needs.
 #[derive(Debug)]
@@ -41,9 +39,10 @@ pub struct Payer {
 }
 
 impl Checkout {
-    /// The order with a current attempt that the payer can pay. Repeating it
-    /// is safe at every point: the attempt is stored before WeChat is asked,
-    /// and WeChat answers the same for the same attempt.
+    /// The order with a current attempt that can be paid: in this way by this
+    /// payer, or by whoever opened a young one. Repeating it is safe at every
+    /// point: each attempt is stored before WeChat is asked for it, WeChat
+    /// answers the same for the same attempt, and closing twice is closing.
     ///
     /// # Errors
     /// When the order is not open, or WeChat refuses or does not answer.
@@ -57,45 +56,44 @@ impl Checkout {
         let wechat = self.merchant.wechat().await?;
         for _ in 0..ROUNDS {
             order.check_open(now)?;
-            let saved = match order.current(trade_type, payer.openid.as_deref()) {
-                Some(attempt) if is_ready(attempt, now) => return Ok(order),
-                Some(attempt) => {
-                    let number = attempt.number;
-                    let prepay = wechat
-                        .unified_order(&order, attempt, &self.notify_url)
-                        .await?;
-                    order.prepaid(number, prepay);
-                    self.ledger.save(&mut order).await?
-                }
-                None => {
-                    self.close_current(&order).await?;
+            match order.preparation(trade_type, payer.openid.as_deref(), now) {
+                Preparation::Ready => return Ok(order),
+                Preparation::Open => {
                     order.open_attempt(trade_type, (payer.openid.clone(), payer.ip), now)?;
-                    self.ledger.save(&mut order).await?
                 }
-            };
-            if let Saved::Changed(row) = saved {
+                Preparation::Close(number) => {
+                    match wechat.close(&order.out_trade_no(number)).await? {
+                        Closing::Closed => order.attempt_closed(number),
+                        Closing::Paid => return Err(self.paid(order, now).await),
+                    }
+                }
+                Preparation::Ask(number) => {
+                    match wechat.unified_order(&order, number, &self.notify_url).await {
+                        Ok(prepay) => order.prepaid(number, prepay, now),
+                        Err(error) => match error.business_code() {
+                            Some("ORDERPAID") => return Err(self.paid(order, now).await),
+                            Some("ORDERCLOSED") => order.attempt_closed(number),
+                            _ => return Err(error.into()),
+                        },
+                    }
+                }
+            }
+            if let Saved::Changed(row) = self.ledger.save(&mut order).await? {
                 order = *row;
             }
         }
         Err(Problem::Unavailable)
     }
 
-    /// Two open attempts could both be paid: the old one is closed first.
-    async fn close_current(&self, order: &Order) -> Result<(), Problem> {
-        let Some(old) = order.attempts.last() else {
-            return Ok(());
-        };
-        let wechat = self.merchant.wechat().await?;
-        match wechat.close(&order.out_trade_no(old.number)).await? {
-            Closing::Closed => Ok(()),
-            // The notification, or else the next question, will settle it.
-            Closing::Paid => Err(Refusal::Paid.into()),
+    /// WeChat says that an attempt is paid: the next sweep asks and settles. If
+    /// that cannot be written, the order's next question will find it.
+    async fn paid(&self, mut order: Order, now: Timestamp) -> Problem {
+        order.ask_now(now);
+        if let Err(failure) = self.ledger.save(&mut order).await {
+            tracing::warn!(order = %order.key(), %failure, "a paid order could not be woken");
         }
+        Problem::OrderPaid
     }
-}
-
-fn is_ready(attempt: &Attempt, now: Timestamp) -> bool {
-    attempt.prepay.is_some() && now < attempt.started_at.plus_seconds(PREPAY_SECONDS)
 }
 
 /// The pay address of an order, signed for the app: the same each time.

@@ -90,7 +90,7 @@ pub fn wechat() -> Result<(Account, String), Invalid> {
         sign_type: SignType::parse(&sign_type)
             .ok_or_else(|| invalid("WECHAT_SIGN_TYPE", "must be MD5 or HMAC-SHA256"))?,
         pay_base: base("WECHAT_PAY_BASE", "https://api.mch.weixin.qq.com"),
-        api_base: base("WECHAT_API_BASE_URL", "https://api.weixin.qq.com"),
+        api_base: base("WECHAT_OAUTH_BASE", "https://api.weixin.qq.com"),
         open_base: base("WECHAT_OPEN_BASE", "https://open.weixin.qq.com"),
     };
     Ok((account, required("WECHAT_SECRET_ID")?))

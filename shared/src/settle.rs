@@ -40,6 +40,16 @@ impl Settler {
         let event_id = random_hex();
         for round in 0..ROUNDS {
             let settlement = order.pay(payment.clone(), now);
+            if let Settlement::Anomaly(kind) = settlement {
+                // Before the write: a second alarm is better than none.
+                tracing::error!(
+                    alarm = "payment_anomaly",
+                    order = %order.key(),
+                    transaction_id = payment.transaction_id,
+                    "a payment must go back: {}",
+                    kind.as_str()
+                );
+            }
             let saved = match settlement {
                 Settlement::Repeated => return Ok(settlement),
                 Settlement::Paid if order.request.version == Version::Hub => {
@@ -56,7 +66,7 @@ impl Settler {
             };
             match saved {
                 Saved::Done => {
-                    report(&order, payment, settlement);
+                    tracing::info!(order = %order.key(), status = order.status.as_str(), "settled");
                     return Ok(settlement);
                 }
                 Saved::Changed(row) => order = *row,
@@ -70,23 +80,6 @@ impl Settler {
     async fn ring(&self, owed: &Delivery) {
         if let Err(failure) = self.first.ring(&owed.doorbell(), 0).await {
             tracing::warn!(order = %owed.key(), %failure, "the doorbell did not ring, the sweeper will");
-        }
-    }
-}
-
-fn report(order: &Order, payment: &Payment, settlement: Settlement) {
-    let (order_key, transaction_id) = (order.key(), &payment.transaction_id);
-    match settlement {
-        Settlement::Anomaly(kind) => tracing::error!(
-            alarm = "payment_anomaly",
-            order = %order_key,
-            transaction_id,
-            kind = kind.as_str(),
-            "a payment must go back: {}",
-            kind.as_str()
-        ),
-        Settlement::Paid | Settlement::Repeated => {
-            tracing::info!(order = %order_key, transaction_id, "order paid");
         }
     }
 }

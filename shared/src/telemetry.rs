@@ -17,3 +17,17 @@ pub fn init() {
         .with_span_list(false)
         .init();
 }
+
+/// An error and everything that caused it, for the log: the top says what
+/// failed, the reason is further down.
+#[must_use]
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -14,12 +14,13 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::domain::signature::Params;
+use crate::telemetry::causes;
 use sign::SignType;
 
-/// One call of WeChat, headers and body; two of them fit the 5 s in which a
-/// notification must be answered.
-const CALL_TIMEOUT: Duration = Duration::from_millis(4500);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// One call of WeChat, headers and body. With the spare host, two of them fit
+/// a request of ours; a notification has its own, shorter limit.
+const CALL_TIMEOUT: Duration = Duration::from_secs(4);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// The spare of `https://api.mch.weixin.qq.com`.
 const MAIN_HOST: &str = "https://api.mch.weixin.qq.com";
 const SPARE_HOST: &str = "https://api2.mch.weixin.qq.com";
@@ -100,14 +101,18 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the outcome is unknown: ask again before believing anything.
+    /// WeChat's `err_code`, when it gave one.
     #[must_use]
-    pub fn is_unknown(&self) -> bool {
+    pub fn business_code(&self) -> Option<&str> {
         match self {
-            Self::Unknown(_) => true,
-            Self::Business { code, .. } => matches!(code.as_str(), "SYSTEMERROR" | "BANKERROR"),
-            Self::Unreachable(_) | Self::Refused(_) | Self::Forged(_) => false,
+            Self::Business { code, .. } => Some(code),
+            Self::Unreachable(_) | Self::Unknown(_) | Self::Refused(_) | Self::Forged(_) => None,
         }
+    }
+
+    /// The network failed, not WeChat.
+    fn is_of_transport(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Unknown(Some(_)))
     }
 }
 
@@ -139,14 +144,9 @@ impl Wechat {
         })
     }
 
-    /// The merchant's account.
-    #[must_use]
-    pub fn account(&self) -> &Account {
-        &self.account
-    }
-
     /// Signs and posts, and returns the verified answer, `result_code` SUCCESS.
-    /// Fails over to the spare host when the main one cannot be reached.
+    /// Fails over to the spare host when the main one cannot be reached or does
+    /// not answer: every call made here may be repeated.
     async fn post(&self, path: &str, mut fields: Params) -> Result<Params, Error> {
         let Account {
             app_id,
@@ -165,8 +165,12 @@ impl Wechat {
 
         let base = self.account.pay_base.as_str();
         let answer = match self.send(base, path, &body).await {
-            Err(Error::Unreachable(cause)) if base == MAIN_HOST => {
-                tracing::warn!(path, cause = %cause, "WeChat's main host cannot be reached, trying the spare");
+            Err(error) if base == MAIN_HOST && error.is_of_transport() => {
+                tracing::warn!(
+                    path,
+                    cause = causes(&error),
+                    "WeChat's main host fails, trying the spare"
+                );
                 self.send(SPARE_HOST, path, &body).await
             }
             other => other,
@@ -205,10 +209,14 @@ impl Wechat {
         if field("result_code") == "SUCCESS" {
             return Ok(answer);
         }
-        Err(Error::Business {
-            code: field("err_code").to_owned(),
-            text: field("err_code_des").to_owned(),
-        })
+        match field("err_code") {
+            // WeChat itself does not know: ask again before believing anything.
+            "SYSTEMERROR" | "BANKERROR" => Err(Error::Unknown(None)),
+            code => Err(Error::Business {
+                code: code.to_owned(),
+                text: field("err_code_des").to_owned(),
+            }),
+        }
     }
 }
 

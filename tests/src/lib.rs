@@ -232,21 +232,42 @@ impl Hub {
             .unwrap()
     }
 
-    /// Makes the hub's next question about an order due now, as if its minute
-    /// had passed.
-    pub async fn bring_forward(&self, order_no: &Value) {
+    /// Makes an order older, as if it had been made so many seconds earlier:
+    /// nobody waits for hours.
+    pub async fn age(&self, order_no: &Value, seconds: i64) {
         let key = format!("{}#{}", self.app_id, order_no.as_str().unwrap());
-        aws_sdk_dynamodb::Client::new(&self.aws)
-            .update_item()
-            .table_name(self.setting("LEDGER_TABLE"))
+        let dynamodb = aws_sdk_dynamodb::Client::new(&self.aws);
+        let table = self.setting("LEDGER_TABLE");
+        let row = dynamodb
+            .get_item()
+            .table_name(table)
             .key("pk", AttributeValue::S(key))
             .key("sk", AttributeValue::S("order".to_owned()))
-            .update_expression("SET wake = :now")
-            .condition_expression("attribute_exists(wake)")
-            .expression_attribute_values(
-                ":now",
-                AttributeValue::N((unix_seconds() * 1000).to_string()),
-            )
+            .send()
+            .await
+            .unwrap();
+        let mut item = row.item.unwrap();
+        let earlier = |value: &mut AttributeValue| {
+            let millis: i64 = value.as_n().unwrap().parse().unwrap();
+            *value = AttributeValue::N((millis - seconds * 1000).to_string());
+        };
+        for name in ["created_at", "expires_at", "due", "wake"] {
+            item.entry(name.to_owned()).and_modify(earlier);
+        }
+        if let Some(AttributeValue::L(attempts)) = item.get_mut("attempts") {
+            for attempt in attempts {
+                let AttributeValue::M(attempt) = attempt else {
+                    panic!("an attempt is a map")
+                };
+                for name in ["started_at", "prepaid_at"] {
+                    attempt.entry(name.to_owned()).and_modify(earlier);
+                }
+            }
+        }
+        dynamodb
+            .put_item()
+            .table_name(table)
+            .set_item(Some(item))
             .send()
             .await
             .unwrap();

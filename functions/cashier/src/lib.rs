@@ -65,6 +65,24 @@ async fn pay(
     }
 }
 
+/// What an app may sign into a pay address. WeChat and others append
+/// parameters of their own when a link is shared.
+const PAY_PARAMS: [&str; 13] = [
+    "app_id",
+    "order_no",
+    "total_fee",
+    "body",
+    "attach",
+    "notify_url",
+    "return_url",
+    "trade_type",
+    "version",
+    "openid",
+    "timestamp",
+    "nonce",
+    "sign",
+];
+
 /// A browser at the pay address.
 struct Visit {
     query: String,
@@ -110,18 +128,18 @@ async fn show(hub: &Hub, visit: Visit) -> Result<Response, Problem> {
         }
     }
     let order = hub.checkout.prepare(order, trade_type, &payer, now).await?;
-    let prepay = order
-        .attempts
-        .last()
-        .and_then(|attempt| attempt.prepay.as_ref());
-    let prepay = prepay.ok_or(Problem::Unavailable)?;
-    let page = match (trade_type, &prepay.code_url) {
+    // Another way or another payer may have been first.
+    let attempt = order.attempts.last().ok_or(Problem::Unavailable)?;
+    let prepay = attempt.prepay.as_ref().ok_or(Problem::Unavailable)?;
+    let page = match (attempt.trade_type, &prepay.code_url) {
         (TradeType::Native, Some(code_url)) => Page::Scan {
             order: &order,
             code_url,
         },
         (TradeType::Native, None) => return Err(Problem::Unavailable),
-        (TradeType::Jsapi, _) => {
+        (TradeType::Jsapi, _)
+            if trade_type == TradeType::Jsapi && attempt.openid == payer.openid =>
+        {
             let wechat = hub.checkout.merchant.wechat().await?;
             let bridge = wechat.bridge_params(&prepay.prepay_id, now);
             Page::Bridge {
@@ -129,13 +147,15 @@ async fn show(hub: &Hub, visit: Visit) -> Result<Response, Problem> {
                 bridge,
             }
         }
+        (TradeType::Jsapi, _) => Page::Busy { order: &order },
     };
     Ok(page.response(visit.reader))
 }
 
 /// The second handshake: signed by the app, and true to the stored order.
 async fn handshake(hub: &Hub, query: &str) -> Result<(Order, App), Problem> {
-    let Signed { app, fields } = Signed::lasting(Fields::from_query(query)?, &hub.registry).await?;
+    let fields = Fields::from_query(query)?.retain(&PAY_PARAMS);
+    let Signed { app, fields } = Signed::lasting(fields, &hub.registry).await?;
     let order_no = OrderNo::parse(fields.required("order_no", 64)?)
         .map_err(|rule| Problem::param("order_no", rule.0))?;
     let key = OrderKey {
@@ -149,18 +169,24 @@ async fn handshake(hub: &Hub, query: &str) -> Result<(Order, App), Problem> {
         .await?
         .ok_or(Problem::OrderNotFound)?;
     let request = &order.request;
-    fields.required("total_fee", 16)?;
     let stored = [
         ("total_fee", Some(request.total_fee.to_string())),
         ("body", Some(request.body.clone())),
         ("attach", request.attach.clone()),
         ("notify_url", Some(request.notify_url.clone())),
         ("return_url", Some(request.return_url.clone())),
+        (
+            "trade_type",
+            request.trade_type.map(|kind| kind.as_str().to_owned()),
+        ),
+        ("version", Some(request.version.as_str().to_owned())),
+        ("openid", request.openid.clone()),
     ];
-    for (name, stored) in stored {
+    fields.required("total_fee", 16)?;
+    for (name, stored) in &stored {
         let given = fields.text(name, 4096)?;
         if given.is_some() && given != stored.as_deref() {
-            return Err(Problem::param(name, "is not the order's"));
+            return Err(Problem::param(*name, "is not the order's"));
         }
     }
     Ok((order, app))
@@ -190,7 +216,7 @@ fn closed(
 async fn log_in(hub: &Hub, query: String, now: Timestamp) -> Result<Response, Problem> {
     let wechat = hub.checkout.merchant.wechat().await?;
     let purpose = login::Purpose { pay_query: query };
-    let started = login::start(&hub.registry, (wechat, &hub.public_url), purpose, now).await?;
+    let started = login::start(&hub.registry, (&wechat, &hub.public_url), purpose, now).await?;
     let mut response = Redirect::to(started.authorize_url.as_str()).into_response();
     let cookie = HeaderValue::from_str(&started.cookie).map_err(|_| Problem::Unavailable)?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);

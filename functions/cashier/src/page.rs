@@ -54,6 +54,8 @@ pub(crate) enum Page<'a> {
     Bridge { order: &'a Order, bridge: Params },
     /// This order can only be paid inside WeChat.
     OpenInWechat { order: &'a Order, address: &'a str },
+    /// Somebody else has just begun to pay it inside WeChat.
+    Busy { order: &'a Order },
     /// Paid; back to the shop.
     Paid {
         order: &'a Order,
@@ -132,6 +134,14 @@ impl Page<'_> {
                 view.qr = qr(address);
                 view.polls = true;
             }
+            Self::Busy { order } => {
+                view.order = Some(order);
+                view.message = reader.say(
+                    "这笔订单正在微信中支付，请几分钟后再试",
+                    "This order is being paid inside WeChat. Try again in a few minutes.",
+                );
+                view.polls = true;
+            }
             Self::Paid { order, return_url } => {
                 view.order = Some(order);
                 view.mood = "done";
@@ -195,9 +205,10 @@ fn render(view: &View<'_>, nonce: &str, status: StatusCode) -> Response {
     let Ok(html) = view.render() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
+    // WeChat's own browser talks to its bridge through hidden frames.
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
-         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+         connect-src 'self'; frame-src weixin: weixinping: weixinpreinject: wxlocalresource:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     let mut response = (status, html).into_response();
     let headers = response.headers_mut();

@@ -20,6 +20,7 @@ use shared::aws::registry::Registry;
 use shared::checkout::{Checkout, Payer, pay_url};
 use shared::domain::app::App;
 use shared::domain::order::{Order, TradeType};
+use shared::domain::time::Timestamp;
 use shared::http::client_ip;
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
@@ -76,7 +77,7 @@ async fn create(
         }
         _ => order,
     };
-    Ok((status, reply(&hub, &order, &signed.app)?).into_response())
+    Ok((status, reply(&hub, &order, &signed.app, now)?).into_response())
 }
 
 /// How the order is paid, when enough is known to ask WeChat now; the cashier
@@ -85,7 +86,12 @@ fn method(asked: Option<TradeType>, payer: &Payer) -> Option<TradeType> {
     asked.filter(|asked| *asked != TradeType::Jsapi || payer.openid.is_some())
 }
 
-fn reply(hub: &Hub, order: &Order, app: &App) -> Result<Json<serde_json::Value>, Problem> {
+fn reply(
+    hub: &Hub,
+    order: &Order,
+    app: &App,
+    now: Timestamp,
+) -> Result<Json<serde_json::Value>, Problem> {
     let pay_url = pay_url(&hub.public_url, order, app).map_err(|_| Problem::Unavailable)?;
     let mut body = json!({
         "app_id": order.app_id,
@@ -96,10 +102,12 @@ fn reply(hub: &Hub, order: &Order, app: &App) -> Result<Json<serde_json::Value>,
         "expires_at": order.expires_at.rfc3339(),
         "pay_url": pay_url,
     });
-    let prepay = order
+    // Once it cannot be paid any more, nobody shall show the code.
+    let live = order
         .attempts
         .last()
-        .and_then(|attempt| attempt.prepay.as_ref());
+        .filter(|_| order.check_open(now).is_ok());
+    let prepay = live.and_then(|attempt| attempt.prepay.as_ref());
     if let (Some(code_url), Some(body)) = (
         prepay.and_then(|prepay| prepay.code_url.as_ref()),
         body.as_object_mut(),

@@ -16,6 +16,19 @@ const EXPIRES_IN_DEFAULT: i64 = 7200;
 /// The first parameter that breaks a rule.
 pub(crate) fn read(signed: &Signed) -> Result<(OrderKey, Request), Problem> {
     let fields = &signed.fields;
+    fields.only(&[
+        "order_no",
+        "total_fee",
+        "body",
+        "attach",
+        "notify_url",
+        "return_url",
+        "trade_type",
+        "version",
+        "openid",
+        "client_ip",
+        "expires_in",
+    ])?;
     let order_no = OrderNo::parse(fields.required("order_no", 64)?)
         .map_err(|rule| Problem::param("order_no", rule.0))?;
     let total_fee = fields
@@ -44,7 +57,6 @@ pub(crate) fn read(signed: &Signed) -> Result<(OrderKey, Request), Problem> {
 }
 
 fn address(signed: &Signed, name: &str) -> Result<String, Problem> {
-    // One byte more, so that the rule is named by whoever owns it.
     let address = signed.fields.required(name, 4096)?;
     check_address(address, signed.app.allow_http).map_err(|rule| Problem::param(name, rule.0))?;
     Ok(address.to_owned())

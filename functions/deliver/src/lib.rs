@@ -11,7 +11,7 @@ use shared::aws::ledger::{Claim, Ledger};
 use shared::aws::queue::{Doorbell, Queue};
 use shared::aws::registry::Registry;
 use shared::callback::{Caller, Outcome};
-use shared::domain::app::App;
+use shared::domain::app::{App, check_address};
 use shared::domain::delivery::{Address, Attempt, CLAIMS_MAX, Next, Schedule};
 use shared::domain::signature::sign;
 use shared::domain::time::Timestamp;
@@ -51,9 +51,13 @@ pub async fn deliver(hub: Arc<Hub>, doorbell: Doorbell) -> Result<(), Failure> {
     let next = claim
         .delivery
         .after_failure(&hub.schedule, now, hub.grace_seconds);
-    let recorded = hub.ledger.record_failure(&claim, &attempts, &next).await?;
-    if recorded {
-        follow(&hub, &claim, &next).await;
+    if next == Next::Exhausted {
+        // Before the write: a second alarm is better than none.
+        tracing::error!(alarm = "delivery_exhausted", order = %claim.delivery.key(),
+            event_id = claim.delivery.event_id, "the app never answered success; redeliver by hand");
+    }
+    if hub.ledger.record_failure(&claim, &attempts, &next).await? {
+        ring(&hub, &claim, &next).await;
     }
     Ok(())
 }
@@ -105,27 +109,29 @@ async fn call(hub: &Hub, claim: &Claim, (app, url): (&App, &str)) -> (Timestamp,
     let at = hub.clock.now();
     let mut params = claim.delivery.params(at, random_hex());
     params.insert("sign".to_owned(), sign(&params, &app.app_secret));
-    (at, hub.caller.call(url, &params).await)
+    // The operator may have changed what this app may name.
+    let outcome = match check_address(url, app.allow_http) {
+        Ok(()) => hub.caller.call(url, &params).await,
+        Err(rule) => Outcome::not_called(&format!("the address {rule}")),
+    };
+    (at, outcome)
 }
 
 /// The next step is committed: ringing only makes it punctual.
-async fn follow(hub: &Hub, claim: &Claim, next: &Next) {
+async fn ring(hub: &Hub, claim: &Claim, next: &Next) {
+    let Next::Retry {
+        step,
+        delay: Some(delay),
+        ..
+    } = next
+    else {
+        return;
+    };
     let delivery = &claim.delivery;
-    match next {
-        Next::Exhausted => tracing::error!(alarm = "delivery_exhausted", order = %delivery.key(),
-            event_id = delivery.event_id, "the app never answered success; redeliver by hand"),
-        Next::Retry { delay: None, .. } => {}
-        Next::Retry {
-            step,
-            delay: Some(delay),
-            ..
-        } => {
-            let mut doorbell = delivery.doorbell();
-            doorbell.step = *step;
-            if let Err(failure) = hub.retry.ring(&doorbell, *delay).await {
-                tracing::warn!(order = %delivery.key(), %failure,
-                    "the doorbell did not ring, the sweeper will");
-            }
-        }
+    let mut doorbell = delivery.doorbell();
+    doorbell.step = *step;
+    if let Err(failure) = hub.retry.ring(&doorbell, *delay).await {
+        tracing::warn!(order = %delivery.key(), %failure,
+            "the doorbell did not ring, the sweeper will");
     }
 }

@@ -46,6 +46,7 @@ async fn show(
     let fields =
         Fields::from_query(&query.unwrap_or_default())?.with_path("order_no", order_no.clone())?;
     let signed = Signed::fresh(fields, &hub.registry, hub.clock.now()).await?;
+    signed.fields.only(&["order_no"])?;
     let order_no = OrderNo::parse(&order_no).map_err(|rule| Problem::param("order_no", rule.0))?;
     let key = OrderKey {
         app_id: signed.app.app_id.clone(),

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use shared::ambient::Clock;
 use shared::aws::Failure;
-use shared::aws::ledger::Saved;
 use shared::aws::queue::Doorbell;
 use shared::aws::secrets::Merchant;
-use shared::domain::id::{OrderKey, OutTradeNo};
-use shared::domain::order::Order;
+use shared::domain::id::OrderKey;
+use shared::domain::order::{Order, Payment};
 use shared::domain::time::Timestamp;
 use shared::settle::Settler;
+use shared::telemetry::causes;
 use shared::wechat::pay::{Closing, Trade};
 use shared::wechat::{self, Wechat};
 
@@ -27,13 +27,6 @@ pub struct Hub {
     pub settler: Settler,
 }
 
-/// What WeChat's answers come to.
-enum Finding {
-    Paid(Box<shared::domain::order::Payment>),
-    Open,
-    Gone,
-}
-
 /// Handles one doorbell.
 ///
 /// # Errors
@@ -44,60 +37,66 @@ pub async fn reconcile(hub: Arc<Hub>, doorbell: Doorbell) -> Result<(), Failure>
         tracing::error!(pk = doorbell.pk, "a doorbell names no order");
         return Ok(());
     };
-    let order = hub.settler.ledger.order(&key).await?;
-    let Some(order) = order.filter(|order| order.status.is_open() && order.step == doorbell.step)
-    else {
+    let waiting = |order: &Order| order.status.is_open() && order.step == doorbell.step;
+    let Some(mut order) = hub.settler.ledger.order(&key).await?.filter(waiting) else {
         return Ok(());
     };
-    let last = order.is_last_question(now);
-    match ask(hub.merchant.wechat().await?, &order, last).await {
-        Ok(Finding::Paid(payment)) => {
+    match ask(&*hub.merchant.wechat().await?, &mut order, now).await {
+        Ok(None) => move_on(&hub, order, now).await,
+        Ok(Some(payment)) => {
             hub.settler.settle(order, &payment, now).await?;
+            // Kept as an anomaly, it leaves the order waiting.
+            match hub.settler.ledger.order(&key).await?.filter(waiting) {
+                Some(order) => move_on(&hub, order, now).await,
+                None => Ok(()),
+            }
         }
-        Ok(Finding::Open) => later(&hub, order, now).await?,
-        Ok(Finding::Gone) => close(&hub, order).await?,
-        // Unknown is not failed: the sweeper asks again.
-        Err(error) => tracing::warn!(order = %key, %error, "WeChat gave no answer about an order"),
-    }
-    Ok(())
-}
-
-async fn ask(wechat: &Wechat, order: &Order, last: bool) -> Result<Finding, wechat::Error> {
-    let Some(attempt) = order.attempts.last() else {
-        return Ok(if last { Finding::Gone } else { Finding::Open });
-    };
-    let number = order.out_trade_no(attempt.number);
-    match find(wechat, &number).await? {
-        Finding::Open if last => match wechat.close(&number).await? {
-            Closing::Closed => Ok(Finding::Gone),
-            Closing::Paid => find(wechat, &number).await,
-        },
-        found => Ok(found),
+        // Unknown is not failed: the sweeper asks again, and its alarm tells
+        // how late the question is.
+        Err(error) => {
+            tracing::warn!(order = %key, error = causes(&error), "WeChat gave no answer about an order");
+            Ok(())
+        }
     }
 }
 
-async fn find(wechat: &Wechat, number: &OutTradeNo) -> Result<Finding, wechat::Error> {
-    Ok(match wechat.query(number).await? {
-        Trade::Paid(payment) => Finding::Paid(Box::new(payment)),
-        // WeChat may still be creating it, or the payer may try again.
-        Trade::Open | Trade::Failed | Trade::Unknown => Finding::Open,
-        Trade::Closed => Finding::Gone,
-    })
+/// Asks about every attempt that may still be paid. When the order has expired
+/// they are closed. Finds the payment, if there is one.
+async fn ask(
+    wechat: &Wechat,
+    order: &mut Order,
+    now: Timestamp,
+) -> Result<Option<Payment>, wechat::Error> {
+    let last = order.is_last_question(now);
+    let live = order.attempts.iter().filter(|attempt| !attempt.closed);
+    for attempt in live.map(|attempt| attempt.number).collect::<Vec<u8>>() {
+        let number = order.out_trade_no(attempt);
+        match wechat.query(&number).await? {
+            Trade::Paid(payment) => return Ok(Some(payment)),
+            Trade::Closed => order.attempt_closed(attempt),
+            // The payer may try again, or WeChat may still be creating it.
+            Trade::Open | Trade::Failed | Trade::Unknown if last => {
+                match wechat.close(&number).await? {
+                    Closing::Closed => order.attempt_closed(attempt),
+                    Closing::Paid => match wechat.query(&number).await? {
+                        Trade::Paid(payment) => return Ok(Some(payment)),
+                        _ => return Err(wechat::Error::Unknown(None)),
+                    },
+                }
+            }
+            Trade::Open | Trade::Failed | Trade::Unknown => {}
+        }
+    }
+    Ok(None)
 }
 
-/// Plans the next question; a lost race means that somebody else moved it on.
-async fn later(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(), Failure> {
-    order.ask_later(now);
+/// Plans the next question, or closes the order after the last. A lost race
+/// means that somebody else moved it on.
+async fn move_on(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(), Failure> {
+    if order.is_last_question(now) && order.close().is_ok() {
+        tracing::info!(order = %order.key(), "order closed");
+    } else {
+        order.ask_later(now);
+    }
     hub.settler.ledger.save(&mut order).await.map(drop)
-}
-
-async fn close(hub: &Hub, mut order: Order) -> Result<(), Failure> {
-    if order.close().is_ok() {
-        match hub.settler.ledger.save(&mut order).await? {
-            Saved::Done => tracing::info!(order = %order.key(), "order closed"),
-            // Paid meanwhile, or moved on: the row's own wake decides.
-            Saved::Changed(_) => {}
-        }
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 //! WeChat repeats it. It refuses to know how apps are told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -16,9 +17,13 @@ use shared::aws::secrets::Merchant;
 use shared::domain::id::OutTradeNo;
 use shared::domain::order::{Order, Payment};
 use shared::settle::Settler;
+use shared::telemetry::causes;
 use shared::wechat;
 use shared::wechat::notify::{ACCEPTED, Forgery, REFUSED};
 use shared::wechat::pay::Trade;
+
+/// WeChat waits 5 s for an answer.
+const DEADLINE: Duration = Duration::from_millis(4700);
 
 /// What the function works with.
 #[derive(Debug)]
@@ -44,7 +49,10 @@ pub fn router(hub: Arc<Hub>) -> Router {
 }
 
 async fn notified(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
-    let (status, answer) = match receive(&hub, &body).await {
+    // Giving up is safe at every point: what is committed is owed, and WeChat
+    // repeats what is not.
+    let received = tokio::time::timeout(DEADLINE, receive(&hub, &body)).await;
+    let (status, answer) = match received.unwrap_or(Err(Refused::TooSlow)) {
         Ok(()) => (StatusCode::OK, ACCEPTED),
         Err(refused) => refused.answer(),
     };
@@ -103,8 +111,10 @@ enum Refused {
     UnknownOrder(OutTradeNo),
     #[error("WeChat's query does not confirm the payment")]
     Unconfirmed,
-    #[error("WeChat's query failed: {0}")]
+    #[error("WeChat's query failed: {}", causes(.0))]
     Query(#[from] wechat::Error),
+    #[error("it took too long")]
+    TooSlow,
     #[error(transparent)]
     Aws(#[from] Failure),
 }
@@ -118,7 +128,7 @@ impl Refused {
                 tracing::info!(reason = %self, "notification of a failed payment");
                 (StatusCode::OK, ACCEPTED)
             }
-            Self::Forged(Forgery::UnknownNumber) | Self::UnknownOrder(_) => {
+            Self::Forged(Forgery::UnknownNumber(_)) | Self::UnknownOrder(_) => {
                 tracing::error!(alarm = "order_unknown", reason = %self, "notification refused");
                 (StatusCode::OK, REFUSED)
             }
@@ -126,7 +136,7 @@ impl Refused {
                 tracing::warn!(reason = %self, "notification refused");
                 (StatusCode::OK, REFUSED)
             }
-            Self::Query(_) | Self::Aws(_) => {
+            Self::Query(_) | Self::TooSlow | Self::Aws(_) => {
                 tracing::error!(reason = %self, "notification not handled, WeChat will repeat it");
                 (StatusCode::SERVICE_UNAVAILABLE, REFUSED)
             }

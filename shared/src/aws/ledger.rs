@@ -13,6 +13,8 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use aws_config::SdkConfig;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
@@ -125,20 +127,14 @@ impl Ledger {
     /// # Errors
     /// When DynamoDB does not answer; the order may or may not be stored.
     pub async fn create(&self, order: &Order) -> Result<Created, Failure> {
-        let token = random_hex();
-        let result = self
+        let put = self
             .client
             .put_item()
-            .table_name(&self.table)
-            .set_item(Some(order_item(order, &token)?))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match self.lost_to(result, &token)? {
-            None => Ok(Created::New),
-            Some(other) => Ok(Created::Exists(Box::new(other))),
-        }
+            .condition_expression("attribute_not_exists(pk)");
+        Ok(match self.put_order(put, order).await? {
+            None => Created::New,
+            Some(other) => Created::Exists(Box::new(other)),
+        })
     }
 
     /// Writes an order that was read at `order.revision`. On success the
@@ -147,39 +143,36 @@ impl Ledger {
     /// # Errors
     /// When DynamoDB does not answer; the order may or may not be written.
     pub async fn save(&self, order: &mut Order) -> Result<Saved, Failure> {
-        let expected = order.revision;
+        let expected = AttributeValue::N(order.revision.to_string());
         order.revision += 1;
-        let token = random_hex();
-        let result = self
+        let put = self
             .client
             .put_item()
+            .condition_expression("revision = :expected")
+            .expression_attribute_values(":expected", expected);
+        Ok(match self.put_order(put, order).await? {
+            None => Saved::Done,
+            Some(other) => Saved::Changed(Box::new(other)),
+        })
+    }
+
+    /// A conditional put. Who won: nobody else (None), or the row's writer.
+    async fn put_order(
+        &self,
+        put: PutItemFluentBuilder,
+        order: &Order,
+    ) -> Result<Option<Order>, Failure> {
+        let token = random_hex();
+        let result = put
             .table_name(&self.table)
             .set_item(Some(order_item(order, &token)?))
-            .condition_expression("revision = :expected")
-            .expression_attribute_values(":expected", AttributeValue::N(expected.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match self.lost_to(result, &token)? {
-            None => Ok(Saved::Done),
-            Some(other) => Ok(Saved::Changed(Box::new(other))),
-        }
-    }
-
-    /// Who won a conditional put: nobody else (None), or the row's writer.
-    fn lost_to<T>(
-        &self,
-        result: Result<
-            T,
-            aws_sdk_dynamodb::error::SdkError<aws_sdk_dynamodb::operation::put_item::PutItemError>,
-        >,
-        token: &str,
-    ) -> Result<Option<Order>, Failure> {
-        use aws_sdk_dynamodb::operation::put_item::PutItemError;
         let Err(error) = result else { return Ok(None) };
         match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(failed)) => match failed.item() {
-                Some(item) if has_token(item, token) => Ok(None),
+                Some(item) if has_token(item, &token) => Ok(None),
                 Some(item) => read_order(item.clone()).map(Some),
                 None => Err(vanished()),
             },
@@ -258,6 +251,7 @@ fn row<T: Serialize>((pk, sk): (&str, &str), value: &T) -> Result<Item, Failure>
     Ok(item)
 }
 
+/// The whole row: what the sweeper counted (`rings`) starts anew.
 fn order_item(order: &Order, token: &str) -> Result<Item, Failure> {
     let mut item = row((&order.key().to_string(), ORDER), order)?;
     item.insert("token".to_owned(), AttributeValue::S(token.to_owned()));

@@ -1,20 +1,27 @@
 //! The merchant's keys in Secrets Manager, and the WeChat client made with
 //! them. It refuses to keep them in a form that can be printed.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use aws_config::SdkConfig;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use super::Failure;
 use crate::wechat::{Account, Secrets, Wechat};
 
-/// The merchant. The secret is read once per process, at the first use or by
-/// [`Merchant::warm`]; a read that fails is tried again.
+/// A changed secret is in force everywhere after this long.
+const FRESH: Duration = Duration::from_secs(300);
+
+/// The merchant. The secret is read at the first use or by
+/// [`Merchant::warm`], and again when it has become old; if that fails, the old
+/// one is used on.
 #[derive(Debug)]
 pub struct Merchant {
     config: SdkConfig,
     secret_id: String,
     account: Account,
-    wechat: OnceCell<Wechat>,
+    known: Mutex<Option<(Arc<Wechat>, Instant)>>,
 }
 
 impl Merchant {
@@ -25,16 +32,29 @@ impl Merchant {
             config,
             secret_id,
             account,
-            wechat: OnceCell::new(),
+            known: Mutex::new(None),
         }
     }
 
     /// The client for this merchant.
     ///
     /// # Errors
-    /// When the secret cannot be read or is incomplete.
-    pub async fn wechat(&self) -> Result<&Wechat, Failure> {
-        self.wechat.get_or_try_init(|| self.connect()).await
+    /// When the secret has never been read and cannot be, or is incomplete.
+    pub async fn wechat(&self) -> Result<Arc<Wechat>, Failure> {
+        let mut known = self.known.lock().await;
+        if let Some((wechat, _)) = known.as_ref().filter(|(_, at)| at.elapsed() < FRESH) {
+            return Ok(Arc::clone(wechat));
+        }
+        let wechat = match (self.connect().await, known.take()) {
+            (Ok(wechat), _) => Arc::new(wechat),
+            (Err(failure), Some((old, _))) => {
+                tracing::warn!(%failure, "the WeChat secret could not be read again");
+                old
+            }
+            (Err(failure), None) => return Err(failure),
+        };
+        *known = Some((Arc::clone(&wechat), Instant::now()));
+        Ok(wechat)
     }
 
     /// Reads the secret ahead of the first request.

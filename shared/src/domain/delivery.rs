@@ -16,6 +16,8 @@ const DELAY_MAX_SECONDS: i64 = 900;
 /// How long before its due time a far step is handed to the sweeper, which
 /// rings it with the exact delay.
 const LEAD_SECONDS: i64 = 600;
+/// Between steps that are all late.
+const CATCH_UP_SECONDS: i64 = 60;
 /// SQS may deliver a delayed message slightly early.
 pub const EARLY_MILLIS: i64 = 1000;
 /// Claims of one step before its row is taken for one that kills its worker.
@@ -56,6 +58,13 @@ impl Schedule {
             None => Some(origin),
             Some(index) => self.0.get(index).map(|offset| origin.plus_seconds(*offset)),
         }
+    }
+
+    /// From the step before to this one.
+    fn gap_seconds(&self, step: u8) -> i64 {
+        let start = Timestamp::default();
+        let due = |step| self.due(step, start).unwrap_or_default().seconds();
+        due(step) - due(step.saturating_sub(1))
     }
 }
 
@@ -250,8 +259,9 @@ impl Delivery {
         }
     }
 
-    /// What follows when this step failed at `now`. A due time that has passed
-    /// already is due now: steps are never skipped.
+    /// What follows when this step failed at `now`. Steps are never skipped;
+    /// one whose time passed during an outage is due a little later, so that
+    /// the remaining chances do not burn within seconds.
     #[must_use]
     pub fn after_failure(&self, schedule: &Schedule, now: Timestamp, grace_seconds: i64) -> Next {
         let Some(step) = self.step.checked_add(1) else {
@@ -260,7 +270,8 @@ impl Delivery {
         match schedule.due(step, self.origin) {
             None => Next::Exhausted,
             Some(due) => {
-                let due = due.max(now);
+                let late = now.plus_seconds(schedule.gap_seconds(step).min(CATCH_UP_SECONDS));
+                let due = if due < now { late } else { due };
                 let (wake, delay) = doorbell(due, now, grace_seconds);
                 Next::Retry {
                     step,
@@ -380,18 +391,19 @@ mod tests {
     }
 
     #[test]
-    fn a_step_missed_during_an_outage_is_due_at_once_and_not_skipped() {
+    fn steps_missed_during_an_outage_are_caught_up_a_minute_apart() {
         let schedule = Schedule::parse(MISSION_SCHEDULE).unwrap();
         let now = ORIGIN.plus_seconds(3 * 3600);
         let next = delivery().after_failure(&schedule, now, 60);
-        let wake = now.plus_seconds(60);
+        let due = now.plus_seconds(60);
+        let wake = due.plus_seconds(60);
         assert_eq!(
             next,
             Next::Retry {
                 step: 1,
-                due: now,
+                due,
                 wake,
-                delay: Some(0)
+                delay: Some(60)
             }
         );
     }

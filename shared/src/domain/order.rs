@@ -43,6 +43,17 @@ pub enum Version {
     Hub,
 }
 
+impl Version {
+    /// The name in our API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "1.0",
+            Self::Hub => "2.0",
+        }
+    }
+}
+
 /// What the app asked for. An order repeated with an equal request is the same
 /// order; with another request it is a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +154,24 @@ pub struct Attempt {
     /// WeChat's answer, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepay: Option<Prepay>,
+    /// When WeChat gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepaid_at: Option<Timestamp>,
+    /// Closed at WeChat: nobody can pay it any more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub closed: bool,
+}
+
+impl Attempt {
+    fn is_ready(&self, now: Timestamp) -> bool {
+        let given = self.prepaid_at.filter(|_| self.prepay.is_some());
+        given.is_some_and(|at| now < at.plus_seconds(PREPAY_SECONDS))
+    }
+
+    fn suits(&self, trade_type: TradeType, openid: Option<&str>) -> bool {
+        self.trade_type == trade_type
+            && (trade_type != TradeType::Jsapi || self.openid.as_deref() == openid)
+    }
 }
 
 /// A payment as WeChat confirmed it.
@@ -234,6 +263,9 @@ pub struct Order {
     pub refunded: Fen,
     /// When the hub next asks WeChat about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+    /// When the sweeper looks at it: `due`, or later while it has been rung.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake: Option<Timestamp>,
     /// Which of those questions is next.
     #[serde(default)]
@@ -249,6 +281,27 @@ pub struct Order {
 )]
 fn is_zero(fen: &Fen) -> bool {
     *fen == Fen::ZERO
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// What stands between the payer and the payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preparation {
+    /// Nothing: the current attempt can be paid.
+    Ready,
+    /// WeChat must be asked for this attempt's session.
+    Ask(u8),
+    /// This earlier attempt must be closed first, or both could be paid.
+    Close(u8),
+    /// A new attempt must be opened.
+    Open,
 }
 
 /// What a reported payment did to the order.
@@ -286,11 +339,15 @@ pub enum Refusal {
 /// came; the last question is asked when the order expires.
 const QUERY_OFFSETS: [i64; 4] = [60, 300, 900, 1800];
 
-/// WeChat does not close an order younger than this.
-pub const CLOSE_GUARD_SECONDS: i64 = 300;
+/// WeChat does not close an order younger than five minutes; its clock may be
+/// a little behind.
+const CLOSE_GUARD_SECONDS: i64 = 310;
 
-/// More than this many anomalies on one order are counted in the log only.
-const ANOMALIES_MAX: usize = 20;
+/// WeChat's prepay session lives two hours.
+const PREPAY_SECONDS: i64 = 7200 - 120;
+
+/// The row must stay writable; nobody pays one order this often.
+const ANOMALIES_MAX: usize = 200;
 
 impl Order {
     /// A new order.
@@ -310,11 +367,12 @@ impl Order {
             anomalies: Vec::new(),
             refund_reserved: Fen::ZERO,
             refunded: Fen::ZERO,
+            due: None,
             wake: None,
             step: 0,
             revision: 0,
         };
-        order.wake = Some(order.last_query_at());
+        order.plan(order.last_query_at());
         order
     }
 
@@ -357,16 +415,34 @@ impl Order {
         }
     }
 
-    /// The current attempt when it is paid in this way by this payer.
+    /// What must be done before this payer can pay in this way. An attempt that
+    /// WeChat would not close yet is left to its payer, whoever asks.
     #[must_use]
-    pub fn current(&self, trade_type: TradeType, openid: Option<&str>) -> Option<&Attempt> {
-        self.attempts.last().filter(|attempt| {
-            attempt.trade_type == trade_type
-                && (trade_type != TradeType::Jsapi || attempt.openid.as_deref() == openid)
-        })
+    pub fn preparation(
+        &self,
+        trade_type: TradeType,
+        openid: Option<&str>,
+        now: Timestamp,
+    ) -> Preparation {
+        let Some((current, earlier)) = self.attempts.split_last() else {
+            return Preparation::Open;
+        };
+        let young = now < current.started_at.plus_seconds(CLOSE_GUARD_SECONDS);
+        if current.closed || !(young || current.suits(trade_type, openid)) {
+            return Preparation::Open;
+        }
+        if let Some(live) = earlier.iter().find(|attempt| !attempt.closed) {
+            return Preparation::Close(live.number);
+        }
+        if current.is_ready(now) {
+            Preparation::Ready
+        } else {
+            Preparation::Ask(current.number)
+        }
     }
 
-    /// Opens the next attempt. An earlier one must have been closed at WeChat.
+    /// Opens the next attempt. The earlier ones are closed before WeChat is
+    /// asked for this one's session.
     ///
     /// # Errors
     /// When the order is not open, or 99 attempts were made.
@@ -389,19 +465,29 @@ impl Order {
             client_ip,
             started_at: now,
             prepay: None,
+            prepaid_at: None,
+            closed: false,
         });
         self.step = 0;
-        self.wake = Some(self.query_at());
+        self.plan(self.query_at());
         Ok(())
     }
 
     /// WeChat accepted the attempt: the payer can pay.
-    pub fn prepaid(&mut self, number: u8, prepay: Prepay) {
+    pub fn prepaid(&mut self, number: u8, prepay: Prepay, now: Timestamp) {
         if let Some(attempt) = self.attempts.iter_mut().find(|a| a.number == number) {
             attempt.prepay = Some(prepay);
+            attempt.prepaid_at = Some(now);
         }
         if self.status == Status::Created {
             self.status = Status::Paying;
+        }
+    }
+
+    /// WeChat closed the attempt, or says that it is.
+    pub fn attempt_closed(&mut self, number: u8) {
+        if let Some(attempt) = self.attempts.iter_mut().find(|a| a.number == number) {
+            attempt.closed = true;
         }
     }
 
@@ -421,8 +507,10 @@ impl Order {
             match self.status {
                 Status::Created | Status::Paying => {
                     self.status = Status::Paid;
+                    // What was wrong about this very payment is put right.
+                    self.anomalies.retain(|anomaly| !same(&anomaly.payment));
                     self.payment = Some(payment);
-                    self.wake = None;
+                    self.rest();
                     return Settlement::Paid;
                 }
                 Status::Paid | Status::PartlyRefunded | Status::Refunded => AnomalyKind::PaidTwice,
@@ -447,7 +535,7 @@ impl Order {
         match self.status {
             Status::Created | Status::Paying | Status::Closed => {
                 self.status = Status::Closed;
-                self.wake = None;
+                self.rest();
                 Ok(())
             }
             Status::Failed => Err(Refusal::Closed),
@@ -463,7 +551,7 @@ impl Order {
         match self.status {
             Status::Paying | Status::Failed => {
                 self.status = Status::Failed;
-                self.wake = None;
+                self.rest();
                 Ok(())
             }
             Status::Created => Err(Refusal::NotPaying),
@@ -536,10 +624,23 @@ impl Order {
             self.step = self.step.saturating_add(1);
             let at = self.query_at();
             if at > now || self.is_last_question(now) {
-                self.wake = Some(at.max(now.plus_seconds(60)));
+                self.plan(at.max(now.plus_seconds(60)));
                 return;
             }
         }
+    }
+
+    /// WeChat knows more than the row: the next sweep asks.
+    pub fn ask_now(&mut self, now: Timestamp) {
+        self.plan(now);
+    }
+
+    fn plan(&mut self, at: Timestamp) {
+        (self.due, self.wake) = (Some(at), Some(at));
+    }
+
+    fn rest(&mut self) {
+        (self.due, self.wake) = (None, None);
     }
 
     fn query_at(&self) -> Timestamp {
@@ -555,7 +656,7 @@ impl Order {
     fn last_query_at(&self) -> Timestamp {
         self.expires_at
             .plus_seconds(30)
-            .max(self.started_at().plus_seconds(CLOSE_GUARD_SECONDS + 10))
+            .max(self.started_at().plus_seconds(CLOSE_GUARD_SECONDS))
     }
 
     fn started_at(&self) -> Timestamp {

@@ -25,7 +25,7 @@ fn order(status: Status) -> Order {
         return order;
     }
     open(&mut order).unwrap();
-    order.prepaid(1, prepay());
+    order.prepaid(1, prepay(), NOW);
     match status {
         Status::Created | Status::Paying => {}
         Status::Closed => order.close().unwrap(),
@@ -122,7 +122,7 @@ fn apply(order: &mut Order, event: Event) -> String {
     match event {
         Event::Open => done(open(order)),
         Event::Prepaid => {
-            order.prepaid(1, prepay());
+            order.prepaid(1, prepay(), NOW);
             "ok".into()
         }
         Event::Pay | Event::PayAgain => format!("{:?}", order.pay(payment("tx1", 100), NOW)),
@@ -229,6 +229,49 @@ fn a_short_order_is_not_closed_before_wechat_allows_it() {
     order.ask_later(NOW.plus_seconds(240));
     assert_eq!(order.wake, Some(NOW.plus_seconds(310)));
     assert!(order.is_last_question(NOW.plus_seconds(310)));
+}
+
+#[test]
+fn the_right_amount_takes_the_place_of_a_wrong_one_for_the_same_payment() {
+    let mut order = order(Status::Paying);
+    order.pay(payment("tx1", 1), NOW);
+    order.pay(payment("tx2", 2), NOW);
+    assert_eq!(order.pay(payment("tx1", 100), NOW), Settlement::Paid);
+    let kept: Vec<&str> = order
+        .anomalies
+        .iter()
+        .map(|anomaly| anomaly.payment.transaction_id.as_str())
+        .collect();
+    assert_eq!(kept, ["tx2"]);
+}
+
+#[test]
+fn an_attempt_is_replaced_only_when_wechat_would_close_it_and_closed_before_the_next_is_asked_for()
+{
+    use Preparation as P;
+    use TradeType::{Jsapi, Native};
+    let at = |seconds| NOW.plus_seconds(seconds);
+    let mut order = order(Status::Created);
+    assert_eq!(order.preparation(Native, None, NOW), P::Open);
+    open(&mut order).unwrap();
+    assert_eq!(order.preparation(Native, None, NOW), P::Ask(1));
+    order.prepaid(1, prepay(), NOW);
+    assert_eq!(order.preparation(Native, None, NOW), P::Ready);
+    assert_eq!(order.preparation(Native, None, at(7079)), P::Ready);
+    assert_eq!(order.preparation(Native, None, at(7081)), P::Ask(1));
+    assert_eq!(order.preparation(Jsapi, Some("o1"), at(309)), P::Ready);
+    assert_eq!(order.preparation(Jsapi, Some("o1"), at(311)), P::Open);
+
+    let payer = (Some("o1".to_owned()), "127.0.0.1".parse().unwrap());
+    order.open_attempt(Jsapi, payer, at(311)).unwrap();
+    assert_eq!(order.preparation(Jsapi, Some("o1"), at(311)), P::Close(1));
+    order.attempt_closed(1);
+    assert_eq!(order.preparation(Jsapi, Some("o1"), at(311)), P::Ask(2));
+    order.prepaid(2, prepay(), at(312));
+    assert_eq!(order.preparation(Jsapi, Some("o1"), at(312)), P::Ready);
+    assert_eq!(order.preparation(Jsapi, Some("o2"), at(700)), P::Open);
+    order.attempt_closed(2);
+    assert_eq!(order.preparation(Jsapi, Some("o1"), at(312)), P::Open);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::aws::Failure;
 use crate::domain::order::Refusal;
+use crate::telemetry::causes;
 use crate::wechat;
 
 /// Why a request was refused.
@@ -107,7 +108,7 @@ impl From<Failure> for Problem {
 
 impl From<wechat::Error> for Problem {
     fn from(error: wechat::Error) -> Self {
-        tracing::warn!(%error, "WeChat failed");
+        tracing::warn!(error = causes(&error), "WeChat failed");
         match error {
             wechat::Error::Business { code, text } => Self::WechatError {
                 err_code: code,

@@ -22,6 +22,9 @@ const BODY_MAX_BYTES: usize = 16 * 1024;
 /// How far a caller's clock may be off.
 const CLOCK_SKEW_SECONDS: i64 = 300;
 
+/// What every signed request has.
+const SIGNED: [&str; 4] = ["app_id", "timestamp", "nonce", "sign"];
+
 /// Parameters as they came: text, or an integer from JSON. Nothing is verified
 /// yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +94,27 @@ impl Fields {
         match self.0.insert(name.to_owned(), Field::Text(value)) {
             None => Ok(self),
             Some(_) => Err(Problem::param(name, "is part of the path")),
+        }
+    }
+
+    /// Leaves only these parameters.
+    #[must_use]
+    pub fn retain(mut self, known: &[&str]) -> Self {
+        self.0.retain(|name, _| known.contains(&name.as_str()));
+        self
+    }
+
+    /// Refuses parameters that the request does not have. What an app signs for
+    /// one purpose, a pay or return address say, must not serve another.
+    ///
+    /// # Errors
+    /// The first one that is unknown.
+    pub fn only(&self, known: &[&str]) -> Result<(), Problem> {
+        let unknown =
+            |name: &&String| !SIGNED.contains(&name.as_str()) && !known.contains(&name.as_str());
+        match self.0.keys().find(unknown) {
+            None => Ok(()),
+            Some(name) => Err(Problem::param(name, "is not a parameter of this request")),
         }
     }
 
@@ -220,23 +244,19 @@ impl Signed {
         {
             return Err(Problem::param("nonce", "must have 1 to 64 bytes"));
         }
-        let signed = Self::check(fields, registry).await?;
+        let signed = Self::lasting(fields, registry).await?;
         if now.seconds().abs_diff(timestamp) > CLOCK_SKEW_SECONDS.unsigned_abs() {
             return Err(Problem::TimestampExpired);
         }
         Ok(signed)
     }
 
-    /// Checks a pay address: it has no end of its own, it is as good as its
-    /// order.
+    /// Checks known app, signature, and that the app is not disabled: enough
+    /// for a pay address, which is as good as its order.
     ///
     /// # Errors
     /// The first check it fails.
     pub async fn lasting(fields: Fields, registry: &Registry) -> Result<Self, Problem> {
-        Self::check(fields, registry).await
-    }
-
-    async fn check(fields: Fields, registry: &Registry) -> Result<Self, Problem> {
         let app_id = AppId::parse(fields.required("app_id", 64)?)
             .map_err(|rule| Problem::param("app_id", rule.0))?;
         let app = registry.app(&app_id).await?.ok_or(Problem::AppUnknown)?;

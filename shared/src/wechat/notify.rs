@@ -55,8 +55,8 @@ pub enum Forgery {
     #[error("the notification is for another appid or mch_id")]
     Stranger,
     /// The number was not made by this hub.
-    #[error("the notification's out_trade_no is not this hub's")]
-    UnknownNumber,
+    #[error("the notification's out_trade_no is not this hub's: {0}")]
+    UnknownNumber(String),
     /// It tells of a failed payment: there is nothing to settle.
     #[error("the notification tells of no payment")]
     NoPayment,
@@ -80,11 +80,15 @@ impl Wechat {
         if field("appid") != self.account.app_id || field("mch_id") != self.account.mch_id {
             return Err(Forgery::Stranger);
         }
-        if field("result_code") != "SUCCESS" {
-            return Err(Forgery::NoPayment);
+        match field("result_code") {
+            "SUCCESS" => {}
+            "FAIL" => return Err(Forgery::NoPayment),
+            _ => return Err(Forgery::Invalid("result_code is missing")),
         }
-        let number =
-            OutTradeNo::parse(field("out_trade_no")).map_err(|_| Forgery::UnknownNumber)?;
+        // Signed by WeChat, which allows 32 plain characters.
+        let number = OutTradeNo::parse(field("out_trade_no")).map_err(|_| {
+            Forgery::UnknownNumber(field("out_trade_no").chars().take(32).collect())
+        })?;
         let payment = read_payment(&fields, number.attempt).map_err(Forgery::Invalid)?;
         Ok(Notice { number, payment })
     }

@@ -46,9 +46,14 @@ impl Wechat {
     pub async fn unified_order(
         &self,
         order: &Order,
-        attempt: &Attempt,
+        number: u8,
         notify_url: &str,
     ) -> Result<Prepay, Error> {
+        let stored = order
+            .attempts
+            .iter()
+            .find(|attempt| attempt.number == number);
+        let attempt = stored.ok_or(Error::Forged("there is no such attempt"))?;
         let mut fields = Params::new();
         let mut put = |name: &str, value: String| fields.insert(name.to_owned(), value);
         let out_trade_no = order.out_trade_no(attempt.number).to_string();

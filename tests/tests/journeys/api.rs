@@ -39,6 +39,7 @@ async fn the_same_order_twenty_times_at_once_is_one_order_at_wechat() {
     assert_eq!(created, 1, "{answers:?}");
     for answer in &answers {
         assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+        assert!(answer.body["code_url"].is_string(), "{answer:?}");
         assert_eq!(answer.body["code_url"], answers[0].body["code_url"]);
     }
 }
@@ -75,6 +76,7 @@ async fn each_broken_rule_names_its_parameter() {
         ("attach", json!("x".repeat(128))),
         ("nonce", json!(null)),
         ("timestamp", json!("soon")),
+        ("expire_in", json!(60)),
     ] {
         let answer = hub.create(&hub.order(json!({field: value}))).await;
         assert_eq!(
@@ -169,6 +171,42 @@ async fn an_app_sees_its_own_orders_only() {
     );
     let answer = one.send(|http| http.get(unsigned)).await;
     assert_eq!(answer.status, 422, "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_a_payer_holds_opens_no_api() {
+    let hub = Hub::new().await;
+    let order = hub.native(json!({})).await;
+    hub.pay(&order["trade_no"], json!({})).await;
+    hub.delivered_as(&order["order_no"], "delivered").await;
+    let pay_url = order["pay_url"].as_str().unwrap();
+    let status = hub
+        .page(
+            &pay_url.replace("/pay?", "/pay/status?"),
+            tests::DESKTOP,
+            "en",
+        )
+        .await;
+    let return_url = status.body["return_url"].as_str().unwrap();
+    for signed in [pay_url, return_url] {
+        let url = url::Url::parse(signed).unwrap();
+        let (mut order_no, mut rest) = (String::new(), Vec::new());
+        for (name, value) in url.query_pairs().into_owned() {
+            if name == "order_no" {
+                order_no = value
+            } else {
+                rest.push((name, value))
+            }
+        }
+        let api = format!("{}/v1/orders/{order_no}", hub.setting("HUB_URL"));
+        let url = url::Url::parse_with_params(&api, rest).unwrap();
+        let answer = hub.send(|http| http.get(url)).await;
+        assert_eq!(code(&answer), (422, "param_invalid"), "{answer:?}");
+    }
+    // Nor is a return address a pay address.
+    let query = return_url.split('?').nth(1).unwrap();
+    let url = format!("{}/pay?{query}", hub.setting("HUB_URL"));
+    assert_eq!(hub.page(&url, tests::DESKTOP, "en").await.status, 401);
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ async fn a_forged_or_changed_pay_address_shows_a_page_and_no_code() {
             other["order_no"].as_str().unwrap(),
         ),
         format!("{good}&total_fee=1999"),
-        format!("{good}&extra=1"),
+        format!("{good}&attach=other"),
         good.split("&sign=").next().unwrap().to_owned(),
         good.split('?').next().unwrap().to_owned(),
         format!("{}/pay?app_id=%00&sign=%FF", hub.setting("HUB_URL")),
@@ -128,6 +128,15 @@ async fn a_forged_or_changed_pay_address_shows_a_page_and_no_code() {
             .await;
         assert!((400..500).contains(&status.status), "{bad}");
     }
+}
+
+#[tokio::test]
+async fn what_wechat_appends_to_a_shared_link_does_no_harm() {
+    let hub = Hub::new().await;
+    let order = hub.native(json!({})).await;
+    let shared = format!("{}&from=singlemessage&isappinstalled=0", address(&order));
+    let page = hub.page(&shared, DESKTOP, "en").await;
+    assert!(page.body.as_str().unwrap().contains("<svg"), "{page:?}");
 }
 
 #[tokio::test]

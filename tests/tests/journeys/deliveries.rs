@@ -198,9 +198,7 @@ async fn an_order_whose_notification_never_came_is_found_by_asking() {
     hub.pay(&order["trade_no"], json!({"notify": false})).await;
     assert_eq!(hub.show(&order["order_no"]).await.body["status"], "paying");
 
-    // A minute later the sweeper would ring; here the order's time is brought
-    // forward and the sweeper run.
-    hub.bring_forward(&order["order_no"]).await;
+    hub.age(&order["order_no"], 61).await;
     hub.sweep().await;
 
     let shown = hub.delivered_as(&order["order_no"], "delivered").await;

@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod attempts;
 mod cashier;
 mod deliveries;
 mod notifications;

@@ -123,6 +123,55 @@ async fn the_sweeper_reads_its_index_and_not_the_table() {
     );
 }
 
+#[tokio::test]
+async fn no_function_may_read_everything_remove_orders_or_register_apps() {
+    let hub = Hub::new().await;
+    let (ledger, registry) = (hub.setting("LEDGER_TABLE"), hub.setting("REGISTRY_TABLE"));
+    for function in [
+        "CREATE_ORDER",
+        "ORDERS",
+        "CASHIER",
+        "OAUTH",
+        "WECHAT_NOTIFY",
+        "DELIVER",
+        "RECONCILE",
+        "SWEEP",
+    ] {
+        let role = as_function(&hub, &format!("{function}_FUNCTION_NAME")).await;
+        let dynamodb = aws_sdk_dynamodb::Client::new(&role);
+        denied(dynamodb.scan().table_name(ledger).send().await);
+        denied(dynamodb.scan().table_name(registry).send().await);
+        let delete = dynamodb
+            .delete_item()
+            .table_name(ledger)
+            .key("pk", key("x"))
+            .key("sk", key("order"));
+        denied(delete.send().await);
+        // On AWS the cashier and oauth are further held to their own keys.
+        if !matches!(function, "CASHIER" | "OAUTH") {
+            let put = dynamodb
+                .put_item()
+                .table_name(registry)
+                .item("pk", key("app#x"));
+            denied(put.send().await);
+        }
+        let sqs = aws_sdk_sqs::Client::new(&role);
+        denied(
+            sqs.purge_queue()
+                .queue_url(hub.setting("DELIVER_FIRST_QUEUE_URL"))
+                .send()
+                .await,
+        );
+        if !matches!(function, "WECHAT_NOTIFY" | "RECONCILE" | "SWEEP") {
+            let ring = sqs
+                .send_message()
+                .queue_url(hub.setting("DELIVER_FIRST_QUEUE_URL"))
+                .message_body("{}");
+            denied(ring.send().await);
+        }
+    }
+}
+
 fn denied<T: std::fmt::Debug, E: std::fmt::Debug, R: std::fmt::Debug>(
     result: Result<T, aws_sdk_dynamodb::error::SdkError<E, R>>,
 ) {

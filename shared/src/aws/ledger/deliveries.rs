@@ -7,6 +7,8 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
+use serde::Serialize;
+
 use super::{Item, Ledger, row, row_key};
 use crate::ambient::random_hex;
 use crate::aws::Failure;
@@ -114,14 +116,15 @@ impl Ledger {
         let result = self
             .update_row(&claim.lease.doorbell)
             .update_expression(
-                "SET #status = :delivered, attempts = :attempts, recorded = :token \
+                "SET #status = :delivered, recorded = :token, \
+                 attempts = list_append(attempts, :attempts) \
                  REMOVE wake, #shard, lease, lease_until, rings",
             )
             // The row exists, and a repeat of this very write is no news.
             .condition_expression("attribute_exists(pk) AND #status <> :delivered")
             .expression_attribute_names("#shard", "shard")
             .expression_attribute_values(":delivered", status(Status::Delivered)?)
-            .expression_attribute_values(":attempts", log(claim, attempts)?)
+            .expression_attribute_values(":attempts", list(attempts)?)
             .expression_attribute_values(":token", AttributeValue::S(claim.lease.token.clone()))
             .send()
             .await;
@@ -149,6 +152,7 @@ impl Ledger {
             .expression_attribute_values(":pending", status(Status::Pending)?)
             .expression_attribute_values(":step", number(claim.delivery.step))
             .expression_attribute_values(":token", AttributeValue::S(claim.lease.token.clone()))
+            .expression_attribute_values(":zero", number(0))
             .expression_attribute_values(":attempts", log(claim, attempts)?);
         let update = match next {
             Next::Retry {
@@ -160,11 +164,11 @@ impl Ledger {
                 )
                 .expression_attribute_values(":next", number(*step))
                 .expression_attribute_values(":due", millis(*due))
-                .expression_attribute_values(":wake", millis(*wake))
-                .expression_attribute_values(":zero", number(0)),
+                .expression_attribute_values(":wake", millis(*wake)),
             Next::Exhausted => update
                 .update_expression(
-                    "SET #status = :exhausted, attempts = :attempts, recorded = :token \
+                    "SET #status = :exhausted, claims = :zero, attempts = :attempts, \
+                     recorded = :token \
                      REMOVE wake, #shard, lease, lease_until, rings",
                 )
                 .expression_attribute_names("#shard", "shard")
@@ -203,13 +207,17 @@ fn refused(
 }
 
 /// The row's attempts with the new ones, the oldest dropped beyond the limit.
-/// The lease makes the claimed list the current one.
+/// Written under the lease only, which makes the claimed list the current one.
 fn log(claim: &Claim, attempts: &[Attempt]) -> Result<AttributeValue, Failure> {
     let all: Vec<&Attempt> = claim.delivery.attempts.iter().chain(attempts).collect();
     let kept = all
         .get(all.len().saturating_sub(ATTEMPTS_KEPT)..)
         .unwrap_or_default();
-    serde_dynamo::to_attribute_value(kept).map_err(Failure::of("write a delivery's attempts"))
+    list(kept)
+}
+
+fn list<T: Serialize>(attempts: &[T]) -> Result<AttributeValue, Failure> {
+    serde_dynamo::to_attribute_value(attempts).map_err(Failure::of("write a delivery's attempts"))
 }
 
 fn status(status: Status) -> Result<AttributeValue, Failure> {

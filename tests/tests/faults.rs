@@ -1,12 +1,16 @@
-//! Doorbells that are lost. It has a process of its own, because it silences
-//! the queues that every other journey listens to.
+//! What goes wrong around the hub: doorbells that are lost, a WeChat that does
+//! not answer. It has a process of its own and goes one at a time, because it
+//! silences what every other journey listens to.
 
 #![expect(clippy::unwrap_used, reason = "a journey that cannot go on has failed")]
 
 use std::time::Duration;
 
-use serde_json::json;
-use tests::{Hub, eventually};
+use serde_json::{Value, json};
+use tests::{Hub, eventually, random_order_no};
+use tokio::sync::Mutex;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// Turns the event source of a queue on or off.
 async fn listen(hub: &Hub, queue_setting: &str, enabled: bool) {
@@ -39,6 +43,7 @@ async fn listen(hub: &Hub, queue_setting: &str, enabled: bool) {
 
 #[tokio::test]
 async fn a_doorbell_that_is_lost_is_rung_again_by_the_sweeper() {
+    let _turn = ONE_AT_A_TIME.lock().await;
     let hub = Hub::new().await;
     let order = hub.native(json!({})).await;
     let sqs = aws_sdk_sqs::Client::new(&hub.aws);
@@ -91,4 +96,58 @@ async fn a_doorbell_that_is_lost_is_rung_again_by_the_sweeper() {
         shown["deliveries"][0]["attempts"].as_array().unwrap().len(),
         1
     );
+}
+
+#[tokio::test]
+async fn an_order_that_wechat_did_not_answer_is_kept_and_can_be_tried_again() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let hub = Hub::new().await;
+    for kind in [
+        "timeout_after",
+        "timeout_before",
+        "http_500",
+        "reset",
+        "system_error_after",
+    ] {
+        let order_no = random_order_no();
+        let fault = json!({"path": "/pay/unifiedorder", "kind": kind, "times": 1});
+        assert_eq!(hub.wechat("faults", &fault).await.status, 200, "{kind}");
+        let failed = hub.create(&hub.order(json!({"order_no": order_no}))).await;
+        assert_eq!(
+            (failed.status, &failed.body["code"]),
+            (504, &json!("wechat_timeout")),
+            "{kind}"
+        );
+        let kept = hub.show(&json!(order_no)).await;
+        assert_eq!(
+            (kept.status, &kept.body["status"]),
+            (200, &json!("created")),
+            "{kind}"
+        );
+        let again = hub.create(&hub.order(json!({"order_no": order_no}))).await;
+        assert_eq!(again.status, 200, "{kind}: {again:?}");
+        assert!(again.body["code_url"].is_string(), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_notification_that_cannot_be_confirmed_is_answered_in_time_and_settled_later() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let hub = Hub::new().await;
+    let order = hub.native(json!({})).await;
+    hub.pay(&order["trade_no"], json!({"notify": false})).await;
+    let fault = json!({"path": "/pay/orderquery", "kind": "timeout_before", "times": 1});
+    assert_eq!(hub.wechat("faults", &fault).await.status, 200);
+    let answers = hub.notify(&order["trade_no"], json!({})).await;
+    assert_eq!(answers[0]["accepted"], false, "{answers:?}");
+    assert!(
+        answers[0]["latency_ms"]
+            .as_i64()
+            .is_some_and(|ms| ms < 5000),
+        "{answers:?}"
+    );
+    assert_ne!(answers[0]["status"], Value::Null);
+    let answers = hub.notify(&order["trade_no"], json!({})).await;
+    assert_eq!(answers[0]["accepted"], true, "{answers:?}");
+    hub.delivered_as(&order["order_no"], "delivered").await;
 }
