@@ -48,7 +48,7 @@ def run_all() -> int:
         count.note("local stack", False, began)
     finally:
         stack.down()
-    step(f"{count.passed} passed, {count.failed} failed")
+    print(f"{count.passed} passed, {count.failed} failed", flush=True)
     return 1 if count.failed else 0
 
 
