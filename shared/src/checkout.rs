@@ -115,6 +115,23 @@ pub fn pay_url(public_url: &str, order: &Order, app: &App) -> Result<String, url
     Ok(Url::parse_with_params(&format!("{public_url}/pay"), params)?.into())
 }
 
+/// The parameter with which WeChat brings a phone's browser back.
+pub const BACK: &str = "hub_back";
+
+/// WeChat's address for a phone's browser. Paid or not, WeChat sends the
+/// browser on after some seconds: to the pay page, which knows.
+///
+/// # Errors
+/// When one of the addresses is no URL.
+pub fn mweb_address(mweb_url: &str, pay_url: &str) -> Result<String, url::ParseError> {
+    let mut back = Url::parse(pay_url)?;
+    back.query_pairs_mut().append_pair(BACK, "1");
+    let mut url = Url::parse(mweb_url)?;
+    url.query_pairs_mut()
+        .append_pair("redirect_url", back.as_str());
+    Ok(url.into())
+}
+
 /// The app's return address with the outcome, signed, for the payer's browser.
 /// It carries no `event`: what counts is the callback, or the app's question.
 ///

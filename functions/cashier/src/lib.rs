@@ -16,7 +16,7 @@ use page::{Page, Reader};
 use serde_json::json;
 use shared::ambient::Clock;
 use shared::aws::registry::Registry;
-use shared::checkout::{Checkout, Payer, pay_url, return_url};
+use shared::checkout::{BACK, Checkout, Payer, mweb_address, pay_url, return_url};
 use shared::domain::app::App;
 use shared::domain::id::{OrderKey, OrderNo};
 use shared::domain::order::{Order, Status, TradeType};
@@ -99,16 +99,13 @@ async fn show(hub: &Hub, visit: Visit) -> Result<Response, Problem> {
         return closed(&order, (&app, now), visit.reader);
     }
     let asked = order.request.trade_type;
-    let trade_type = asked.unwrap_or(match visit.reader.in_wechat {
-        true => TradeType::Jsapi,
-        false => TradeType::Native,
-    });
+    let trade_type = asked.unwrap_or_else(|| visit.reader.browser.trade_type());
     let mut payer = Payer {
         openid: order.request.openid.clone(),
         ip: order.request.client_ip.unwrap_or(visit.ip),
     };
     if trade_type == TradeType::Jsapi {
-        if !visit.reader.in_wechat {
+        if !visit.reader.is_in_wechat() {
             let address =
                 pay_url(&hub.public_url, &order, &app).map_err(|_| Problem::Unavailable)?;
             return Ok(Page::OpenInWechat {
@@ -131,15 +128,26 @@ async fn show(hub: &Hub, visit: Visit) -> Result<Response, Problem> {
     // Another way or another payer may have been first.
     let attempt = order.attempts.last().ok_or(Problem::Unavailable)?;
     let prepay = attempt.prepay.as_ref().ok_or(Problem::Unavailable)?;
-    let page = match (attempt.trade_type, &prepay.code_url) {
-        (TradeType::Native, Some(code_url)) => Page::Scan {
+    let page = match attempt.trade_type {
+        TradeType::Native => Page::Scan {
             order: &order,
-            code_url,
+            code_url: prepay.code_url.as_deref().ok_or(Problem::Unavailable)?,
         },
-        (TradeType::Native, None) => return Err(Problem::Unavailable),
-        (TradeType::Jsapi, _)
-            if trade_type == TradeType::Jsapi && attempt.openid == payer.openid =>
-        {
+        TradeType::Mweb => {
+            let pay_url =
+                pay_url(&hub.public_url, &order, &app).map_err(|_| Problem::Unavailable)?;
+            let mweb_url = prepay.mweb_url.as_deref().ok_or(Problem::Unavailable)?;
+            let address = mweb_address(mweb_url, &pay_url).map_err(|_| Problem::Unavailable)?;
+            // Back from WeChat, paid or not: the payer decides, not we.
+            if !visit.query.contains(BACK) {
+                return Ok(Redirect::to(&address).into_response());
+            }
+            Page::OpenWechat {
+                order: &order,
+                address,
+            }
+        }
+        TradeType::Jsapi if trade_type == TradeType::Jsapi && attempt.openid == payer.openid => {
             let wechat = hub.checkout.merchant.wechat().await?;
             let bridge = wechat.bridge_params(&prepay.prepay_id, now);
             Page::Bridge {
@@ -147,7 +155,8 @@ async fn show(hub: &Hub, visit: Visit) -> Result<Response, Problem> {
                 bridge,
             }
         }
-        (TradeType::Jsapi, _) => Page::Busy { order: &order },
+        TradeType::Jsapi => Page::Busy { order: &order },
+        TradeType::App => Page::InApp { order: &order },
     };
     Ok(page.response(visit.reader))
 }

@@ -2,13 +2,15 @@
 //! phone, with nothing loaded from elsewhere. It refuses to know routes and
 //! storage.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use qrcode::QrCode;
 use qrcode::render::svg;
 use shared::ambient::random_hex;
-use shared::domain::order::Order;
+use shared::domain::order::{Order, TradeType};
 use shared::domain::signature::Params;
 use shared::http::problem::Problem;
 
@@ -17,8 +19,43 @@ use shared::http::problem::Problem;
 pub(crate) struct Reader {
     /// Reads Chinese rather than English.
     chinese: bool,
+    /// Where the page is open.
+    pub(crate) browser: Browser,
+}
+
+/// Kinds of browsers, by what they can pay with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Browser {
     /// Inside WeChat, where the bridge is.
-    pub(crate) in_wechat: bool,
+    Wechat,
+    /// On a phone, where WeChat can be opened.
+    Phone,
+    /// Elsewhere: a code can be scanned from it.
+    Desktop,
+}
+
+impl Browser {
+    fn of(user_agent: &str) -> Self {
+        if user_agent.contains("micromessenger") {
+            Self::Wechat
+        } else if ["android", "iphone", "harmony"]
+            .iter()
+            .any(|os| user_agent.contains(os))
+        {
+            Self::Phone
+        } else {
+            Self::Desktop
+        }
+    }
+
+    /// How an order is paid there, if the app has not said.
+    pub(crate) fn trade_type(self) -> TradeType {
+        match self {
+            Self::Wechat => TradeType::Jsapi,
+            Self::Phone => TradeType::Mweb,
+            Self::Desktop => TradeType::Native,
+        }
+    }
 }
 
 impl Reader {
@@ -29,16 +66,20 @@ impl Reader {
             let value = headers.get(name).and_then(|value| value.to_str().ok());
             value.unwrap_or_default().to_ascii_lowercase()
         };
-        let in_wechat = text(header::USER_AGENT).contains("micromessenger");
+        let browser = Browser::of(&text(header::USER_AGENT));
         let languages = text(header::ACCEPT_LANGUAGE);
         let named = languages
             .split(',')
             .map(|part| part.trim().split(['-', ';']).next().unwrap_or_default())
             .find(|language| matches!(*language, "zh" | "en"));
         Self {
-            chinese: named.map_or(in_wechat, |language| language == "zh"),
-            in_wechat,
+            chinese: named.map_or(browser == Browser::Wechat, |language| language == "zh"),
+            browser,
         }
+    }
+
+    pub(crate) fn is_in_wechat(self) -> bool {
+        self.browser == Browser::Wechat
     }
 
     fn say(self, chinese: &'static str, english: &'static str) -> &'static str {
@@ -54,6 +95,10 @@ pub(crate) enum Page<'a> {
     Bridge { order: &'a Order, bridge: Params },
     /// This order can only be paid inside WeChat.
     OpenInWechat { order: &'a Order, address: &'a str },
+    /// On a phone, back from WeChat without a payment that is known yet.
+    OpenWechat { order: &'a Order, address: String },
+    /// Paid in the merchant's own app.
+    InApp { order: &'a Order },
     /// Somebody else has just begun to pay it inside WeChat.
     Busy { order: &'a Order },
     /// Paid; back to the shop.
@@ -83,7 +128,7 @@ struct View<'a> {
     qr: Option<String>,
     bridge: Option<Params>,
     polls: bool,
-    link: Option<(&'a str, &'static str)>,
+    link: Option<(Cow<'a, str>, &'static str)>,
     /// Follow the link by itself.
     follows: bool,
     code: Option<&'static str>,
@@ -114,7 +159,7 @@ impl Page<'_> {
         match self {
             Self::Scan { order, code_url } => {
                 view.order = Some(order);
-                view.message = match reader.in_wechat {
+                view.message = match reader.is_in_wechat() {
                     true => reader.say("长按识别二维码支付", "Press and hold the code to pay"),
                     false => reader.say("请用微信扫一扫支付", "Scan with WeChat to pay"),
                 };
@@ -134,6 +179,21 @@ impl Page<'_> {
                 view.qr = qr(address);
                 view.polls = true;
             }
+            Self::OpenWechat { order, address } => {
+                view.order = Some(order);
+                view.message = reader.say(
+                    "支付完成后本页会自动返回商家",
+                    "Once paid, this page returns to the shop by itself",
+                );
+                view.link = Some((address.into(), view.pay_again));
+                view.polls = true;
+            }
+            Self::InApp { order } => {
+                view.order = Some(order);
+                view.message =
+                    reader.say("请在商家的应用中支付", "Pay this order in the shop's app");
+                view.polls = true;
+            }
             Self::Busy { order } => {
                 view.order = Some(order);
                 view.message = reader.say(
@@ -146,7 +206,7 @@ impl Page<'_> {
                 view.order = Some(order);
                 view.mood = "done";
                 view.message = reader.say("支付成功", "Payment received");
-                view.link = Some((return_url, back));
+                view.link = Some((return_url.into(), back));
                 view.follows = true;
             }
             Self::Closed { order, return_url } => {
@@ -154,7 +214,7 @@ impl Page<'_> {
                 view.mood = "stop";
                 view.message =
                     reader.say("订单已关闭或已过期", "This order is closed or has expired");
-                view.link = Some((return_url, back));
+                view.link = Some((return_url.into(), back));
                 status = StatusCode::GONE;
             }
             Self::Problem(problem) => {

@@ -13,13 +13,13 @@ use axum::http::{Extensions, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, extract::DefaultBodyLimit};
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::ambient::{Clock, random_hex};
 use shared::aws::ledger::Created;
 use shared::aws::registry::Registry;
-use shared::checkout::{Checkout, Payer, pay_url};
+use shared::checkout::{Checkout, Payer, mweb_address, pay_url};
 use shared::domain::app::App;
-use shared::domain::order::{Order, TradeType};
+use shared::domain::order::{Order, Request, TradeType};
 use shared::domain::time::Timestamp;
 use shared::http::client_ip;
 use shared::http::problem::Problem;
@@ -59,7 +59,7 @@ async fn create(
         openid: request.openid.clone(),
         ip: request.client_ip.unwrap_or_else(|| client_ip(&extensions)),
     };
-    let method = method(request.trade_type, &payer);
+    let method = method(&request);
 
     // The attempt is stored with the order: one write instead of two.
     let mut order = Order::new(key, request, random_hex(), now);
@@ -77,22 +77,39 @@ async fn create(
         }
         _ => order,
     };
-    Ok((status, reply(&hub, &order, &signed.app, now)?).into_response())
+    Ok((status, reply(&hub, &order, &signed.app, now).await?).into_response())
 }
 
 /// How the order is paid, when enough is known to ask WeChat now; the cashier
 /// page finds out the rest.
-fn method(asked: Option<TradeType>, payer: &Payer) -> Option<TradeType> {
-    asked.filter(|asked| *asked != TradeType::Jsapi || payer.openid.is_some())
+fn method(request: &Request) -> Option<TradeType> {
+    request.trade_type.filter(|asked| match asked {
+        TradeType::Native | TradeType::App => true,
+        TradeType::Jsapi => request.openid.is_some(),
+        // WeChat compares it with the address the payer comes from.
+        TradeType::Mweb => request.client_ip.is_some(),
+    })
 }
 
-fn reply(
+async fn reply(
     hub: &Hub,
     order: &Order,
     app: &App,
     now: Timestamp,
-) -> Result<Json<serde_json::Value>, Problem> {
+) -> Result<Json<Value>, Problem> {
     let pay_url = pay_url(&hub.public_url, order, app).map_err(|_| Problem::Unavailable)?;
+    // Once it cannot be paid any more, nobody shall be shown how.
+    let open = order.check_open(now).is_ok();
+    let attempt = order.attempts.last().filter(|_| open);
+    let prepay = attempt.and_then(|attempt| attempt.prepay.as_ref());
+    let app_params = match (attempt.map(|attempt| attempt.trade_type), prepay) {
+        (Some(TradeType::App), Some(prepay)) => {
+            let wechat = hub.checkout.merchant.wechat().await?;
+            Some(wechat.app_params(&prepay.prepay_id, now))
+        }
+        _ => None,
+    };
+    let mweb_url = prepay.and_then(|prepay| prepay.mweb_url.as_deref());
     let mut body = json!({
         "app_id": order.app_id,
         "order_no": order.order_no,
@@ -100,19 +117,13 @@ fn reply(
         "status": order.status,
         "total_fee": order.request.total_fee,
         "expires_at": order.expires_at.rfc3339(),
+        "code_url": prepay.and_then(|prepay| prepay.code_url.as_ref()),
+        "mweb_url": mweb_url.and_then(|mweb_url| mweb_address(mweb_url, &pay_url).ok()),
+        "app_params": app_params,
         "pay_url": pay_url,
     });
-    // Once it cannot be paid any more, nobody shall show the code.
-    let live = order
-        .attempts
-        .last()
-        .filter(|_| order.check_open(now).is_ok());
-    let prepay = live.and_then(|attempt| attempt.prepay.as_ref());
-    if let (Some(code_url), Some(body)) = (
-        prepay.and_then(|prepay| prepay.code_url.as_ref()),
-        body.as_object_mut(),
-    ) {
-        body.insert("code_url".to_owned(), json!(code_url));
+    if let Value::Object(fields) = &mut body {
+        fields.retain(|_, value| !value.is_null());
     }
     Ok(Json(body))
 }

@@ -67,7 +67,12 @@ fn trade_type(signed: &Signed) -> Result<Option<TradeType>, Problem> {
         None => Ok(None),
         Some("NATIVE") => Ok(Some(TradeType::Native)),
         Some("JSAPI") => Ok(Some(TradeType::Jsapi)),
-        Some(_) => Err(Problem::param("trade_type", "must be NATIVE or JSAPI")),
+        Some("APP") => Ok(Some(TradeType::App)),
+        Some("MWEB") => Ok(Some(TradeType::Mweb)),
+        Some(_) => Err(Problem::param(
+            "trade_type",
+            "must be NATIVE, JSAPI, APP or MWEB",
+        )),
     }
 }
 

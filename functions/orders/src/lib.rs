@@ -1,20 +1,26 @@
-//! `GET /v1/orders/{order_no}`: an order as its app may see it, with every
-//! delivery and every attempt at it. It refuses to know how orders move.
+//! An order in its app's hands: `GET /v1/orders/{order_no}` shows it with every
+//! delivery and every attempt at it, `POST .../close` gives it up. It refuses to
+//! know how WeChat closes it.
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
-use axum::routing::get;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use shared::ambient::Clock;
-use shared::aws::ledger::Ledger;
+use shared::aws::ledger::{Ledger, ORDER, Saved};
+use shared::aws::queue::{Doorbell, Queue};
 use shared::aws::registry::Registry;
 use shared::checkout::pay_url;
 use shared::domain::app::App;
-use shared::domain::delivery::{Attempt, Delivery, Status};
+use shared::domain::delivery::{Attempt, Delivery, Status, delay_seconds};
 use shared::domain::id::{OrderKey, OrderNo};
 use shared::domain::order::{Anomaly, Order};
+use shared::domain::time::Timestamp;
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
 
@@ -27,14 +33,20 @@ pub struct Hub {
     pub registry: Registry,
     /// The orders.
     pub ledger: Ledger,
+    /// Where WeChat is asked about an order.
+    pub reconcile: Queue,
     /// The hub's own address.
     pub public_url: String,
 }
+
+/// Others may change the order this often while it is given up.
+const ROUNDS: u32 = 5;
 
 /// The routes.
 pub fn router(hub: Arc<Hub>) -> Router {
     Router::new()
         .route("/v1/orders/{order_no}", get(show))
+        .route("/v1/orders/{order_no}/close", post(close))
         .with_state(hub)
 }
 
@@ -47,11 +59,7 @@ async fn show(
         Fields::from_query(&query.unwrap_or_default())?.with_path("order_no", order_no.clone())?;
     let signed = Signed::fresh(fields, &hub.registry, hub.clock.now()).await?;
     signed.fields.only(&["order_no"])?;
-    let order_no = OrderNo::parse(&order_no).map_err(|rule| Problem::param("order_no", rule.0))?;
-    let key = OrderKey {
-        app_id: signed.app.app_id.clone(),
-        order_no,
-    };
+    let key = key(&signed, &order_no)?;
     let (order, deliveries) = hub
         .ledger
         .order_with_deliveries(&key)
@@ -60,6 +68,71 @@ async fn show(
     let pay_url =
         pay_url(&hub.public_url, &order, &signed.app).map_err(|_| Problem::Unavailable)?;
     Ok(Json(view(&order, &deliveries, (&signed.app, pay_url))))
+}
+
+/// Nobody is asked to pay any more at once. WeChat does not close an order in
+/// its first five minutes, so closing it is a question for later.
+async fn close(
+    State(hub): State<Arc<Hub>>,
+    Path(order_no): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let now = hub.clock.now();
+    let fields = Fields::from_json(&body)?.with_path("order_no", order_no.clone())?;
+    let signed = Signed::fresh(fields, &hub.registry, now).await?;
+    signed.fields.only(&["order_no"])?;
+    let key = key(&signed, &order_no)?;
+    let order = hub
+        .ledger
+        .order(&key)
+        .await?
+        .ok_or(Problem::OrderNotFound)?;
+    let (order, is_closed) = give_up(&hub, order, now).await?;
+    let status = match is_closed {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
+    };
+    let body = json!({
+        "app_id": order.app_id,
+        "order_no": order.order_no,
+        "status": order.status,
+        "closes_at": order.due.map(Timestamp::rfc3339),
+    });
+    Ok((status, Json(body)).into_response())
+}
+
+async fn give_up(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(Order, bool), Problem> {
+    for _ in 0..ROUNDS {
+        let is_closed = order.give_up(now)?;
+        match hub.ledger.save(&mut order).await? {
+            Saved::Changed(row) => order = *row,
+            Saved::Done => {
+                if let Some(due) = order.due {
+                    ring(hub, &order, (due, now)).await;
+                }
+                return Ok((order, is_closed));
+            }
+        }
+    }
+    Err(Problem::Unavailable)
+}
+
+/// The row is awake: a bell that does not ring delays it, no more.
+async fn ring(hub: &Hub, order: &Order, (due, now): (Timestamp, Timestamp)) {
+    let Some(delay) = delay_seconds(due, now) else {
+        return;
+    };
+    let doorbell = Doorbell::new(&order.key(), ORDER, order.step);
+    if let Err(failure) = hub.reconcile.ring(&doorbell, delay).await {
+        tracing::warn!(order = %order.key(), %failure, "the doorbell did not ring, the sweeper will");
+    }
+}
+
+fn key(signed: &Signed, order_no: &str) -> Result<OrderKey, Problem> {
+    Ok(OrderKey {
+        app_id: signed.app.app_id.clone(),
+        order_no: OrderNo::parse(order_no).map_err(|rule| Problem::param("order_no", rule.0))?,
+    })
 }
 
 fn view(order: &Order, deliveries: &[Delivery], (app, pay_url): (&App, String)) -> Value {

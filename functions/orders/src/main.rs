@@ -5,6 +5,7 @@ use std::sync::Arc;
 use orders::{Hub, router};
 use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
+use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
 use shared::config::{self, Environment};
@@ -16,6 +17,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let hub = Arc::new(Hub {
         clock: Clock::System,
         registry: Registry::new(&aws, config::required("REGISTRY_TABLE")?),
+        reconcile: Queue::new(&aws, config::required("RECONCILE_QUEUE_URL")?),
         ledger: Ledger::new(&aws, config::required("LEDGER_TABLE")?),
         public_url: config::public_url()?,
     });

@@ -15,13 +15,13 @@ const FRESH: Duration = Duration::from_secs(300);
 
 /// The merchant. The secret is read at the first use or by
 /// [`Merchant::warm`], and again when it has become old; if that fails, the old
-/// one is used on.
-#[derive(Debug)]
+/// one is used on. Clones share what was read.
+#[derive(Debug, Clone)]
 pub struct Merchant {
     config: SdkConfig,
     secret_id: String,
     account: Account,
-    known: Mutex<Option<(Arc<Wechat>, Instant)>>,
+    known: Arc<Mutex<Option<(Arc<Wechat>, Instant)>>>,
 }
 
 impl Merchant {
@@ -32,7 +32,7 @@ impl Merchant {
             config,
             secret_id,
             account,
-            known: Mutex::new(None),
+            known: Arc::new(Mutex::new(None)),
         }
     }
 

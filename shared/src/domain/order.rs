@@ -19,6 +19,10 @@ pub enum TradeType {
     Native,
     /// A page inside WeChat; needs the payer's openid.
     Jsapi,
+    /// The merchant's own app opens WeChat.
+    App,
+    /// A phone's browser outside WeChat opens WeChat.
+    Mweb,
 }
 
 impl TradeType {
@@ -28,6 +32,8 @@ impl TradeType {
         match self {
             Self::Native => "NATIVE",
             Self::Jsapi => "JSAPI",
+            Self::App => "APP",
+            Self::Mweb => "MWEB",
         }
     }
 }
@@ -134,6 +140,9 @@ pub struct Prepay {
     /// NATIVE: the content of the QR code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_url: Option<String>,
+    /// MWEB: where the phone's browser goes, for five minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mweb_url: Option<String>,
 }
 
 /// One WeChat order for this order. WeChat refuses changed parameters under
@@ -165,7 +174,11 @@ pub struct Attempt {
 impl Attempt {
     fn is_ready(&self, now: Timestamp) -> bool {
         let given = self.prepaid_at.filter(|_| self.prepay.is_some());
-        given.is_some_and(|at| now < at.plus_seconds(PREPAY_SECONDS))
+        let lives = match self.trade_type {
+            TradeType::Mweb => MWEB_SECONDS,
+            TradeType::Native | TradeType::Jsapi | TradeType::App => PREPAY_SECONDS,
+        };
+        given.is_some_and(|at| now < at.plus_seconds(lives))
     }
 
     fn suits(&self, trade_type: TradeType, openid: Option<&str>) -> bool {
@@ -345,6 +358,8 @@ const CLOSE_GUARD_SECONDS: i64 = 310;
 
 /// WeChat's prepay session lives two hours.
 const PREPAY_SECONDS: i64 = 7200 - 120;
+/// Its address for a phone's browser lives five minutes.
+const MWEB_SECONDS: i64 = 300 - 30;
 
 /// The row must stay writable; nobody pays one order this often.
 const ANOMALIES_MAX: usize = 200;
@@ -525,6 +540,23 @@ impl Order {
             });
         }
         Settlement::Anomaly(kind)
+    }
+
+    /// The app gives the order up: from now on nobody is asked to pay, and as
+    /// soon as WeChat closes attempts this young the hub asks and closes it.
+    /// True when there is nothing to ask about: it is closed.
+    ///
+    /// # Errors
+    /// [`Refusal::Paid`], or [`Refusal::Closed`] for a failed order.
+    pub fn give_up(&mut self, now: Timestamp) -> Result<bool, Refusal> {
+        if self.status.is_open() && self.attempts.iter().any(|attempt| !attempt.closed) {
+            if now < self.expires_at {
+                self.expires_at = now;
+                self.plan(self.last_query_at());
+            }
+            return Ok(false);
+        }
+        self.close().map(|()| true)
     }
 
     /// WeChat closed the order, or never had it and it expired.

@@ -56,6 +56,7 @@ fn prepay() -> Prepay {
     Prepay {
         prepay_id: "wx1".into(),
         code_url: Some("weixin://x".into()),
+        mweb_url: None,
     }
 }
 
@@ -272,6 +273,23 @@ fn an_attempt_is_replaced_only_when_wechat_would_close_it_and_closed_before_the_
     assert_eq!(order.preparation(Jsapi, Some("o2"), at(700)), P::Open);
     order.attempt_closed(2);
     assert_eq!(order.preparation(Jsapi, Some("o1"), at(312)), P::Open);
+}
+
+#[test]
+fn an_order_given_up_is_closed_when_wechat_allows_it() {
+    let mut untouched = order(Status::Created);
+    assert_eq!(untouched.give_up(NOW), Ok(true));
+    assert_eq!(untouched.status, Status::Closed);
+
+    let mut order = order(Status::Paying);
+    let now = NOW.plus_seconds(20);
+    assert_eq!(order.give_up(now), Ok(false));
+    assert_eq!(order.check_open(now), Err(Refusal::Closed));
+    assert_eq!(order.wake, Some(NOW.plus_seconds(310)));
+    assert_eq!(order.give_up(now.plus_seconds(5)), Ok(false));
+    assert_eq!(order.expires_at, now);
+    assert_eq!(order.pay(payment("tx1", 100), now), Settlement::Paid);
+    assert_eq!(order.give_up(now), Err(Refusal::Paid));
 }
 
 #[test]

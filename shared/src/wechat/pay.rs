@@ -74,6 +74,8 @@ impl Wechat {
         match attempt.trade_type {
             TradeType::Native => put("product_id", order.order_no.to_string()),
             TradeType::Jsapi => put("openid", attempt.openid.clone().unwrap_or_default()),
+            TradeType::Mweb => put("scene_info", scene_info(&order.request.return_url)),
+            TradeType::App => None,
         };
         put("out_trade_no", out_trade_no);
 
@@ -83,13 +85,16 @@ impl Wechat {
             .filter(|id| !id.is_empty())
             .ok_or(Error::Forged("prepay_id is missing"))?;
         let code_url = answer.remove("code_url").filter(|url| !url.is_empty());
-        if attempt.trade_type == TradeType::Native && code_url.is_none() {
-            return Err(Error::Forged("code_url is missing"));
+        let mweb_url = answer.remove("mweb_url").filter(|url| !url.is_empty());
+        match attempt.trade_type {
+            TradeType::Native if code_url.is_none() => Err(Error::Forged("code_url is missing")),
+            TradeType::Mweb if mweb_url.is_none() => Err(Error::Forged("mweb_url is missing")),
+            _ => Ok(Prepay {
+                prepay_id,
+                code_url,
+                mweb_url,
+            }),
         }
-        Ok(Prepay {
-            prepay_id,
-            code_url,
-        })
     }
 
     /// orderquery by the hub's number.
@@ -156,6 +161,35 @@ impl Wechat {
         params.insert("paySign".to_owned(), signature);
         params
     }
+
+    /// The parameters with which a merchant's app opens WeChat, signed: all
+    /// lower case and without `signType`.
+    #[must_use]
+    pub fn app_params(&self, prepay_id: &str, now: Timestamp) -> Params {
+        let mut params = Params::from([
+            ("appid".to_owned(), self.account.app_id.clone()),
+            ("partnerid".to_owned(), self.account.mch_id.clone()),
+            ("prepayid".to_owned(), prepay_id.to_owned()),
+            ("package".to_owned(), "Sign=WXPay".to_owned()),
+            ("noncestr".to_owned(), crate::ambient::random_hex()),
+            ("timestamp".to_owned(), now.seconds().to_string()),
+        ]);
+        let signature = sign::sign(&params, &self.secrets.api_key, self.account.sign_type);
+        params.insert("sign".to_owned(), signature);
+        params
+    }
+}
+
+/// Where the payer comes from, for the risk control of MWEB.
+fn scene_info(return_url: &str) -> String {
+    let url = url::Url::parse(return_url).ok();
+    let origin = url.as_ref().map(|url| url.origin().ascii_serialization());
+    let host = url
+        .as_ref()
+        .and_then(|url| url.host_str())
+        .unwrap_or_default();
+    let shop = serde_json::json!({"type": "Wap", "wap_url": origin, "wap_name": host});
+    serde_json::json!({ "h5_info": shop }).to_string()
 }
 
 /// WeChat wants the expiry at least a minute after the start.

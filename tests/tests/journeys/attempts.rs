@@ -90,11 +90,9 @@ async fn an_old_attempt_that_turns_out_paid_pays_the_order() {
         .send()
         .await
         .unwrap();
-    assert_eq!(
-        page.status(),
-        409,
-        "it says that the payment is being confirmed"
-    );
+    // "Being confirmed", or paid already if another journey swept meanwhile.
+    assert!(matches!(page.status().as_u16(), 409 | 200), "{page:?}");
+    assert!(!page.text().await.unwrap().contains("id=\"bridge\""));
     hub.sweep().await;
     let shown = hub.delivered_as(&order["order_no"], "delivered").await;
     assert_eq!(

@@ -15,3 +15,4 @@ mod deliveries;
 mod notifications;
 mod roles;
 mod store;
+mod trades;

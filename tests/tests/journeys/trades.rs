@@ -1,0 +1,171 @@
+//! The other ways to pay, and giving an order up.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tests::{Answer, DESKTOP, Hub, unix_seconds};
+
+const PHONE: &str = "Mozilla/5.0 (Linux; Android 16; Pixel 10) Chrome/150.0 Mobile Safari/537.36";
+
+/// `POST /v1/orders/{order_no}/close`, signed; the path takes part.
+async fn close(hub: &Hub, order_no: &Value) -> Answer {
+    let order_no = order_no.as_str().unwrap();
+    let mut body = json!({"app_id": hub.app_id, "timestamp": unix_seconds(), "nonce": "n"});
+    let mut params: BTreeMap<String, String> = tests::flat(body.as_object().unwrap());
+    params.insert("order_no".into(), order_no.into());
+    body["sign"] = json!(hub.sign(&params));
+    let url = format!("{}/v1/orders/{order_no}/close", hub.setting("HUB_URL"));
+    hub.send(|http| http.post(url).json(&body)).await
+}
+
+#[tokio::test]
+async fn an_app_order_gives_the_parameters_with_which_wechat_opens() {
+    let hub = Hub::new().await;
+    let order = hub
+        .native(json!({"trade_type": "APP", "client_ip": "203.0.113.7"}))
+        .await;
+    assert_eq!(order["app_params"]["package"], "Sign=WXPay", "{order}");
+    let url = format!("{}/phone/app", hub.setting("SIMULATOR_URL"));
+    let mut forged = order["app_params"].clone();
+    forged["timestamp"] = json!("1");
+    let refused = hub.send(|http| http.post(&url).json(&forged)).await;
+    assert!(
+        refused.body["err_msg"].as_str().unwrap().ends_with(":fail"),
+        "{refused:?}"
+    );
+    let paid = hub
+        .send(|http| http.post(&url).json(&order["app_params"]))
+        .await;
+    assert!(
+        paid.body["err_msg"].as_str().unwrap().ends_with(":ok"),
+        "{paid:?}"
+    );
+    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    assert_eq!(
+        (&shown["status"], &shown["trade_type"]),
+        (&json!("paid"), &json!("APP"))
+    );
+    let page = hub.native(json!({"trade_type": "APP"})).await;
+    let page = hub
+        .page(page["pay_url"].as_str().unwrap(), DESKTOP, "en")
+        .await;
+    assert!(
+        page.body.as_str().unwrap().contains("in the shop's app")
+            || page
+                .body
+                .as_str()
+                .unwrap()
+                .contains("in the shop&#39;s app")
+    );
+}
+
+#[tokio::test]
+async fn an_mweb_order_gives_an_address_that_comes_back_to_the_pay_page() {
+    let hub = Hub::new().await;
+    let order = hub
+        .native(json!({"trade_type": "MWEB", "client_ip": "203.0.113.7"}))
+        .await;
+    let mweb_url = url::Url::parse(order["mweb_url"].as_str().unwrap()).unwrap();
+    let back = mweb_url
+        .query_pairs()
+        .find(|(name, _)| name == "redirect_url")
+        .unwrap()
+        .1
+        .into_owned();
+    let waiting = hub.page(&back, PHONE, "en").await;
+    assert_eq!(waiting.status, 200);
+    assert!(
+        waiting
+            .body
+            .as_str()
+            .unwrap()
+            .contains("returns to the shop by itself")
+    );
+    hub.pay(&order["trade_no"], json!({})).await;
+    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    assert_eq!(shown["trade_type"], "MWEB");
+    let paid = hub.page(&back, PHONE, "en").await;
+    assert!(paid.body.as_str().unwrap().contains("Payment received"));
+}
+
+#[tokio::test]
+async fn a_phone_outside_wechat_is_sent_to_wechat() {
+    let hub = Hub::new().await;
+    let order = hub.native(json!({"trade_type": null})).await;
+    let address = order["pay_url"].as_str().unwrap();
+    let sent = hub
+        .browser_without_redirects(PHONE)
+        .get(address)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(sent.status(), 303);
+    let location = sent.headers()["location"].to_str().unwrap().to_owned();
+    assert!(
+        location.starts_with(hub.setting("SIMULATOR_URL")),
+        "{location}"
+    );
+    let shown = hub.show(&order["order_no"]).await.body;
+    assert_eq!(shown["trade_type"], "MWEB");
+}
+
+#[tokio::test]
+async fn an_order_given_up_is_closed_as_soon_as_wechat_allows_it() {
+    let hub = Hub::new().await;
+    let settings = hub
+        .wechat("settings", &json!({"close_guard_seconds": 0}))
+        .await;
+    assert_eq!(settings.status, 200);
+    let order = hub.native(json!({})).await;
+    let closing = close(&hub, &order["order_no"]).await;
+    assert_eq!(
+        (closing.status, &closing.body["status"]),
+        (202, &json!("paying")),
+        "{closing:?}"
+    );
+    assert!(closing.body["closes_at"].is_string());
+    let page = hub
+        .page(order["pay_url"].as_str().unwrap(), DESKTOP, "en")
+        .await;
+    assert_eq!(page.status, 410);
+
+    hub.age(&order["order_no"], 320).await;
+    hub.sweep().await;
+    hub.order_when(&order["order_no"], |order| order["status"] == "closed")
+        .await;
+    assert_eq!(hub.at_wechat(&order["trade_no"]).await["state"], "CLOSED");
+    assert_eq!(close(&hub, &order["order_no"]).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_order_paid_while_it_is_being_closed_is_paid() {
+    let hub = Hub::new().await;
+    let order = hub.native(json!({})).await;
+    assert_eq!(close(&hub, &order["order_no"]).await.status, 202);
+    hub.pay(&order["trade_no"], json!({"notify": false})).await;
+    hub.age(&order["order_no"], 320).await;
+    hub.sweep().await;
+    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    assert_eq!(shown["status"], "paid");
+    let late = close(&hub, &order["order_no"]).await;
+    assert_eq!(
+        (late.status, &late.body["code"]),
+        (409, &json!("order_paid"))
+    );
+}
+
+#[tokio::test]
+async fn an_order_that_wechat_never_heard_of_is_closed_at_once() {
+    let hub = Hub::new().await;
+    let order = hub.native(json!({"trade_type": null})).await;
+    let closed = close(&hub, &order["order_no"]).await;
+    assert_eq!(
+        (closed.status, &closed.body["status"]),
+        (200, &json!("closed"))
+    );
+    let unknown = close(&hub, &json!("0000000000")).await;
+    assert_eq!(
+        (unknown.status, &unknown.body["code"]),
+        (404, &json!("order_not_found"))
+    );
+}
