@@ -13,6 +13,9 @@ use crate::wechat::{Account, Secrets, Wechat};
 /// A changed secret is in force everywhere after this long.
 const FRESH: Duration = Duration::from_secs(300);
 
+/// The client made with the secret, and when it was read.
+type Known = (Arc<Wechat>, Instant);
+
 /// The merchant. The secret is read at the first use or by
 /// [`Merchant::warm`], and again when it has become old; if that fails, the old
 /// one is used on. Clones share what was read.
@@ -21,7 +24,7 @@ pub struct Merchant {
     config: SdkConfig,
     secret_id: String,
     account: Account,
-    known: Arc<Mutex<Option<(Arc<Wechat>, Instant)>>>,
+    known: Arc<Mutex<Option<Known>>>,
 }
 
 impl Merchant {

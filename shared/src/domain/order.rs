@@ -3,92 +3,21 @@
 //! becomes closed. Every event may arrive twice, late, or out of order.
 //! It refuses to know who reports an event and how it is stored.
 
-use std::net::IpAddr;
+mod attempt;
+mod payment;
+mod request;
+
+pub use attempt::{Attempt, Preparation, Prepay};
+pub use payment::{Anomaly, AnomalyKind, Payment};
+pub use request::{Request, TradeType, Version};
 
 use serde::{Deserialize, Serialize};
+
+use attempt::CLOSE_GUARD_SECONDS;
 
 use super::id::{AppId, OrderKey, OrderNo, OutTradeNo};
 use super::money::Fen;
 use super::time::Timestamp;
-
-/// How the payer pays, in WeChat's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum TradeType {
-    /// A QR code that the payer scans.
-    Native,
-    /// A page inside WeChat; needs the payer's openid.
-    Jsapi,
-    /// The merchant's own app opens WeChat.
-    App,
-    /// A phone's browser outside WeChat opens WeChat.
-    Mweb,
-}
-
-impl TradeType {
-    /// The name on WeChat's wire and in our API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Native => "NATIVE",
-            Self::Jsapi => "JSAPI",
-            Self::App => "APP",
-            Self::Mweb => "MWEB",
-        }
-    }
-}
-
-/// Who tells the app about the payment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Version {
-    /// WeChat calls the app itself; the hub only reconciles.
-    #[serde(rename = "1.0")]
-    Direct,
-    /// WeChat calls the hub, and the hub tells the app.
-    #[serde(rename = "2.0")]
-    Hub,
-}
-
-impl Version {
-    /// The name in our API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Direct => "1.0",
-            Self::Hub => "2.0",
-        }
-    }
-}
-
-/// What the app asked for. An order repeated with an equal request is the same
-/// order; with another request it is a conflict.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
-    /// The price.
-    pub total_fee: Fen,
-    /// What the payer reads on the phone.
-    pub body: String,
-    /// The app's own note, given back to it in callbacks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attach: Option<String>,
-    /// The asynchronous address.
-    pub notify_url: String,
-    /// The synchronous address, to which the payer's browser also returns.
-    pub return_url: String,
-    /// Fixed by the app, or decided by the cashier page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trade_type: Option<TradeType>,
-    /// Who tells the app.
-    pub version: Version,
-    /// The payer, when the app knows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub openid: Option<String>,
-    /// The payer's address, when the app knows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_ip: Option<IpAddr>,
-    /// Seconds from creation until the order expires.
-    pub expires_in: u32,
-}
 
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -129,116 +58,6 @@ impl Status {
     #[must_use]
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Created | Self::Paying)
-    }
-}
-
-/// What WeChat gave for one payment attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Prepay {
-    /// The session that the JSAPI bridge opens.
-    pub prepay_id: String,
-    /// NATIVE: the content of the QR code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code_url: Option<String>,
-    /// MWEB: where the phone's browser goes, for five minutes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mweb_url: Option<String>,
-}
-
-/// One WeChat order for this order. WeChat refuses changed parameters under
-/// the same number, so they are kept: a repeated call sends the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// 1 to 99, part of the `out_trade_no`.
-    pub number: u8,
-    /// How it is paid.
-    pub trade_type: TradeType,
-    /// Whose payment, for JSAPI.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub openid: Option<String>,
-    /// The address WeChat was told.
-    pub client_ip: IpAddr,
-    /// When it was opened.
-    pub started_at: Timestamp,
-    /// WeChat's answer, once there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prepay: Option<Prepay>,
-    /// When WeChat gave it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prepaid_at: Option<Timestamp>,
-    /// Closed at WeChat: nobody can pay it any more.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub closed: bool,
-}
-
-impl Attempt {
-    fn is_ready(&self, now: Timestamp) -> bool {
-        let given = self.prepaid_at.filter(|_| self.prepay.is_some());
-        let lives = match self.trade_type {
-            TradeType::Mweb => MWEB_SECONDS,
-            TradeType::Native | TradeType::Jsapi | TradeType::App => PREPAY_SECONDS,
-        };
-        given.is_some_and(|at| now < at.plus_seconds(lives))
-    }
-
-    fn suits(&self, trade_type: TradeType, openid: Option<&str>) -> bool {
-        self.trade_type == trade_type
-            && (trade_type != TradeType::Jsapi || self.openid.as_deref() == openid)
-    }
-}
-
-/// A payment as WeChat confirmed it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Payment {
-    /// WeChat's number, unique per payment.
-    pub transaction_id: String,
-    /// Which attempt was paid.
-    pub attempt: u8,
-    /// In WeChat's words; a payer may use another way than the order's.
-    pub trade_type: String,
-    /// The order's price as WeChat knows it.
-    pub total_fee: Fen,
-    /// What the payer paid after coupons.
-    pub cash_fee: Fen,
-    /// The payer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub openid: Option<String>,
-    /// When it was paid.
-    pub paid_at: Timestamp,
-}
-
-/// A payment that must not simply be taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Anomaly {
-    /// What is wrong with it.
-    pub kind: AnomalyKind,
-    /// The payment.
-    pub payment: Payment,
-    /// When the hub noticed.
-    pub seen_at: Timestamp,
-}
-
-/// The anomalies that lead to a refund.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AnomalyKind {
-    /// Another amount than the order's.
-    AmountMismatch,
-    /// A second payment for a paid order.
-    PaidTwice,
-    /// A payment for an order that was given up.
-    PaidAfterClose,
-}
-
-impl AnomalyKind {
-    /// The name in our API and in the alarms.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AmountMismatch => "amount_mismatch",
-            Self::PaidTwice => "paid_twice",
-            Self::PaidAfterClose => "paid_after_close",
-        }
     }
 }
 
@@ -304,19 +123,6 @@ fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
-/// What stands between the payer and the payment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Preparation {
-    /// Nothing: the current attempt can be paid.
-    Ready,
-    /// WeChat must be asked for this attempt's session.
-    Ask(u8),
-    /// This earlier attempt must be closed first, or both could be paid.
-    Close(u8),
-    /// A new attempt must be opened.
-    Open,
-}
-
 /// What a reported payment did to the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
@@ -351,15 +157,6 @@ pub enum Refusal {
 /// How long after an attempt starts the hub asks WeChat, when no notification
 /// came; the last question is asked when the order expires.
 const QUERY_OFFSETS: [i64; 4] = [60, 300, 900, 1800];
-
-/// WeChat does not close an order younger than five minutes; its clock may be
-/// a little behind.
-const CLOSE_GUARD_SECONDS: i64 = 310;
-
-/// WeChat's prepay session lives two hours.
-const PREPAY_SECONDS: i64 = 7200 - 120;
-/// Its address for a phone's browser lives five minutes.
-const MWEB_SECONDS: i64 = 300 - 30;
 
 /// The row must stay writable; nobody pays one order this often.
 const ANOMALIES_MAX: usize = 200;
@@ -427,82 +224,6 @@ impl Order {
                 Err(Refusal::Closed)
             }
             Status::Paid | Status::PartlyRefunded | Status::Refunded => Err(Refusal::Paid),
-        }
-    }
-
-    /// What must be done before this payer can pay in this way. An attempt that
-    /// WeChat would not close yet is left to its payer, whoever asks.
-    #[must_use]
-    pub fn preparation(
-        &self,
-        trade_type: TradeType,
-        openid: Option<&str>,
-        now: Timestamp,
-    ) -> Preparation {
-        let Some((current, earlier)) = self.attempts.split_last() else {
-            return Preparation::Open;
-        };
-        let young = now < current.started_at.plus_seconds(CLOSE_GUARD_SECONDS);
-        if current.closed || !(young || current.suits(trade_type, openid)) {
-            return Preparation::Open;
-        }
-        if let Some(live) = earlier.iter().find(|attempt| !attempt.closed) {
-            return Preparation::Close(live.number);
-        }
-        if current.is_ready(now) {
-            Preparation::Ready
-        } else {
-            Preparation::Ask(current.number)
-        }
-    }
-
-    /// Opens the next attempt. The earlier ones are closed before WeChat is
-    /// asked for this one's session.
-    ///
-    /// # Errors
-    /// When the order is not open, or 99 attempts were made.
-    pub fn open_attempt(
-        &mut self,
-        trade_type: TradeType,
-        payer: (Option<String>, IpAddr),
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
-        self.check_open(now)?;
-        let number = self.attempts.last().map_or(0, |attempt| attempt.number) + 1;
-        if number > 99 {
-            return Err(Refusal::NoAttemptLeft);
-        }
-        let (openid, client_ip) = payer;
-        self.attempts.push(Attempt {
-            number,
-            trade_type,
-            openid,
-            client_ip,
-            started_at: now,
-            prepay: None,
-            prepaid_at: None,
-            closed: false,
-        });
-        self.step = 0;
-        self.plan(self.query_at());
-        Ok(())
-    }
-
-    /// WeChat accepted the attempt: the payer can pay.
-    pub fn prepaid(&mut self, number: u8, prepay: Prepay, now: Timestamp) {
-        if let Some(attempt) = self.attempts.iter_mut().find(|a| a.number == number) {
-            attempt.prepay = Some(prepay);
-            attempt.prepaid_at = Some(now);
-        }
-        if self.status == Status::Created {
-            self.status = Status::Paying;
-        }
-    }
-
-    /// WeChat closed the attempt, or says that it is.
-    pub fn attempt_closed(&mut self, number: u8) {
-        if let Some(attempt) = self.attempts.iter_mut().find(|a| a.number == number) {
-            attempt.closed = true;
         }
     }
 
@@ -699,5 +420,4 @@ impl Order {
 }
 
 #[cfg(test)]
-#[path = "order_tests.rs"]
 mod tests;

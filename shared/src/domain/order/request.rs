@@ -1,0 +1,86 @@
+//! What an app asks for. It refuses to know what becomes of it.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::money::Fen;
+
+/// How the payer pays, in WeChat's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TradeType {
+    /// A QR code that the payer scans.
+    Native,
+    /// A page inside WeChat; needs the payer's openid.
+    Jsapi,
+    /// The merchant's own app opens WeChat.
+    App,
+    /// A phone's browser outside WeChat opens WeChat.
+    Mweb,
+}
+
+impl TradeType {
+    /// The name on WeChat's wire and in our API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "NATIVE",
+            Self::Jsapi => "JSAPI",
+            Self::App => "APP",
+            Self::Mweb => "MWEB",
+        }
+    }
+}
+
+/// Who tells the app about the payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    /// WeChat calls the app itself; the hub only reconciles.
+    #[serde(rename = "1.0")]
+    Direct,
+    /// WeChat calls the hub, and the hub tells the app.
+    #[serde(rename = "2.0")]
+    Hub,
+}
+
+impl Version {
+    /// The name in our API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "1.0",
+            Self::Hub => "2.0",
+        }
+    }
+}
+
+/// What the app asked for. An order repeated with an equal request is the same
+/// order; with another request it is a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The price.
+    pub total_fee: Fen,
+    /// What the payer reads on the phone.
+    pub body: String,
+    /// The app's own note, given back to it in callbacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attach: Option<String>,
+    /// The asynchronous address.
+    pub notify_url: String,
+    /// The synchronous address, to which the payer's browser also returns.
+    pub return_url: String,
+    /// Fixed by the app, or decided by the cashier page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trade_type: Option<TradeType>,
+    /// Who tells the app.
+    pub version: Version,
+    /// The payer, when the app knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openid: Option<String>,
+    /// The payer's address, when the app knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ip: Option<IpAddr>,
+    /// Seconds from creation until the order expires.
+    pub expires_in: u32,
+}
