@@ -1,0 +1,102 @@
+//! The third parties as the hub's callbacks see them: what each answers, and
+//! what each was told. It has the demo shop's signature code, never the hub's.
+//! It refuses to know the schedule.
+
+use std::collections::BTreeMap;
+
+use url::form_urlencoded;
+
+use crate::lot::{Record, Reply};
+use crate::plan::Temper;
+use crate::random::Random;
+
+/// A callback that an app has checked.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// `app_id#order_no`.
+    pub order: String,
+    /// The event's stable identifier.
+    pub event_id: String,
+    /// The step: `attempt` counts from one.
+    pub step: i64,
+    /// WeChat's number of the payment.
+    pub transaction_id: String,
+}
+
+/// What an app knows of one order.
+#[derive(Debug, Clone, Default)]
+pub struct Book {
+    /// Calls that reached it.
+    pub calls: u32,
+    /// The event it was told of first.
+    pub event_id: Option<String>,
+    /// Who received its first `success`.
+    pub succeeded: Option<Record>,
+}
+
+/// An app's answer, and whether it means success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// What the hub gets; nothing: the app hangs.
+    pub reply: Option<Reply>,
+    /// The app has the payment in its books.
+    pub success: bool,
+}
+
+/// Reads a callback and verifies it with the app's key.
+///
+/// # Errors
+/// What no honest hub would send.
+pub fn read(query: &str, secrets: &BTreeMap<String, String>, now: i64) -> Result<Told, String> {
+    let params: BTreeMap<String, String> = form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect();
+    let field = |name: &str| params.get(name).cloned().unwrap_or_default();
+    let app_id = field("app_id");
+    let secret = secrets
+        .get(&app_id)
+        .ok_or_else(|| format!("an app was called as {app_id:?}"))?;
+    if demo_shop::sign(&params, secret) != field("sign") {
+        return Err("a callback's signature is wrong".to_owned());
+    }
+    let timestamp: i64 = field("timestamp").parse().unwrap_or_default();
+    if timestamp.abs_diff(now / 1000) > 300 {
+        return Err(format!("a callback's timestamp is {timestamp}"));
+    }
+    let attempt: i64 = field("attempt").parse().unwrap_or_default();
+    Ok(Told {
+        order: format!("{app_id}#{}", field("order_no")),
+        event_id: field("event_id"),
+        step: attempt - 1,
+        transaction_id: field("transaction_id"),
+    })
+}
+
+/// What an app of this temper answers to its n-th call, counted from zero.
+pub fn answer(temper: Temper, calls: u32, random: &mut Random) -> Verdict {
+    let answered = |status, body: &str| Verdict {
+        reply: Some(Reply::Answer(status, body.to_owned())),
+        success: false,
+    };
+    match temper {
+        Temper::After(failures) if calls >= failures => Verdict {
+            reply: Some(Reply::Answer(200, "success".to_owned())),
+            success: true,
+        },
+        _ => match random.within(0, 6) {
+            0 => answered(500, "success"),
+            1 => answered(200, "fail"),
+            2 => answered(200, ""),
+            3 => answered(302, "success"),
+            4 => answered(200, "<html>success</html>"),
+            5 => Verdict {
+                reply: Some(Reply::Broken),
+                success: false,
+            },
+            _ => Verdict {
+                reply: None,
+                success: false,
+            },
+        },
+    }
+}

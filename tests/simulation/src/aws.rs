@@ -1,0 +1,112 @@
+//! The AWS SDK's way to the network: a client that parks every request in the
+//! lot instead of sending it. The SDK above it is the real one, with its
+//! signatures, repeats and error texts; its pauses take no time. It refuses to
+//! know what AWS would answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{
+    Credentials, SharedAsyncSleep, SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
+use aws_smithy_async::rt::sleep::{AsyncSleep, Sleep};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+
+use serde_json::json;
+
+use crate::lot::{Call, Lot, Reply};
+use crate::wechat::SECRET;
+
+/// How long the hub lets one attempt take, from `shared::aws::sdk_config`.
+pub const ATTEMPT_MILLIS: i64 = 1500;
+
+/// The SDK's settings. Each run has a region of its own, because the SDK
+/// counts its repeats per service and region over the whole process.
+#[must_use]
+pub fn sdk_config(lot: &Arc<Lot>) -> SdkConfig {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let credentials = Credentials::new("simulation", "simulation", None, None, "simulation");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(format!("run-{run}")))
+        .endpoint_url("http://aws.invalid")
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(Wire(Arc::clone(lot)))
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(3)
+                .with_initial_backoff(Duration::ZERO),
+        )
+        .timeout_config(TimeoutConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .sleep_impl(SharedAsyncSleep::new(NoSleep))
+        .build()
+}
+
+/// The schedule decides how long things take.
+#[derive(Debug)]
+struct NoSleep;
+
+impl AsyncSleep for NoSleep {
+    fn sleep(&self, _: Duration) -> Sleep {
+        Sleep::new(std::future::ready(()))
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Wire(Arc<Lot>);
+
+impl HttpClient for Wire {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Wire {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        if !self.0.is_attending() {
+            // A process reads its secret before it has any work.
+            return HttpConnectorFuture::ready(answer(200, secret()));
+        }
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let reply = self.0.park(Call::Aws {
+            target: target.to_owned(),
+            body: request.body().bytes().unwrap_or_default().to_vec(),
+        });
+        HttpConnectorFuture::new(async move {
+            match reply.await {
+                Ok(Reply::Answer(status, body)) => answer(status, body),
+                Ok(Reply::TimedOut) => Err(ConnectorError::timeout("no answer in time".into())),
+                Ok(Reply::Broken) | Err(_) => Err(ConnectorError::io("connection lost".into())),
+            }
+        })
+    }
+}
+
+fn answer(status: u16, body: String) -> Result<HttpResponse, ConnectorError> {
+    let status = status
+        .try_into()
+        .map_err(|error| ConnectorError::other(Box::new(error), None))?;
+    Ok(HttpResponse::new(status, SdkBody::from(body)))
+}
+
+/// What Secrets Manager answers.
+#[must_use]
+pub fn secret() -> String {
+    json!({"SecretString": SECRET}).to_string()
+}

@@ -1,0 +1,138 @@
+//! Many seeds on a few threads, within a time, and what they came to together.
+//! It refuses to know what a seed is about.
+
+use std::error::Error;
+use std::fmt;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::faults::Tally;
+use crate::{Options, Outcome, Results, Stage};
+
+/// After so many broken seeds there is enough to look at.
+const BROKEN_MAX: usize = 5;
+
+/// The merchant's secret is good for five minutes of real time; no seed may
+/// see it grow old.
+const STAGE_LIFE: Duration = Duration::from_secs(120);
+
+/// What many seeds came to.
+#[derive(Debug, Default)]
+pub struct Campaign {
+    /// Seeds played.
+    pub seeds: u64,
+    /// Those that broke a promise.
+    pub broken: Vec<Outcome>,
+    /// All faults.
+    pub faults: Tally,
+    /// What became of the orders.
+    pub results: Results,
+    /// Network calls.
+    pub calls: u64,
+    /// Time lived, in milliseconds.
+    pub lasted: i64,
+    /// Time taken.
+    pub took: Duration,
+}
+
+/// Plays seeds until they or the time are used up, or enough have failed.
+///
+/// # Errors
+/// When a thread could not set itself up.
+pub fn run(
+    (seeds, limit): (Range<u64>, Duration),
+    threads: u64,
+    options: Options,
+) -> Result<Campaign, Box<dyn Error + Send + Sync>> {
+    let started = Instant::now();
+    let next = AtomicU64::new(seeds.start);
+    let enough = AtomicBool::new(false);
+    let work = || -> Result<Campaign, Box<dyn Error + Send + Sync>> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let mut stage = Stage::open().await?;
+            let mut opened = Instant::now();
+            let mut own = Campaign::default();
+            while started.elapsed() < limit && !enough.load(Ordering::Relaxed) {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if !seeds.contains(&seed) {
+                    break;
+                }
+                if opened.elapsed() > STAGE_LIFE {
+                    (stage, opened) = (Stage::open().await?, Instant::now());
+                }
+                own.count(stage.play(seed, options).await?);
+                if own.broken.len() >= BROKEN_MAX {
+                    enough.store(true, Ordering::Relaxed);
+                }
+            }
+            Ok(own)
+        })
+    };
+    let mut all = Campaign::default();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            let own = thread.join().map_err(|_| "a thread panicked")??;
+            all.add(own);
+        }
+        Ok::<(), Box<dyn Error + Send + Sync>>(())
+    })?;
+    all.broken.sort_by_key(|outcome| outcome.seed);
+    all.took = started.elapsed();
+    Ok(all)
+}
+
+impl Campaign {
+    fn count(&mut self, outcome: Outcome) {
+        self.seeds += 1;
+        self.faults.add(&outcome.faults);
+        self.results.add(outcome.results);
+        self.calls += outcome.calls;
+        self.lasted += outcome.lasted;
+        if outcome.broken.is_some() {
+            self.broken.push(outcome);
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.seeds += other.seeds;
+        self.faults.add(&other.faults);
+        self.results.add(other.results);
+        self.calls += other.calls;
+        self.lasted += other.lasted;
+        self.broken.extend(other.broken);
+    }
+}
+
+impl fmt::Display for Campaign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = u64::try_from(self.took.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        let Results {
+            paid,
+            anomalies,
+            delivered,
+            exhausted,
+        } = self.results;
+        writeln!(
+            f,
+            "{} seeds in {} s, {} a second, {} network calls, {} days lived",
+            self.seeds,
+            millis / 1000,
+            self.seeds.saturating_mul(1000) / millis,
+            self.calls,
+            self.lasted / 86_400_000,
+        )?;
+        writeln!(
+            f,
+            "{paid} orders paid, {anomalies} anomalies kept, {delivered} deliveries made, {exhausted} given up"
+        )?;
+        writeln!(f, "faults injected:\n{}", self.faults)?;
+        write!(f, "broken promises: {}", self.broken.len())
+    }
+}

@@ -1,0 +1,208 @@
+//! The functions as they run on Lambda, with this world's clock and wires. It
+//! refuses to know what they are asked to do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use shared::ambient::Clock;
+use shared::aws::ledger::Ledger;
+use shared::aws::queue::Queue;
+use shared::aws::registry::Registry;
+use shared::aws::secrets::Merchant;
+use shared::callback::Caller;
+use shared::checkout::Checkout;
+use shared::domain::delivery::{MISSION_SCHEDULE, Schedule};
+use shared::settle::Settler;
+use shared::wechat::Account;
+use shared::wechat::sign::SignType;
+
+use crate::engine::{LEDGER, REGISTRY};
+use crate::wechat::{APP_ID, MCH_ID};
+
+/// How long the sweeper leaves a row to its doorbell.
+pub const GRACE_SECONDS: i64 = 60;
+
+/// What the functions are made with.
+pub struct Site {
+    aws: SdkConfig,
+    merchant: Merchant,
+    clock: Clock,
+    caller: Caller,
+    peers: SocketAddr,
+    confirm: bool,
+}
+
+impl Site {
+    /// Where everything is.
+    #[must_use]
+    pub fn new(
+        (aws, merchant): (SdkConfig, Merchant),
+        clock: Clock,
+        (caller, peers): (Caller, SocketAddr),
+        confirm: bool,
+    ) -> Self {
+        Self {
+            aws,
+            merchant,
+            clock,
+            caller,
+            peers,
+            confirm,
+        }
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::new(&self.aws, LEDGER.to_owned())
+    }
+
+    fn registry(&self) -> Registry {
+        Registry::new(&self.aws, REGISTRY.to_owned())
+    }
+
+    fn queue(&self, name: &str) -> Queue {
+        Queue::new(&self.aws, format!("http://aws.invalid/{name}"))
+    }
+
+    /// A merchant who has not read the secret yet.
+    fn cold(&self) -> Merchant {
+        merchant(&self.aws, self.peers)
+    }
+
+    fn settler(&self) -> Settler {
+        Settler {
+            ledger: self.ledger(),
+            first: self.queue("first"),
+            grace_seconds: GRACE_SECONDS,
+        }
+    }
+
+    fn create_order(&self, merchant: Merchant) -> create_order::Hub {
+        create_order::Hub {
+            clock: self.clock.clone(),
+            registry: self.registry(),
+            checkout: Checkout {
+                ledger: self.ledger(),
+                merchant,
+                notify_url: "https://hub.example/wechat/notify".to_owned(),
+            },
+            public_url: "https://hub.example".to_owned(),
+        }
+    }
+
+    fn orders(&self) -> orders::Hub {
+        orders::Hub {
+            clock: self.clock.clone(),
+            registry: self.registry(),
+            reconcile: self.queue("reconcile"),
+            ledger: self.ledger(),
+            public_url: "https://hub.example".to_owned(),
+        }
+    }
+
+    fn wechat_notify(&self, merchant: Merchant) -> wechat_notify::Hub {
+        wechat_notify::Hub {
+            clock: self.clock.clone(),
+            merchant,
+            settler: self.settler(),
+            confirm: self.confirm,
+        }
+    }
+
+    fn deliver(&self) -> Option<deliver::Hub> {
+        Some(deliver::Hub {
+            clock: self.clock.clone(),
+            registry: self.registry(),
+            ledger: self.ledger(),
+            retry: self.queue("retry"),
+            caller: self.caller.clone(),
+            schedule: Schedule::parse(MISSION_SCHEDULE).ok()?,
+            grace_seconds: GRACE_SECONDS,
+        })
+    }
+
+    fn reconcile(&self, merchant: Merchant) -> reconcile::Hub {
+        reconcile::Hub {
+            clock: self.clock.clone(),
+            merchant,
+            settler: self.settler(),
+        }
+    }
+
+    fn sweep(&self) -> sweep::Hub {
+        sweep::Hub {
+            clock: self.clock.clone(),
+            ledger: self.ledger(),
+            first: self.queue("first"),
+            retry: self.queue("retry"),
+            reconcile: self.queue("reconcile"),
+            grace_seconds: GRACE_SECONDS,
+        }
+    }
+}
+
+/// The merchant, whose WeChat is here.
+#[must_use]
+pub fn merchant(aws: &SdkConfig, peers: SocketAddr) -> Merchant {
+    let account = Account {
+        app_id: APP_ID.to_owned(),
+        mch_id: MCH_ID.to_owned(),
+        sign_type: SignType::HmacSha256,
+        pay_base: format!("http://{peers}"),
+        api_base: String::new(),
+        open_base: String::new(),
+    };
+    Merchant::new(aws.clone(), (account, "wechat".to_owned()))
+}
+
+/// One warm process of each function; its clients are made once.
+pub struct Hubs {
+    site: Site,
+    /// Creates orders.
+    pub create_order: Arc<create_order::Hub>,
+    /// Shows and closes orders.
+    pub orders: Arc<orders::Hub>,
+    /// Takes notifications.
+    pub wechat_notify: Arc<wechat_notify::Hub>,
+    /// Tells apps.
+    pub deliver: Arc<deliver::Hub>,
+    /// Asks WeChat.
+    pub reconcile: Arc<reconcile::Hub>,
+    /// Sweeps.
+    pub sweep: Arc<sweep::Hub>,
+}
+
+impl Hubs {
+    /// All functions, warm.
+    #[must_use]
+    pub fn new(site: Site) -> Option<Self> {
+        let warm = || site.merchant.clone();
+        Some(Self {
+            create_order: Arc::new(site.create_order(warm())),
+            orders: Arc::new(site.orders()),
+            wechat_notify: Arc::new(site.wechat_notify(warm())),
+            deliver: Arc::new(site.deliver()?),
+            reconcile: Arc::new(site.reconcile(warm())),
+            sweep: Arc::new(site.sweep()),
+            site,
+        })
+    }
+
+    /// Where WeChat and the apps are.
+    #[must_use]
+    pub fn peers(&self) -> SocketAddr {
+        self.site.peers
+    }
+
+    /// A cold process that takes notifications.
+    #[must_use]
+    pub fn cold_wechat_notify(&self) -> Arc<wechat_notify::Hub> {
+        Arc::new(self.site.wechat_notify(self.site.cold()))
+    }
+
+    /// A cold process that creates orders.
+    #[must_use]
+    pub fn cold_create_order(&self) -> Arc<create_order::Hub> {
+        Arc::new(self.site.create_order(self.site.cold()))
+    }
+}

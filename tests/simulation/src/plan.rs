@@ -1,0 +1,231 @@
+//! What a seed's world is like before anything happens: apps with their
+//! tempers, orders with their payers, and how bad the network will be. It
+//! refuses to know how any of it turns out.
+
+use crate::random::Random;
+
+/// Where every run's clock starts: 2026-09-21 in milliseconds.
+pub const EPOCH: i64 = 1_790_000_000_000;
+/// A second.
+pub const SECOND: i64 = 1000;
+/// A minute.
+pub const MINUTE: i64 = 60 * SECOND;
+/// An hour.
+pub const HOUR: i64 = 60 * MINUTE;
+
+/// A bug that is put between the code and the world on purpose, to know that
+/// the run would notice it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Plant {
+    /// The commit reaches the ledger only after the doorbell has rung.
+    RingBeforeCommit,
+    /// A claim does not look at the lease.
+    NoLease,
+    /// The sweeper finds nothing in some shards.
+    ShardSkipped,
+}
+
+/// How an app answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Temper {
+    /// `success` after so many calls that failed.
+    After(u32),
+    /// Never.
+    Deaf,
+}
+
+/// A third party.
+#[derive(Debug, Clone)]
+pub struct AppPlan {
+    /// Its identifier.
+    pub app_id: String,
+    /// Its key.
+    pub secret: String,
+    /// Whether step 0 calls the synchronous address.
+    pub skip_return_call: bool,
+}
+
+/// What the payer and WeChat do with an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Story {
+    /// Nobody pays.
+    Unpaid,
+    /// It is paid and WeChat tells.
+    Paid,
+    /// It is paid and every notification is lost.
+    PaidSilently,
+    /// WeChat notifies another amount first, and then the right one.
+    WrongAmountFirst,
+    /// Two attempts, and the one that WeChat had closed is paid as well.
+    PaidTwice,
+    /// It is paid although WeChat had closed it.
+    PaidAfterClose,
+}
+
+/// An order.
+#[derive(Debug, Clone)]
+pub struct OrderPlan {
+    /// Whose.
+    pub app: usize,
+    /// Its number.
+    pub order_no: String,
+    /// Its price in fen.
+    pub total_fee: i64,
+    /// When the app asks for it.
+    pub created_at: i64,
+    /// How long it may be paid, in seconds.
+    pub expires_in: i64,
+    /// When the payer pays.
+    pub paid_at: i64,
+    /// When the app gives it up.
+    pub closed_at: Option<i64>,
+    /// What happens to it.
+    pub story: Story,
+    /// WeChat tells the app itself (version 1.0).
+    pub direct: bool,
+    /// How its app answers.
+    pub temper: Temper,
+}
+
+/// Faults in a thousand calls, while there are any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rates {
+    /// Calls that fail, hang or lose their answer.
+    pub call: u32,
+    /// Calls at which the process dies.
+    pub death: u32,
+    /// Messages that are lost, doubled or late.
+    pub message: u32,
+    /// Notifications that are lost.
+    pub notification: u32,
+}
+
+/// A seed's world.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The third parties.
+    pub apps: Vec<AppPlan>,
+    /// Their orders.
+    pub orders: Vec<OrderPlan>,
+    /// How bad the network is.
+    pub rates: Rates,
+    /// When it becomes good for ever.
+    pub calm_at: i64,
+    /// No sweep runs in these times.
+    pub unswept: Vec<(i64, i64)>,
+    /// Nothing of AWS answers in these times.
+    pub outages: Vec<(i64, i64)>,
+    /// Whether notifications are confirmed by a query.
+    pub confirm: bool,
+    /// The bug that was planted.
+    pub plant: Option<Plant>,
+}
+
+impl Plan {
+    /// The world of a seed.
+    #[must_use]
+    pub fn new(random: &mut Random, plant: Option<Plant>) -> Self {
+        let rates = rates(random);
+        let faulty = rates != Rates::default();
+        let calm_at = match random.within(0, 9) {
+            _ if !faulty => EPOCH,
+            0 => EPOCH + random.within(2, 12) * HOUR,
+            _ => EPOCH + random.within(5, 150) * MINUTE,
+        };
+        let apps: Vec<AppPlan> = (0..random.within(1, 3))
+            .map(|_| AppPlan {
+                app_id: random.word(16),
+                secret: random.word(32),
+                skip_return_call: random.chance(200),
+            })
+            .collect();
+        let orders = (0..random.within(1, 4))
+            .map(|_| order(random, apps.len()))
+            .collect();
+        let windows = |random: &mut Random, most: i64, longest: i64| -> Vec<(i64, i64)> {
+            let count = if faulty { random.within(0, most) } else { 0 };
+            (0..count)
+                .map(|_| {
+                    let from = EPOCH + random.within(0, (calm_at - EPOCH).max(1));
+                    let until = from + random.within(MINUTE, longest);
+                    (from, until.min(calm_at))
+                })
+                .collect()
+        };
+        let unswept = windows(random, 2, HOUR);
+        let outages = windows(random, 1, 4 * MINUTE);
+        Self {
+            apps,
+            orders,
+            rates,
+            calm_at,
+            unswept,
+            outages,
+            confirm: random.chance(800),
+            plant,
+        }
+    }
+
+    /// Whether this moment lies in one of the windows.
+    #[must_use]
+    pub fn within(windows: &[(i64, i64)], now: i64) -> bool {
+        windows
+            .iter()
+            .any(|(from, until)| (*from..*until).contains(&now))
+    }
+}
+
+fn rates(random: &mut Random) -> Rates {
+    let (call, death, message, notification) = match random.within(0, 9) {
+        0 => (0, 0, 0, 0),
+        1..=4 => (30, 5, 30, 50),
+        5..=7 => (100, 15, 100, 150),
+        8 => (250, 30, 250, 300),
+        _ => (20, 100, 400, 100),
+    };
+    Rates {
+        call,
+        death,
+        message,
+        notification,
+    }
+}
+
+fn order(random: &mut Random, apps: usize) -> OrderPlan {
+    let created_at = EPOCH + random.within(0, 10 * MINUTE);
+    let expires_in = match random.within(0, 3) {
+        0 => random.within(60, 600),
+        1 | 2 => 7200,
+        _ => random.within(600, 86_400),
+    };
+    let story = match random.within(0, 19) {
+        0..=1 => Story::Unpaid,
+        2..=12 => Story::Paid,
+        13..=15 => Story::PaidSilently,
+        16 => Story::WrongAmountFirst,
+        17..=18 => Story::PaidTwice,
+        _ => Story::PaidAfterClose,
+    };
+    let longest = (expires_in - 5).min(1800) * SECOND;
+    let temper = match random.within(0, 19) {
+        0..=9 => Temper::After(0),
+        10..=16 => Temper::After(u32::try_from(random.within(1, 8)).unwrap_or(1)),
+        17..=18 => Temper::After(u32::try_from(random.within(9, 16)).unwrap_or(9)),
+        _ => Temper::Deaf,
+    };
+    let closed_at = random
+        .chance(150)
+        .then(|| created_at + random.within(SECOND, longest));
+    OrderPlan {
+        closed_at,
+        app: random.index(apps),
+        order_no: random.word(10),
+        total_fee: random.within(1, 99_999),
+        created_at,
+        expires_in,
+        paid_at: created_at + random.within(2 * SECOND, longest),
+        story,
+        direct: matches!(story, Story::Paid | Story::Unpaid) && random.chance(50),
+        temper,
+    }
+}

@@ -1,0 +1,125 @@
+//! What the apps' servers ask of the hub: they create orders, look at them and
+//! give them up, signed with the demo shop's code. It refuses to know what the
+//! hub makes of it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::{Map, Value, json};
+use url::form_urlencoded;
+
+use crate::plan::{AppPlan, OrderPlan, Story};
+use crate::world::{Job, World};
+
+type Fields = Map<String, Value>;
+
+impl World {
+    pub(crate) fn create(&mut self, index: usize) {
+        let Some(order) = self.plan.orders.get(index).cloned() else {
+            return;
+        };
+        let Some(app) = self.plan.apps.get(order.app).cloned() else {
+            return;
+        };
+        let mut body = json!({
+            "app_id": app.app_id,
+            "order_no": order.order_no,
+            "total_fee": order.total_fee,
+            "body": "simulation",
+            "notify_url": "http://127.0.0.1/notify",
+            "return_url": "http://127.0.0.1/return",
+            "expires_in": order.expires_in,
+            "timestamp": (self.now() / 1000).to_string(),
+            "nonce": self.random.word(16),
+        });
+        if let Some(fields) = body.as_object_mut() {
+            for name in ["notify", "return"] {
+                let address = format!("http://{}/app/{name}", self.hubs.peers());
+                fields.insert(format!("{name}_url"), json!(address));
+            }
+            if order.story != Story::PaidTwice {
+                fields.insert("trade_type".to_owned(), json!("NATIVE"));
+            }
+            if order.direct {
+                fields.insert("version".to_owned(), json!("1.0"));
+            }
+            let params = fields
+                .iter()
+                .map(|(name, value)| {
+                    let text = value.as_str().map_or(value.to_string(), str::to_owned);
+                    (name.clone(), text)
+                })
+                .collect();
+            let signature = demo_shop::sign(&params, &app.secret);
+            fields.insert("sign".to_owned(), json!(signature));
+        }
+        let hub = match self.is_faulty() && self.random.chance(50) {
+            true => self.hubs.cold_create_order(),
+            false => Arc::clone(&self.hubs.create_order),
+        };
+        let router = create_order::router(hub);
+        let request = Request::post("/v1/orders").body(Body::from(body.to_string()));
+        let invocation = self.ask(router, request);
+        self.note(|| format!("#{invocation} create-order {}", order.order_no));
+        self.jobs.insert(invocation, Job::Create(index));
+    }
+
+    /// The app gives its order up.
+    pub(crate) fn close_order(&mut self, index: usize) {
+        let Some((fields, order, app)) = self.about(index) else {
+            return;
+        };
+        let mut body = signed(fields, &order, &app);
+        body.remove("order_no");
+        let path = format!("/v1/orders/{}/close", order.order_no);
+        let body = Body::from(Value::Object(body).to_string());
+        let router = orders::router(Arc::clone(&self.hubs.orders));
+        let invocation = self.ask(router, Request::post(path).body(body));
+        self.note(|| format!("#{invocation} close {}", order.order_no));
+        self.jobs.insert(invocation, Job::Ask);
+    }
+
+    /// The app looks at its order.
+    pub(crate) fn show_order(&mut self, index: usize) {
+        let Some((fields, order, app)) = self.about(index) else {
+            return;
+        };
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in &signed(fields, &order, &app) {
+            if name != "order_no" {
+                query.append_pair(name, value.as_str().unwrap_or_default());
+            }
+        }
+        let path = format!("/v1/orders/{}?{}", order.order_no, query.finish());
+        let router = orders::router(Arc::clone(&self.hubs.orders));
+        let invocation = self.ask(router, Request::get(path).body(Body::empty()));
+        self.note(|| format!("#{invocation} show {}", order.order_no));
+        self.jobs.insert(invocation, Job::Ask);
+    }
+
+    fn about(&mut self, index: usize) -> Option<(Fields, OrderPlan, AppPlan)> {
+        let order = self.plan.orders.get(index)?.clone();
+        let app = self.plan.apps.get(order.app)?.clone();
+        let fields = Fields::from_iter([
+            ("app_id".to_owned(), json!(app.app_id)),
+            (
+                "timestamp".to_owned(),
+                json!((self.now() / 1000).to_string()),
+            ),
+            ("nonce".to_owned(), json!(self.random.word(16))),
+        ]);
+        Some((fields, order, app))
+    }
+}
+
+/// The order's number takes part in the signature: it is in the path.
+fn signed(mut fields: Fields, order: &OrderPlan, app: &AppPlan) -> Fields {
+    fields.insert("order_no".to_owned(), json!(order.order_no));
+    let text = |(name, value): (&String, &Value)| {
+        (name.clone(), value.as_str().unwrap_or_default().to_owned())
+    };
+    let signature = demo_shop::sign(&fields.iter().map(text).collect(), &app.secret);
+    fields.insert("sign".to_owned(), json!(signature));
+    fields
+}
