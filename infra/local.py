@@ -7,6 +7,7 @@ with a simulated WeChat and a demo shop. Everything lives in .local/.
   down    stop what up started (the keys stay for the next time)
   status  what is running
   test    every check and test of the project, on a stack of its own
+  audit   known vulnerabilities of what is linked in (needs the network)
   build   cross-compile for AWS (sam build); sam deploy --guided comes next
 
 Settings by environment (all optional):
@@ -37,10 +38,10 @@ def main() -> None:
     python = environment("stack") / "python"
     if Path(sys.prefix) != python.parent.parent:
         os.execv(python, [str(python), *sys.argv])
-    if arguments.command == "test":
+    if arguments.command in ("test", "audit"):
         import checks
 
-        sys.exit(checks.run_all())
+        sys.exit(checks.run_all() if arguments.command == "test" else checks.audit())
     if arguments.command == "build":
         build_for_aws()
         return
@@ -65,7 +66,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["up", "demo", "down", "status", "test", "build"])
+    parser.add_argument("command", choices=["up", "demo", "down", "status", "test", "audit", "build"])
     parser.add_argument("--name", default="demo", help="which stack; each has its own ports and .local/NAME")
     parser.add_argument("--no-iam", action="store_true", help="let the functions do what their roles do not grant")
     arguments = parser.parse_args()
