@@ -74,11 +74,13 @@ pub fn public_url() -> Result<String, Invalid> {
     Ok(required("PUBLIC_URL")?.trim_end_matches('/').to_owned())
 }
 
-/// The merchant's account at WeChat, and the name of the secret with its keys.
+/// The merchant's account at WeChat, the name of the secret with its keys, and
+/// in the functions that may hold it that of its client certificate
+/// (`WECHAT_CERTIFICATE_ID`).
 ///
 /// # Errors
 /// The variable that is missing or malformed.
-pub fn wechat() -> Result<(Account, String), Invalid> {
+pub fn wechat() -> Result<(Account, String, Option<String>), Invalid> {
     let base = |name, default: &str| {
         let text = optional(name).unwrap_or_else(|| default.to_owned());
         text.trim_end_matches('/').to_owned()
@@ -93,7 +95,8 @@ pub fn wechat() -> Result<(Account, String), Invalid> {
         api_base: base("WECHAT_OAUTH_BASE", "https://api.weixin.qq.com"),
         open_base: base("WECHAT_OPEN_BASE", "https://open.weixin.qq.com"),
     };
-    Ok((account, required("WECHAT_SECRET_ID")?))
+    let certificate_id = optional("WECHAT_CERTIFICATE_ID");
+    Ok((account, required("WECHAT_SECRET_ID")?, certificate_id))
 }
 
 /// Whether a notification is confirmed by a query before it is believed;

@@ -98,6 +98,22 @@ pub enum Error {
     /// The answer is not WeChat's: wrong signature, ids or form.
     #[error("the answer is not WeChat's: {0}")]
     Forged(&'static str),
+    /// The call needs it, and nothing was sent.
+    #[error("the merchant's client certificate has not been imported")]
+    NoCertificate,
+}
+
+/// Whether a call may be made again when nobody knows if it was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    /// WeChat does it once, however often it is asked.
+    Safe,
+    /// A second one could move money twice.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the payment by code will be the only such call")
+    )]
+    Never,
 }
 
 impl Error {
@@ -106,13 +122,22 @@ impl Error {
     pub fn business_code(&self) -> Option<&str> {
         match self {
             Self::Business { code, .. } => Some(code),
-            Self::Unreachable(_) | Self::Unknown(_) | Self::Refused(_) | Self::Forged(_) => None,
+            Self::Unreachable(_)
+            | Self::Unknown(_)
+            | Self::Refused(_)
+            | Self::Forged(_)
+            | Self::NoCertificate => None,
         }
     }
 
-    /// The network failed, not WeChat.
-    fn is_of_transport(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Unknown(Some(_)))
+    /// Whether the spare host may be asked: the network failed, not WeChat,
+    /// and the main host has not seen a call that must not be made twice.
+    fn lets_the_spare_try(&self, repeat: Repeat) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Unknown(Some(_)) => repeat == Repeat::Safe,
+            _ => false,
+        }
     }
 }
 
@@ -122,6 +147,9 @@ pub struct Wechat {
     account: Account,
     secrets: Secrets,
     http: reqwest::Client,
+    /// Shows the merchant's certificate; apart from `http`, so that only the
+    /// calls that need the certificate can show it.
+    certified: Option<reqwest::Client>,
 }
 
 impl Wechat {
@@ -130,24 +158,64 @@ impl Wechat {
     /// # Errors
     /// When the TLS stack cannot be set up.
     pub fn new(account: Account, secrets: Secrets) -> Result<Self, reqwest::Error> {
-        crate::aws::use_ring();
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(CALL_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
         Ok(Self {
             account,
             secrets,
-            http,
+            http: client().build()?,
+            certified: None,
         })
+    }
+
+    /// Takes the merchant's client certificate: its private key and chain, PEM.
+    ///
+    /// # Errors
+    /// When it is no such text, or key and certificate do not belong together.
+    /// The one before, if any, stays.
+    pub fn certify(&mut self, pem: &str) -> Result<(), reqwest::Error> {
+        let identity = reqwest::Identity::from_pem(pem.as_bytes())?;
+        self.certified = Some(client().identity(identity).build()?);
+        Ok(())
+    }
+
+    /// Whether there is a client certificate.
+    #[must_use]
+    pub fn is_certified(&self) -> bool {
+        self.certified.is_some()
     }
 
     /// Signs and posts, and returns the verified answer, `result_code` SUCCESS.
     /// Fails over to the spare host when the main one cannot be reached or does
-    /// not answer: every call made here may be repeated.
-    async fn post(&self, path: &str, mut fields: Params) -> Result<Params, Error> {
+    /// not answer, so only for calls that may be repeated.
+    async fn post(&self, path: &str, fields: Params) -> Result<Params, Error> {
+        self.exchange((&self.http, Repeat::Safe), path, fields)
+            .await
+    }
+
+    /// [`Wechat::post`] for what WeChat does for the certificate's holder only:
+    /// refund and reverse, which may be repeated.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "refunds and the payment by code will call it")
+    )]
+    async fn post_with_certificate(&self, path: &str, fields: Params) -> Result<Params, Error> {
+        let Some(http) = &self.certified else {
+            // Here, because every caller would have to alarm.
+            tracing::error!(
+                alarm = "configuration",
+                path,
+                "the merchant's client certificate has not been imported"
+            );
+            return Err(Error::NoCertificate);
+        };
+        self.exchange((http, Repeat::Safe), path, fields).await
+    }
+
+    async fn exchange(
+        &self,
+        (http, repeat): (&reqwest::Client, Repeat),
+        path: &str,
+        mut fields: Params,
+    ) -> Result<Params, Error> {
         let Account {
             app_id,
             mch_id,
@@ -164,31 +232,18 @@ impl Wechat {
         let body = xml::write(&fields);
 
         let base = self.account.pay_base.as_str();
-        let answer = match self.send(base, path, &body).await {
-            Err(error) if base == MAIN_HOST && error.is_of_transport() => {
+        let answer = match send(http, (base, path), &body).await {
+            Err(error) if base == MAIN_HOST && error.lets_the_spare_try(repeat) => {
                 tracing::warn!(
                     path,
                     cause = causes(&error),
                     "WeChat's main host fails, trying the spare"
                 );
-                self.send(SPARE_HOST, path, &body).await
+                send(http, (SPARE_HOST, path), &body).await
             }
             other => other,
         }?;
         self.check(xml::parse(&answer).map_err(|error| Error::Forged(error.0))?)
-    }
-
-    async fn send(&self, base: &str, path: &str, body: &str) -> Result<Vec<u8>, Error> {
-        let request = self
-            .http
-            .post(format!("{base}{path}"))
-            .header("content-type", "text/xml; charset=utf-8")
-            .body(body.to_owned());
-        let response = request.send().await.map_err(unreachable_or_unknown)?;
-        if !response.status().is_success() {
-            return Err(Error::Unknown(None));
-        }
-        read_capped(response).await
     }
 
     /// `return_code` (communication), then the signature, then `result_code`.
@@ -220,6 +275,31 @@ impl Wechat {
     }
 }
 
+fn client() -> reqwest::ClientBuilder {
+    crate::aws::use_ring();
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(CALL_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+}
+
+async fn send(
+    http: &reqwest::Client,
+    (base, path): (&str, &str),
+    body: &str,
+) -> Result<Vec<u8>, Error> {
+    let request = http
+        .post(format!("{base}{path}"))
+        .header("content-type", "text/xml; charset=utf-8")
+        .body(body.to_owned());
+    let response = request.send().await.map_err(unreachable_or_unknown)?;
+    if !response.status().is_success() {
+        return Err(Error::Unknown(None));
+    }
+    read_capped(response).await
+}
+
 /// A connection that was never made moved nothing; anything later is unknown.
 fn unreachable_or_unknown(error: reqwest::Error) -> Error {
     // The address may carry secrets (OAuth puts them in the query).
@@ -240,4 +320,60 @@ async fn read_capped(mut response: reqwest::Response) -> Result<Vec<u8>, Error> 
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wechat() -> Wechat {
+        let account = Account {
+            app_id: "wx".to_owned(),
+            mch_id: "1900000109".to_owned(),
+            sign_type: SignType::HmacSha256,
+            pay_base: "http://127.0.0.1:1".to_owned(),
+            api_base: String::new(),
+            open_base: String::new(),
+        };
+        let secrets = r#"{"api_key":"0123456789abcdef0123456789abcdef","app_secret":""}"#;
+        Wechat::new(account, Secrets::parse(secrets).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_without_the_certificate_that_it_needs() {
+        let wechat = wechat();
+        let open = wechat.post("/pay/orderquery", Params::new()).await;
+        assert!(matches!(open, Err(Error::Unreachable(_))));
+        let closed = wechat
+            .post_with_certificate("/secapi/pay/refund", Params::new())
+            .await;
+        assert!(matches!(closed, Err(Error::NoCertificate)));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_refused_and_leaves_none() {
+        let mut wechat = wechat();
+        for text in ["", "placeholder", "-----BEGIN CERTIFICATE-----"] {
+            assert!(wechat.certify(text).is_err(), "{text}");
+        }
+        assert!(!wechat.is_certified());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_must_not_be_made_twice_goes_to_the_spare_only_unheard() {
+        let refused = client().build().unwrap().get("http://127.0.0.1:1").send();
+        let cut = || client().build().unwrap().get("no address").build();
+        let unreachable = Error::Unreachable(refused.await.unwrap_err());
+        let lost = Error::Unknown(Some(cut().unwrap_err()));
+        for (error, safe, never) in [
+            (unreachable, true, true),
+            (lost, true, false),
+            (Error::Unknown(None), false, false),
+            (Error::Refused(String::new()), false, false),
+            (Error::NoCertificate, false, false),
+        ] {
+            assert_eq!(error.lets_the_spare_try(Repeat::Safe), safe, "{error}");
+            assert_eq!(error.lets_the_spare_try(Repeat::Never), never, "{error}");
+        }
+    }
 }

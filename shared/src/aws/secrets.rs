@@ -1,40 +1,53 @@
-//! The merchant's keys in Secrets Manager, and the WeChat client made with
-//! them. It refuses to keep them in a form that can be printed.
+//! The merchant's keys and client certificate in Secrets Manager, and the
+//! WeChat client made with them. It refuses to keep them in a form that can be
+//! printed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::error::SdkError;
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use tokio::sync::Mutex;
 
 use super::Failure;
+use crate::telemetry::causes;
 use crate::wechat::{Account, Secrets, Wechat};
 
+const OPERATION: &str = "read the WeChat secret";
+const CERTIFICATE_OPERATION: &str = "read the client certificate";
 /// A changed secret is in force everywhere after this long.
 const FRESH: Duration = Duration::from_secs(300);
 
-/// The client made with the secret, and when it was read.
+/// The client made with the secrets, and when they were read.
 type Known = (Arc<Wechat>, Instant);
 
-/// The merchant. The secret is read at the first use or by
-/// [`Merchant::warm`], and again when it has become old; if that fails, the old
-/// one is used on. Clones share what was read.
+/// The merchant. The secrets are read at the first use or by
+/// [`Merchant::warm`], and again when they have become old; if that fails, the
+/// old ones are used on. Clones share what was read.
 #[derive(Debug, Clone)]
 pub struct Merchant {
     config: SdkConfig,
-    secret_id: String,
     account: Account,
+    secret_id: String,
+    certificate_id: Option<String>,
     known: Arc<Mutex<Option<Known>>>,
 }
 
 impl Merchant {
-    /// The merchant with this account, whose keys are in this secret.
+    /// The merchant with this account, whose keys are in the first secret and
+    /// whose client certificate, where it may be held, is in the second.
     #[must_use]
-    pub fn new(config: SdkConfig, (account, secret_id): (Account, String)) -> Self {
+    pub fn new(
+        config: SdkConfig,
+        (account, secret_id, certificate_id): (Account, String, Option<String>),
+    ) -> Self {
         Self {
             config,
-            secret_id,
             account,
+            secret_id,
+            certificate_id,
             known: Arc::new(Mutex::new(None)),
         }
     }
@@ -48,7 +61,8 @@ impl Merchant {
         if let Some((wechat, _)) = known.as_ref().filter(|(_, at)| at.elapsed() < FRESH) {
             return Ok(Arc::clone(wechat));
         }
-        let wechat = match (self.connect().await, known.take()) {
+        let had_certificate = known.as_ref().map(|(old, _)| old.is_certified());
+        let wechat = match (self.connect(had_certificate).await, known.take()) {
             (Ok(wechat), _) => Arc::new(wechat),
             (Err(failure), Some((old, _))) => {
                 tracing::warn!(%failure, "the WeChat secret could not be read again");
@@ -67,19 +81,55 @@ impl Merchant {
         }
     }
 
-    async fn connect(&self) -> Result<Wechat, Failure> {
-        const OPERATION: &str = "read the WeChat secret";
-        let answer = aws_sdk_secretsmanager::Client::new(&self.config)
-            .get_secret_value()
-            .secret_id(&self.secret_id)
-            .send()
-            .await
-            .map_err(Failure::of(OPERATION))?;
-        let secrets =
-            Secrets::parse(answer.secret_string().unwrap_or_default()).map_err(|rule| Failure {
-                operation: OPERATION,
-                cause: rule.into(),
-            })?;
-        Wechat::new(self.account.clone(), secrets).map_err(Failure::of(OPERATION))
+    async fn connect(&self, had_certificate: Option<bool>) -> Result<Wechat, Failure> {
+        let client = Client::new(&self.config);
+        let keys = async {
+            let text = read(&client, &self.secret_id).await;
+            text.map_err(Failure::of(OPERATION))
+        };
+        let certificate = async {
+            match &self.certificate_id {
+                Some(id) => read_certificate(&client, id).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (keys, certificate) = tokio::try_join!(keys, certificate)?;
+        let secrets = Secrets::parse(&keys).map_err(|rule| Failure {
+            operation: OPERATION,
+            cause: rule.into(),
+        })?;
+        let mut wechat =
+            Wechat::new(self.account.clone(), secrets).map_err(Failure::of(OPERATION))?;
+        // Payments need none, so a bad one must not stop them. Said once, and
+        // again when a good one was replaced.
+        if let Some(pem) = certificate
+            && let Err(error) = wechat.certify(&pem)
+            && had_certificate != Some(false)
+        {
+            tracing::warn!(
+                cause = causes(&error),
+                "no client certificate has been imported: refunds are out of order"
+            );
+        }
+        Ok(wechat)
+    }
+}
+
+async fn read(client: &Client, id: &str) -> Result<String, SdkError<GetSecretValueError>> {
+    let answer = client.get_secret_value().secret_id(id).send().await?;
+    Ok(answer.secret_string.unwrap_or_default())
+}
+
+/// Empty when the secret is not there or has no value.
+async fn read_certificate(client: &Client, id: &str) -> Result<String, Failure> {
+    match read(client, id).await {
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(GetSecretValueError::is_resource_not_found_exception) =>
+        {
+            Ok(String::new())
+        }
+        other => other.map_err(Failure::of(CERTIFICATE_OPERATION)),
     }
 }

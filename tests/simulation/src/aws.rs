@@ -3,8 +3,8 @@
 //! signatures, repeats and error texts; its pauses take no time. It refuses to
 //! know what AWS would answer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -22,7 +22,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::lot::{Call, Lot, Reply};
 use crate::wechat::SECRET;
@@ -81,7 +81,8 @@ impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         if !self.0.is_attending() {
             // A process reads its secret before it has any work.
-            return HttpConnectorFuture::ready(answer(200, secret()));
+            let asked = request.body().bytes().unwrap_or_default();
+            return HttpConnectorFuture::ready(answer(200, secret(asked)));
         }
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let reply = self.0.park(Call::Aws {
@@ -105,8 +106,23 @@ fn answer(status: u16, body: String) -> Result<HttpResponse, ConnectorError> {
     Ok(HttpResponse::new(status, SdkBody::from(body)))
 }
 
+/// The secret with the merchant's client certificate.
+pub const CERTIFICATE_ID: &str = "certificate";
+
+/// A certificate of its own: WeChat is on plain HTTP here, nobody looks at it.
+static CERTIFICATE: LazyLock<String> = LazyLock::new(|| {
+    rcgen::generate_simple_self_signed([])
+        .map(|made| made.signing_key.serialize_pem() + &made.cert.pem())
+        .unwrap_or_default()
+});
+
 /// What Secrets Manager answers.
 #[must_use]
-pub fn secret() -> String {
-    json!({"SecretString": SECRET}).to_string()
+pub fn secret(asked: &[u8]) -> String {
+    let asked: Value = serde_json::from_slice(asked).unwrap_or_default();
+    let text = match asked.get("SecretId").and_then(Value::as_str) {
+        Some(CERTIFICATE_ID) => CERTIFICATE.as_str(),
+        _ => SECRET,
+    };
+    json!({"SecretString": text}).to_string()
 }

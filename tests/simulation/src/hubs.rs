@@ -64,9 +64,10 @@ impl Site {
         Queue::new(&self.aws, format!("http://aws.invalid/{name}"))
     }
 
-    /// A merchant who has not read the secret yet.
+    /// A merchant who has not read the secret yet, in a function that may not
+    /// hold the client certificate.
     fn cold(&self) -> Merchant {
-        merchant(&self.aws, self.peers)
+        merchant(&self.aws, self.peers, None)
     }
 
     fn settler(&self) -> Settler {
@@ -141,9 +142,10 @@ impl Site {
     }
 }
 
-/// The merchant, whose WeChat is here.
+/// The merchant, whose WeChat is here, with the name of the client
+/// certificate's secret if it may be held.
 #[must_use]
-pub fn merchant(aws: &SdkConfig, peers: SocketAddr) -> Merchant {
+pub fn merchant(aws: &SdkConfig, peers: SocketAddr, certificate_id: Option<&str>) -> Merchant {
     let account = Account {
         app_id: APP_ID.to_owned(),
         mch_id: MCH_ID.to_owned(),
@@ -152,7 +154,8 @@ pub fn merchant(aws: &SdkConfig, peers: SocketAddr) -> Merchant {
         api_base: String::new(),
         open_base: String::new(),
     };
-    Merchant::new(aws.clone(), (account, "wechat".to_owned()))
+    let certificate_id = certificate_id.map(str::to_owned);
+    Merchant::new(aws.clone(), (account, "wechat".to_owned(), certificate_id))
 }
 
 /// One warm process of each function; its clients are made once.

@@ -95,7 +95,7 @@ impl Stage {
         let lot = Arc::new(Lot::default());
         let peers = wire::listen(Arc::clone(&lot)).await?;
         let caller = Caller::new(vec!["127.0.0.0/8".parse()?])?;
-        let merchant = hubs::merchant(&aws::sdk_config(&lot), peers);
+        let merchant = hubs::merchant(&aws::sdk_config(&lot), peers, Some(aws::CERTIFICATE_ID));
         merchant.warm().await;
         Ok(Self {
             lot,

@@ -121,11 +121,11 @@ impl World {
         match call {
             Call::Aws { target, body } => {
                 let (service, operation) = target.split_once('.').unwrap_or_default();
-                let body: Value = serde_json::from_slice(body).unwrap_or_default();
+                let read = || serde_json::from_slice::<Value>(body).unwrap_or_default();
                 Some(match service {
-                    "secretsmanager" => ok(secret()),
-                    "AmazonSQS" => self.send(&body),
-                    _ => self.table(record, operation, body),
+                    "secretsmanager" => ok(secret(body)),
+                    "AmazonSQS" => self.send(&read()),
+                    _ => self.table(record, operation, read()),
                 })
             }
             Call::Http { path, query, .. } if path.starts_with("/app/") => self.tell(record, query),
