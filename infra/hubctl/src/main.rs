@@ -1,61 +1,99 @@
-//! The operators' command line: registers apps. It works on the tables through
-//! the same code as the functions, with the operator's own AWS credentials.
+//! The operators' command line: registers apps, imports the merchant's client
+//! certificate. It works on the tables and secrets through the same code as the
+//! functions, with the operator's own AWS credentials.
 
+mod certificate;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use shared::ambient::random_hex;
+use clap::{Args, Parser, Subcommand};
+use shared::ambient::{Clock, random_hex};
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
+use shared::aws::secrets::store_certificate;
 use shared::domain::app::{App, AppSecret};
 use shared::domain::id::AppId;
+
+use certificate::Certificate;
 
 /// Operates a WeChat Pay hub.
 #[derive(Parser)]
 #[command(version, about)]
-struct Arguments {
-    /// The registry table (the stack's output `RegistryTable`).
-    #[arg(long, env = "REGISTRY_TABLE")]
-    registry_table: String,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
 enum Command {
     /// Third parties that may use the hub.
     #[command(subcommand)]
     App(AppCommand),
+    /// The merchant's client certificate, which refunds need.
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
 }
 
 #[derive(Subcommand)]
 enum AppCommand {
     /// Registers an app and prints its secret, once.
-    Create {
-        /// 16 letters and digits; random unless given.
-        #[arg(long)]
-        app_id: Option<String>,
-        /// 32 letters and digits; random unless given.
-        #[arg(long)]
-        app_secret: Option<String>,
-        /// The app's name, for people.
-        #[arg(long, default_value = "")]
-        name: String,
-        /// Let it name http:// addresses (test systems only).
-        #[arg(long)]
-        allow_http: bool,
-        /// Let it ask for version 1.0, where WeChat calls it directly.
-        #[arg(long)]
-        allow_direct: bool,
-        /// Do not call its synchronous address from the server.
-        #[arg(long)]
-        skip_return_call: bool,
-    },
+    Create(NewApp),
+}
+
+#[derive(Args)]
+struct NewApp {
+    /// The registry table (the stack's output `RegistryTable`).
+    #[arg(long, env = "REGISTRY_TABLE")]
+    registry_table: String,
+    /// 16 letters and digits; random unless given.
+    #[arg(long)]
+    app_id: Option<String>,
+    /// 32 letters and digits; random unless given.
+    #[arg(long)]
+    app_secret: Option<String>,
+    /// The app's name, for people.
+    #[arg(long, default_value = "")]
+    name: String,
+    /// Let it name http:// addresses (test systems only).
+    #[arg(long)]
+    allow_http: bool,
+    /// Let it ask for version 1.0, where WeChat calls it directly.
+    #[arg(long)]
+    allow_direct: bool,
+    /// Do not call its synchronous address from the server.
+    #[arg(long)]
+    skip_return_call: bool,
+}
+
+#[derive(Subcommand)]
+enum CertificateCommand {
+    /// Checks a .p12 and puts its key and certificate into the secret.
+    Import(Import),
+}
+
+#[derive(Args)]
+struct Import {
+    /// WeChat's `apiclient_cert.p12`.
+    #[arg(long)]
+    p12: PathBuf,
+    /// The file's password; `WECHAT_MCH_ID` unless given, as WeChat makes it.
+    #[arg(
+        long,
+        env = "CERTIFICATE_PASSWORD",
+        hide_env_values = true,
+        required_unless_present = "mch_id"
+    )]
+    password: Option<String>,
+    /// The merchant number.
+    #[arg(long, env = "WECHAT_MCH_ID")]
+    mch_id: Option<String>,
+    /// The secret (the stack's output `WechatCertificateName`).
+    #[arg(long, env = "WECHAT_CERTIFICATE_NAME")]
+    secret_id: String,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
+    let done = match Command::parse() {
+        Command::App(AppCommand::Create(new)) => create(new).await,
+        Command::Certificate(CertificateCommand::Import(import)) => take(import).await,
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hubctl: {error}");
@@ -65,26 +103,20 @@ async fn main() -> ExitCode {
 }
 
 #[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
-async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let registry = Registry::new(&sdk_config_for_people().await, arguments.registry_table);
-    let Command::App(AppCommand::Create {
-        app_id,
-        app_secret,
-        name,
-        allow_http,
-        allow_direct,
-        skip_return_call,
-    }) = arguments.command;
-    let app_id = app_id.unwrap_or_else(|| random_hex().chars().take(16).collect());
-    let app_secret = app_secret.unwrap_or_else(random_hex);
+async fn create(new: NewApp) -> Result<(), Box<dyn std::error::Error>> {
+    let registry = Registry::new(&sdk_config_for_people().await, new.registry_table);
+    let app_id = new
+        .app_id
+        .unwrap_or_else(|| random_hex().chars().take(16).collect());
+    let app_secret = new.app_secret.unwrap_or_else(random_hex);
     let app = App {
         app_id: AppId::parse(&app_id).map_err(|rule| format!("--app-id {rule}"))?,
         app_secret: AppSecret::parse(&app_secret).map_err(|rule| format!("--app-secret {rule}"))?,
-        name,
+        name: new.name,
         disabled: false,
-        allow_http,
-        allow_direct,
-        skip_return_call,
+        allow_http: new.allow_http,
+        allow_direct: new.allow_direct,
+        skip_return_call: new.skip_return_call,
     };
     if !registry.add_app(&app).await? {
         return Err(format!("an app with the id {app_id} exists already").into());
@@ -92,5 +124,20 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     println!("app_id={app_id}");
     println!("app_secret={app_secret}");
     eprintln!("Keep the secret now: it is not shown again.");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
+async fn take(import: Import) -> Result<(), Box<dyn std::error::Error>> {
+    let file = std::fs::read(&import.p12)
+        .map_err(|error| format!("{} cannot be read: {error}", import.p12.display()))?;
+    let password = import.password.or(import.mch_id).unwrap_or_default();
+    let certificate = Certificate::open(&file, &password, Clock::System.now())?;
+    let config = sdk_config_for_people().await;
+    store_certificate(&config, &import.secret_id, certificate.pem).await?;
+    println!("subject={}", certificate.subject);
+    println!("serial={}", certificate.serial);
+    println!("expires={}", certificate.expires);
+    eprintln!("Imported. The functions use it within five minutes.");
     Ok(())
 }

@@ -133,3 +133,16 @@ async fn read_certificate(client: &Client, id: &str) -> Result<String, Failure> 
         other => other.map_err(Failure::of(CERTIFICATE_OPERATION)),
     }
 }
+
+/// Puts the client certificate, PEM, into its secret. Repeating it is harmless.
+///
+/// # Errors
+/// When AWS fails.
+pub async fn store_certificate(config: &SdkConfig, id: &str, pem: String) -> Result<(), Failure> {
+    let put = Client::new(config).put_secret_value().secret_id(id);
+    put.secret_string(pem)
+        .send()
+        .await
+        .map_err(Failure::of("store the client certificate"))?;
+    Ok(())
+}
