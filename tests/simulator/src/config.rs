@@ -2,6 +2,8 @@
 //! which keys, and under which address it is reached. Refuses to know what may
 //! change while it runs: that is `settings`.
 
+use std::path::PathBuf;
+
 use clap::Parser;
 
 /// The simulated merchant and account. The defaults are the identity of
@@ -15,6 +17,14 @@ pub struct Config {
     /// TCP port on 127.0.0.1.
     #[arg(long, env = "SIMULATOR_PORT", default_value_t = 8890)]
     pub port: u16,
+    /// TCP port on 127.0.0.1 for TLS, where the merchant shows its certificate.
+    /// Without it nobody needs one.
+    #[arg(long, env = "SIMULATOR_TLS_PORT", requires = "tls_dir")]
+    pub tls_port: Option<u16>,
+    /// The folder of `ca.pem`, `server.pem` and `server.key`; clients'
+    /// certificates are of the same CA.
+    #[arg(long, env = "SIMULATOR_TLS_DIR")]
+    pub tls_dir: Option<PathBuf>,
     /// The official account (or mobile application) that may call.
     #[arg(long, env = "WECHAT_APP_ID", default_value = "wxd930ea5d5a258f4f")]
     pub app_id: String,
@@ -52,6 +62,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             port: 8890,
+            tls_port: None,
+            tls_dir: None,
             app_id: "wxd930ea5d5a258f4f".to_owned(),
             app_secret: "0c806938e2413ce73eef92cc3c2a4d9b".to_owned(),
             mch_id: "10000100".to_owned(),

@@ -2,6 +2,10 @@
 //! telephone, with a control side under `/_control` (see `control`). Owns the
 //! map of addresses. Refuses to know the code that it tests: it has its own
 //! signatures, because two equal bugs would cancel out.
+//!
+//! Everything is served on one plain port. With a TLS port beside it, what is
+//! under `/secapi/` is done only for clients that show the merchant's
+//! certificate there, and refused in WeChat's words elsewhere.
 
 mod client;
 mod clock;
@@ -23,6 +27,7 @@ mod settings;
 mod settle;
 pub mod sign;
 mod state;
+pub mod tls;
 mod token;
 mod users;
 mod wire;
@@ -49,7 +54,9 @@ pub fn router(config: Config) -> Result<Router, reqwest::Error> {
     // A provider that is already installed serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let simulator = Simulator::new(config)?;
+    let holders_only = from_fn_with_state(simulator.clone(), tls::demand);
     let router = merchant()
+        .merge(merchant_with_certificate().route_layer(holders_only))
         .merge(account())
         .merge(telephone())
         .merge(control_side())
@@ -64,11 +71,16 @@ fn merchant() -> Router<Simulator> {
         .route("/pay/unifiedorder", v2(post(pay::unifiedorder)))
         .route("/pay/orderquery", v2(post(pay::orderquery)))
         .route("/pay/closeorder", v2(post(pay::closeorder)))
-        .route("/secapi/pay/refund", v2(post(refund::refund)))
         .route("/pay/refundquery", v2(post(refund::refundquery)))
         .route("/pay/micropay", v2(post(micropay::micropay)))
-        .route("/secapi/pay/reverse", v2(post(micropay::reverse)))
         .route("/pay/genprepay", post(genprepay::genprepay))
+}
+
+fn merchant_with_certificate() -> Router<Simulator> {
+    let v2 = |handler: MethodRouter<Simulator>| handler.fallback(post_only);
+    Router::new()
+        .route("/secapi/pay/refund", v2(post(refund::refund)))
+        .route("/secapi/pay/reverse", v2(post(micropay::reverse)))
 }
 
 fn account() -> Router<Simulator> {

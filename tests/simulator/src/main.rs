@@ -1,8 +1,11 @@
-//! Owns the start: reads the configuration, takes the port, serves. Refuses to
+//! Owns the start: reads the configuration, takes the ports, serves. Refuses to
 //! know anything of WeChat.
+
+use std::future::IntoFuture as _;
 
 use clap::Parser as _;
 use tokio::net::TcpListener;
+use wechat_simulator::tls::{CannotListen, Shown, TlsListener};
 use wechat_simulator::{Config, router};
 
 /// Why the simulator does not start or does not go on.
@@ -10,6 +13,8 @@ use wechat_simulator::{Config, router};
 enum Stopped {
     #[error("the port cannot be taken or served: {0}")]
     Port(#[from] std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] CannotListen),
     #[error("the client for notifications cannot be built: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -23,6 +28,14 @@ async fn main() -> Result<(), Stopped> {
         listener.local_addr()?,
         config.public_url()
     );
-    axum::serve(listener, router(config)?).await?;
+    let app = router(config.clone())?;
+    let plain = axum::serve(listener, app.clone());
+    if let (Some(port), Some(folder)) = (config.tls_port, &config.tls_dir) {
+        let listener = TlsListener::bind(port, folder).await?;
+        let tls = axum::serve(listener, app.into_make_service_with_connect_info::<Shown>());
+        tokio::try_join!(plain.into_future(), tls.into_future())?;
+    } else {
+        plain.await?;
+    }
     Ok(())
 }

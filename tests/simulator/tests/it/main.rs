@@ -17,3 +17,5 @@ mod payment_codes;
 mod phone;
 #[cfg(test)]
 mod refunds;
+#[cfg(test)]
+mod tls;
