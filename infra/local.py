@@ -20,8 +20,8 @@ Settings by environment (all optional):
   RETRY_SCHEDULE     the 13 offsets in seconds, e.g. 1,2,3,...
   NOTIFY_TIME_SCALE  milliseconds that a second of the simulator's own repeats lasts
   LOG_LEVEL          of the functions (info)
-  HUB_PORT, NOTIFY_PORT, SIMULATOR_PORT, SHOP_PORT, AWS_PORT
-                     demo: 8600 to 8604, test: 8700 to 8704, others: 8800 to 8804
+  HUB_PORT, NOTIFY_PORT, SIMULATOR_PORT, SHOP_PORT, AWS_PORT, SIMULATOR_TLS_PORT
+                     demo: 8600 to 8605, test: 8700 to 8705, others: 8800 to 8805
 """
 
 import argparse

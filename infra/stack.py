@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import boto3
 
+import tls
 from daemons import Daemons, reachable
 from tools import BINARIES, FUNCTIONS, LOCAL, ROOT, Missing, environment, step
 
@@ -40,11 +41,12 @@ class Settings:
         self.simulator_port = int(given("SIMULATOR_PORT", first + 2))
         self.shop_port = int(given("SHOP_PORT", first + 3))
         self.aws_port = int(given("AWS_PORT", first + 4))
+        self.tls_port = int(given("SIMULATOR_TLS_PORT", first + 5))
         self.hub, self.notify, self.simulator, self.shop, self.aws = (
             f"http://127.0.0.1:{port}"
             for port in (self.hub_port, self.notify_port, self.simulator_port, self.shop_port, self.aws_port)
         )
-        self.pay_base = given("WECHAT_API_BASE", self.simulator)
+        self.pay_base = given("WECHAT_API_BASE", f"https://127.0.0.1:{self.tls_port}")
         self.oauth_base = given("WECHAT_OAUTH_BASE", self.simulator)
         self.sign_type = given("WECHAT_SIGN_TYPE", "HMAC-SHA256")
         self.schedule = given("RETRY_SCHEDULE", SCHEDULES.get(name, SCHEDULES["demo"]))
@@ -74,6 +76,7 @@ class Stack:
         self.iam = iam
         self.folder = LOCAL / name
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
+        self.tls = self.folder / "tls"
         self.lock = (self.folder / "lock").open("w")
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.daemons = Daemons(self.folder)
@@ -83,6 +86,7 @@ class Stack:
     def up(self) -> None:
         self._check_ports()
         keys = self.keys()
+        tls.prepare(self.tls, keys["WECHAT_MCH_ID"])
         self._start_emulator()
         outputs = self._deploy(keys)
         self._configure(outputs, keys)
@@ -90,6 +94,7 @@ class Stack:
         self._start_forwarder(outputs)
         self._start_simulator(keys)
         self._start_shop(keys)
+        self._import_certificate(values)
         self._register_app(values)
         for path in {self.env_file, self.folder / "hub.env"}:
             path.touch(mode=0o600)
@@ -111,6 +116,7 @@ class Stack:
             ("forwarder", "HUB_PORT", settings.hub_port),
             ("forwarder", "NOTIFY_PORT", settings.notify_port),
             ("simulator", "SIMULATOR_PORT", settings.simulator_port),
+            ("simulator", "SIMULATOR_TLS_PORT", settings.tls_port),
             ("shop", "SHOP_PORT", settings.shop_port),
         ):
             if not self.daemons.alive(name) and reachable(port):
@@ -160,11 +166,15 @@ class Stack:
             "BIND_HOST": "127.0.0.1",
             "AUTH": str(self.iam).lower(),
             "LOG_LEVEL": "WARNING",
+            # For the functions, which trust what the machine trusts.
+            "SSL_CERT_FILE": str(self.tls / "trusted.pem"),
         }
         if self.daemons.alive("emulator") and self._stack_status() not in DEPLOYED:
             step("The last deploy did not finish: starting with an empty emulator")
             self.daemons.stop("emulator")
-        self.daemons.ensure("emulator", command, env, self.settings.aws_port)
+        self.daemons.ensure(
+            "emulator", command, env, self.settings.aws_port, digest_of(self.tls / "trusted.pem")
+        )
 
     def _stack_status(self) -> str:
         try:
@@ -247,12 +257,15 @@ class Stack:
         env = {key: keys[key] for key in ("WECHAT_APP_ID", "WECHAT_APP_SECRET", "WECHAT_MCH_ID", "WECHAT_API_KEY")}
         env |= {
             "SIMULATOR_PORT": str(self.settings.simulator_port),
+            "SIMULATOR_TLS_PORT": str(self.settings.tls_port),
+            "SIMULATOR_TLS_DIR": str(self.tls),
             "SIMULATOR_URL": self.settings.simulator,
             "WECHAT_SIGN_TYPE": self.settings.sign_type,
             # Milliseconds for a second, so that a second stands for a minute here too.
             "NOTIFY_TIME_SCALE": os.environ.get("NOTIFY_TIME_SCALE", "17"),
         }
-        self.daemons.ensure("simulator", [binary], env, self.settings.simulator_port, digest_of(binary))
+        mark = digest_of(binary) + digest_of(self.tls / "server.pem")
+        self.daemons.ensure("simulator", [binary], env, self.settings.simulator_port, mark)
 
     def _start_shop(self, keys: dict) -> None:
         binary = BINARIES / "demo-shop"
@@ -264,19 +277,30 @@ class Stack:
         }
         self.daemons.ensure("shop", [binary], env, self.settings.shop_port, digest_of(binary))
 
+    def _import_certificate(self, values: dict) -> None:
+        p12 = self.tls / "apiclient_cert.p12"
+        mark = f"{values['WECHAT_CERTIFICATE_NAME']} {digest_of(p12)}"
+        self._hubctl_once("certificate", mark, values, "certificate", "import", "--p12", p12)
+
     def _register_app(self, values: dict) -> None:
-        done = self.folder / "registered"
-        mark = f"{values['REGISTRY_TABLE']} {values['HUB_APP_ID']} {self.daemons.known['emulator']['started']}"
+        mark = f"{values['REGISTRY_TABLE']} {values['HUB_APP_ID']}"
+        self._hubctl_once(
+            "registered", mark, values, "app", "create", "--app-id", values["HUB_APP_ID"],
+            "--app-secret", values["HUB_APP_SECRET"], "--allow-http",
+        )  # fmt: skip
+
+    def _hubctl_once(self, name: str, mark: str, values: dict, *arguments) -> None:
+        """What an operator does once; again only for another emulator or `mark`."""
+        done = self.folder / name
+        mark += f" {self.daemons.known['emulator']['started']}"
         if done.exists() and done.read_text() == mark:
             return
-        step("Registering the demo app")
-        created = subprocess.run(
-            [BINARIES / "hubctl", "app", "create", "--app-id", values["HUB_APP_ID"],
-             "--app-secret", values["HUB_APP_SECRET"], "--allow-http"],
-            env=self._clean_env() | values, capture_output=True, text=True,
+        step(f"hubctl {arguments[0]} {arguments[1]}")
+        ran = subprocess.run(
+            [BINARIES / "hubctl", *arguments], env=self._clean_env() | values, capture_output=True, text=True,
         )  # fmt: skip
-        if created.returncode:
-            raise Missing(f"The demo app was not registered: {created.stderr.strip()}")
+        if ran.returncode:
+            raise Missing(f"hubctl {arguments[0]} {arguments[1]} failed: {ran.stderr.strip()}")
         done.write_text(mark)
 
     def _hub_env(self, outputs: dict, keys: dict) -> dict:

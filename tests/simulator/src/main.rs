@@ -22,20 +22,25 @@ enum Stopped {
 #[tokio::main]
 async fn main() -> Result<(), Stopped> {
     let config = Config::parse();
+    let tls = match (config.tls_port, &config.tls_dir) {
+        (Some(port), Some(folder)) => Some(TlsListener::bind(port, folder).await?),
+        _ => None,
+    };
+    // Last, because whoever starts the simulator waits for this one.
     let listener = TcpListener::bind(("127.0.0.1", config.port)).await?;
     eprintln!(
         "wechat-simulator: listening on {} as {}",
         listener.local_addr()?,
         config.public_url()
     );
-    let app = router(config.clone())?;
+    let app = router(config)?;
     let plain = axum::serve(listener, app.clone());
-    if let (Some(port), Some(folder)) = (config.tls_port, &config.tls_dir) {
-        let listener = TlsListener::bind(port, folder).await?;
-        let tls = axum::serve(listener, app.into_make_service_with_connect_info::<Shown>());
-        tokio::try_join!(plain.into_future(), tls.into_future())?;
-    } else {
-        plain.await?;
+    match tls {
+        Some(tls) => {
+            let app = app.into_make_service_with_connect_info::<Shown>();
+            tokio::try_join!(plain.into_future(), axum::serve(tls, app).into_future())?;
+        }
+        None => plain.await?,
     }
     Ok(())
 }
