@@ -37,6 +37,14 @@ impl Failure {
         }
     }
 
+    /// A row that others hold on to is not there.
+    pub(crate) fn vanished(what: &'static str) -> Self {
+        Self {
+            operation: "read a row",
+            cause: format!("the {what} has vanished").into(),
+        }
+    }
+
     fn of<E: StdError + Send + Sync + 'static>(operation: &'static str) -> impl FnOnce(E) -> Self {
         move |error| Self {
             operation,

@@ -9,11 +9,13 @@ use url::Url;
 use crate::aws::ledger::{Ledger, Saved};
 use crate::aws::secrets::Merchant;
 use crate::domain::app::App;
+use crate::domain::id::OutTradeNo;
 use crate::domain::order::{Order, Preparation, TradeType};
 use crate::domain::signature::{Params, sign};
 use crate::domain::time::Timestamp;
 use crate::http::problem::Problem;
-use crate::wechat::pay::Closing;
+use crate::wechat::pay::{Closing, Trade};
+use crate::wechat::{self, Wechat};
 
 /// Opening, closing and asking, and others who change the order meanwhile.
 const ROUNDS: u32 = 10;
@@ -73,6 +75,12 @@ impl Checkout {
                         Err(error) => match error.business_code() {
                             Some("ORDERPAID") => return Err(self.paid(order, now).await),
                             Some("ORDERCLOSED") => order.attempt_closed(number),
+                            Some("ORDERREVERSED" | "OUT_TRADE_NO_USED" | "INVALID_REQUEST") => {
+                                match retire(&wechat, &order.out_trade_no(number)).await? {
+                                    Closing::Closed => order.attempt_closed(number),
+                                    Closing::Paid => return Err(self.paid(order, now).await),
+                                }
+                            }
                             _ => return Err(error.into()),
                         },
                     }
@@ -93,6 +101,16 @@ impl Checkout {
             tracing::warn!(order = %order.key(), %failure, "a paid order could not be woken");
         }
         Problem::OrderPaid
+    }
+}
+
+/// WeChat does not take this number again: the order needs another, but not
+/// while this one can still be paid.
+async fn retire(wechat: &Wechat, number: &OutTradeNo) -> Result<Closing, wechat::Error> {
+    match wechat.query(number).await? {
+        Trade::Paid(_) | Trade::Returned(_) => Ok(Closing::Paid),
+        Trade::Closed | Trade::Unknown => Ok(Closing::Closed),
+        Trade::Open | Trade::Failed => wechat.close(number).await,
     }
 }
 

@@ -2,10 +2,12 @@
 //! once at start; a missing or malformed one is named in the error.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
 use crate::domain::delivery::Schedule;
+use crate::domain::order::Patience;
 use crate::wechat::Account;
 use crate::wechat::sign::SignType;
 
@@ -126,6 +128,50 @@ pub fn grace_seconds() -> Result<i64, Invalid> {
         None => Ok(60),
         Some(Ok(seconds)) if (1..=600).contains(&seconds) => Ok(seconds),
         Some(_) => Err(invalid(NAME, "must be 1 to 600")),
+    }
+}
+
+/// `MICROPAY_QUERY_SECONDS` and `MICROPAY_GIVE_UP_SECONDS`: how long a till
+/// waits for a payer's password. 5 and 30 unless set.
+///
+/// # Errors
+/// When one is no number, or WeChat would refuse to take a payment back so
+/// soon.
+pub fn micropay_patience() -> Result<Patience, Invalid> {
+    let seconds = |name, default, range: RangeInclusive<u16>, rule: &'static str| {
+        let given = optional(name).map_or(Ok(default), |text| text.parse());
+        given
+            .ok()
+            .filter(|seconds| range.contains(seconds))
+            .ok_or_else(|| invalid(name, rule))
+    };
+    Ok(Patience {
+        query_seconds: seconds("MICROPAY_QUERY_SECONDS", 5, 1..=60, "must be 1 to 60")?,
+        give_up_seconds: seconds(
+            "MICROPAY_GIVE_UP_SECONDS",
+            30,
+            15..=600,
+            "must be 15 to 600",
+        )?,
+    })
+}
+
+/// `AUTH_CODE_PREFIXES`: the two digits with which payers' codes begin.
+/// WeChat's 10 to 15 unless set.
+///
+/// # Errors
+/// When one is not two digits.
+pub fn auth_code_prefixes() -> Result<Vec<String>, Invalid> {
+    const NAME: &str = "AUTH_CODE_PREFIXES";
+    let text = optional(NAME).unwrap_or_else(|| "10,11,12,13,14,15".to_owned());
+    let prefixes: Vec<String> = text.split(',').map(|part| part.trim().to_owned()).collect();
+    let two_digits = |part: &String| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
+    match prefixes.iter().all(two_digits) {
+        true => Ok(prefixes),
+        false => Err(invalid(
+            NAME,
+            "must be pairs of digits, separated by commas",
+        )),
     }
 }
 

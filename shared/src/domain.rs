@@ -6,5 +6,6 @@ pub mod delivery;
 pub mod id;
 pub mod money;
 pub mod order;
+pub mod refund;
 pub mod signature;
 pub mod time;

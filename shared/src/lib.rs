@@ -11,6 +11,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod login;
+pub mod refunds;
 pub mod settle;
 pub mod telemetry;
 pub mod wechat;

@@ -2,9 +2,11 @@
 //! endpoint; WeChat's wire names live here and nowhere else. It refuses to
 //! know what an answer means for an order's row.
 
+pub mod micropay;
 pub mod notify;
 pub mod oauth;
 pub mod pay;
+pub mod refund;
 pub mod sign;
 pub mod xml;
 
@@ -109,10 +111,6 @@ enum Repeat {
     /// WeChat does it once, however often it is asked.
     Safe,
     /// A second one could move money twice.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the payment by code will be the only such call")
-    )]
     Never,
 }
 
@@ -191,12 +189,14 @@ impl Wechat {
             .await
     }
 
+    /// [`Wechat::post`] for the one call that may move money each time.
+    async fn post_once(&self, path: &str, fields: Params) -> Result<Params, Error> {
+        self.exchange((&self.http, Repeat::Never), path, fields)
+            .await
+    }
+
     /// [`Wechat::post`] for what WeChat does for the certificate's holder only:
     /// refund and reverse, which may be repeated.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "refunds and the payment by code will call it")
-    )]
     async fn post_with_certificate(&self, path: &str, fields: Params) -> Result<Params, Error> {
         let Some(http) = &self.certified else {
             // Here, because every caller would have to alarm.

@@ -91,6 +91,7 @@ impl Hub {
             allow_http: true,
             allow_direct: false,
             skip_return_call: false,
+            refund_by_hand: false,
         };
         change(&mut app);
         let registry = Registry::new(&aws, settings["REGISTRY_TABLE"].clone());
@@ -171,18 +172,60 @@ impl Hub {
 
     /// `GET /v1/orders/{order_no}`, signed.
     pub async fn show(&self, order_no: &Value) -> Answer {
+        let order_no = order_no.as_str().unwrap();
+        let path = BTreeMap::from([("order_no".to_owned(), order_no.to_owned())]);
+        self.get(&format!("/v1/orders/{order_no}"), path).await
+    }
+
+    /// A signed `POST /v1/orders/{order_no}/{action}`.
+    pub async fn act(&self, order_no: &Value, action: &str, fields: Value) -> Answer {
+        let order_no = order_no.as_str().unwrap();
+        let mut body = with(
+            json!({"app_id": self.app_id, "timestamp": unix_seconds(), "nonce": random_hex()}),
+            fields,
+        );
+        let mut params = flat(body.as_object().unwrap());
+        params.insert("order_no".into(), order_no.into());
+        body["sign"] = json!(self.sign(&params));
+        let url = format!("{}/v1/orders/{order_no}/{action}", self.setting("HUB_URL"));
+        answer(self.http.post(url).json(&body)).await
+    }
+
+    /// A refund of a paid order.
+    pub async fn refund(&self, order_no: &Value, refund_no: &str, fields: Value) -> Answer {
+        let fields = with(json!({"refund_no": refund_no}), fields);
+        self.act(order_no, "refunds", fields).await
+    }
+
+    /// `GET /v1/orders/{order_no}/refunds/{refund_no}`, signed.
+    pub async fn show_refund(&self, order_no: &Value, refund_no: &str) -> Answer {
+        let order_no = order_no.as_str().unwrap();
+        let path = BTreeMap::from([
+            ("order_no".to_owned(), order_no.to_owned()),
+            ("refund_no".to_owned(), refund_no.to_owned()),
+        ]);
+        let url = format!("/v1/orders/{order_no}/refunds/{refund_no}");
+        self.get(&url, path).await
+    }
+
+    async fn get(&self, path: &str, path_params: BTreeMap<String, String>) -> Answer {
         let mut params = BTreeMap::from([
             ("app_id".to_owned(), self.app_id.clone()),
-            ("order_no".to_owned(), order_no.as_str().unwrap().to_owned()),
             ("timestamp".to_owned(), unix_seconds().to_string()),
             ("nonce".to_owned(), random_hex()),
         ]);
-        let sign = self.sign(&params);
-        params.insert("sign".to_owned(), sign);
-        let order_no = params.remove("order_no").unwrap();
-        let url = format!("{}/v1/orders/{order_no}", self.setting("HUB_URL"));
+        let mut signed = params.clone();
+        signed.extend(path_params);
+        params.insert("sign".to_owned(), self.sign(&signed));
+        let url = format!("{}{path}", self.setting("HUB_URL"));
         let url = url::Url::parse_with_params(&url, params).unwrap();
         answer(self.http.get(url)).await
+    }
+
+    /// Posts a notification that the test made itself.
+    pub async fn post_notification(&self, xml: String) -> Answer {
+        let request = self.http.post(self.setting("HUB_NOTIFY_URL")).body(xml);
+        answer(request).await
     }
 
     /// The order, read until it satisfies the condition.
@@ -203,6 +246,22 @@ impl Hub {
     pub async fn delivered_as(&self, order_no: &Value, status: &str) -> Value {
         self.order_when(order_no, |order| order["deliveries"][0]["status"] == status)
             .await
+    }
+
+    /// The order once this event has been delivered.
+    pub async fn told(&self, order_no: &Value, event: &str) -> Value {
+        self.order_when(order_no, |order| {
+            let mut deliveries = order["deliveries"].as_array().unwrap().iter();
+            deliveries.any(|one| one["event"] == event && one["status"] == "delivered")
+        })
+        .await
+    }
+
+    /// What the shop was told of this event, once per call.
+    pub async fn told_of(&self, order_no: &Value, event: &str) -> Vec<Value> {
+        let mut callbacks = self.callbacks(order_no).await;
+        callbacks.retain(|callback| callback["params"]["event"] == event);
+        callbacks
     }
 
     /// A page of the hub, as this browser sees it.

@@ -99,6 +99,9 @@ async fn show(hub: &Hub, visit: Visit) -> Result<Response, Problem> {
         return closed(&order, (&app, now), visit.reader);
     }
     let asked = order.request.trade_type;
+    if asked == Some(TradeType::Micropay) {
+        return Ok(Page::AtTill { order: &order }.response(visit.reader));
+    }
     let trade_type = asked.unwrap_or_else(|| visit.reader.browser.trade_type());
     let mut payer = Payer {
         openid: order.request.openid.clone(),
@@ -157,6 +160,7 @@ async fn show(hub: &Hub, visit: Visit) -> Result<Response, Problem> {
         }
         TradeType::Jsapi => Page::Busy { order: &order },
         TradeType::App => Page::InApp { order: &order },
+        TradeType::Micropay => Page::AtTill { order: &order },
     };
     Ok(page.response(visit.reader))
 }

@@ -99,6 +99,8 @@ pub(crate) enum Page<'a> {
     OpenWechat { order: &'a Order, address: String },
     /// Paid in the merchant's own app.
     InApp { order: &'a Order },
+    /// Paid by code, at the shop's till.
+    AtTill { order: &'a Order },
     /// Somebody else has just begun to pay it inside WeChat.
     Busy { order: &'a Order },
     /// Paid; back to the shop.
@@ -194,6 +196,12 @@ impl Page<'_> {
                     reader.say("请在商家的应用中支付", "Pay this order in the shop's app");
                 view.polls = true;
             }
+            Self::AtTill { order } => {
+                view.order = Some(order);
+                view.message =
+                    reader.say("请在收银台出示付款码", "Show your payment code at the till");
+                view.polls = true;
+            }
             Self::Busy { order } => {
                 view.order = Some(order);
                 view.message = reader.say(
@@ -237,6 +245,10 @@ fn explain(problem: &Problem, reader: Reader) -> &'static str {
         | Problem::TimestampExpired
         | Problem::BodyInvalid
         | Problem::BodyTooLarge
+        | Problem::RefundNotFound
+        | Problem::RefundConflict
+        | Problem::RefundExceeds
+        | Problem::OrderNotPaid
         | Problem::OrderConflict => reader.say(
             "支付链接无效，请回到商家重新下单",
             "This payment link is not valid. Please order again at the shop.",
@@ -250,11 +262,11 @@ fn explain(problem: &Problem, reader: Reader) -> &'static str {
         Problem::OrderClosed => {
             reader.say("订单已关闭或已过期", "This order is closed or has expired")
         }
-        Problem::WechatError { .. } => reader.say(
+        Problem::WechatError { .. } | Problem::PaymentRefused { .. } => reader.say(
             "微信暂时无法受理这笔支付，请稍后重试",
             "WeChat cannot take this payment now. Please try again later.",
         ),
-        Problem::WechatTimeout | Problem::Unavailable => reader.say(
+        Problem::OrderPaying | Problem::WechatTimeout | Problem::Unavailable => reader.say(
             "网络繁忙，请刷新重试",
             "The network is busy. Please reload this page.",
         ),

@@ -3,6 +3,9 @@
 //! refuses to know what the payer sees.
 
 mod request;
+mod scan;
+
+pub use scan::Till;
 
 use std::sync::Arc;
 
@@ -36,6 +39,8 @@ pub struct Hub {
     pub checkout: Checkout,
     /// The hub's own address.
     pub public_url: String,
+    /// For payments by code.
+    pub till: Till,
 }
 
 /// The routes.
@@ -54,11 +59,14 @@ async fn create(
 ) -> Result<Response, Problem> {
     let now = hub.clock.now();
     let signed = Signed::fresh(Fields::from_json(&body)?, &hub.registry, now).await?;
-    let (key, request) = request::read(&signed)?;
+    let (key, request, auth_code) = request::read(&signed, &hub.till.prefixes)?;
     let payer = Payer {
         openid: request.openid.clone(),
         ip: request.client_ip.unwrap_or_else(|| client_ip(&extensions)),
     };
+    if let Some(code) = auth_code {
+        return scan::charge(&hub, (key, request), (&code, payer.ip), now).await;
+    }
     let method = method(&request);
 
     // The attempt is stored with the order: one write instead of two.
@@ -88,6 +96,7 @@ fn method(request: &Request) -> Option<TradeType> {
         TradeType::Jsapi => request.openid.is_some(),
         // WeChat compares it with the address the payer comes from.
         TradeType::Mweb => request.client_ip.is_some(),
+        TradeType::Micropay => false,
     })
 }
 

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use create_order::{Hub, router};
+use create_order::{Hub, Till, router};
 use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
+use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
 use shared::aws::secrets::Merchant;
 use shared::checkout::Checkout;
 use shared::config::{self, Environment};
+use shared::settle::Settler;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
@@ -18,6 +20,12 @@ async fn main() -> Result<(), lambda_http::Error> {
     let hub = Arc::new(Hub {
         clock: Clock::System,
         registry: Registry::new(&aws, config::required("REGISTRY_TABLE")?),
+        till: Till {
+            prefixes: config::auth_code_prefixes()?,
+            patience: config::micropay_patience()?,
+            settler: Settler::new(&aws)?,
+            reconcile: Queue::new(&aws, config::required("RECONCILE_QUEUE_URL")?),
+        },
         checkout: Checkout {
             ledger: Ledger::new(&aws, config::required("LEDGER_TABLE")?),
             merchant: Merchant::new(aws, config::wechat()?),

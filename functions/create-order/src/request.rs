@@ -1,5 +1,6 @@
 //! What an app may ask for, parameter by parameter.
 
+use sha2::{Digest, Sha256};
 use shared::domain::app::check_address;
 use shared::domain::id::{OrderKey, OrderNo};
 use shared::domain::money::Fen;
@@ -14,7 +15,10 @@ const EXPIRES_IN_DEFAULT: i64 = 7200;
 ///
 /// # Errors
 /// The first parameter that breaks a rule.
-pub(crate) fn read(signed: &Signed) -> Result<(OrderKey, Request), Problem> {
+pub(crate) fn read(
+    signed: &Signed,
+    prefixes: &[String],
+) -> Result<(OrderKey, Request, Option<AuthCode>), Problem> {
     let fields = &signed.fields;
     fields.only(&[
         "order_no",
@@ -28,6 +32,7 @@ pub(crate) fn read(signed: &Signed) -> Result<(OrderKey, Request), Problem> {
         "openid",
         "client_ip",
         "expires_in",
+        "auth_code",
     ])?;
     let order_no = OrderNo::parse(fields.required("order_no", 64)?)
         .map_err(|rule| Problem::param("order_no", rule.0))?;
@@ -52,8 +57,54 @@ pub(crate) fn read(signed: &Signed) -> Result<(OrderKey, Request), Problem> {
         client_ip: fields.ip("client_ip")?,
         expires_in,
     };
+    let auth_code = auth_code(signed, &request, prefixes)?;
     let app_id = signed.app.app_id.clone();
-    Ok((OrderKey { app_id, order_no }, request))
+    Ok((OrderKey { app_id, order_no }, request, auth_code))
+}
+
+/// The code on the payer's phone: 18 digits, good for a minute and one payment.
+/// It cannot be printed.
+pub(crate) struct AuthCode(String);
+
+impl AuthCode {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What is kept of it.
+    pub(crate) fn digest(&self) -> String {
+        hex::encode(Sha256::digest(&self.0))
+    }
+}
+
+fn auth_code(
+    signed: &Signed,
+    request: &Request,
+    prefixes: &[String],
+) -> Result<Option<AuthCode>, Problem> {
+    const NAME: &str = "auth_code";
+    let code = signed.fields.text(NAME, 32)?;
+    let code = match (request.trade_type, code) {
+        (Some(TradeType::Micropay), Some(code)) => code,
+        (Some(TradeType::Micropay), None) => {
+            return Err(Problem::param(NAME, "is required for MICROPAY"));
+        }
+        (_, Some(_)) => return Err(Problem::param(NAME, "is for MICROPAY only")),
+        (_, None) => return Ok(None),
+    };
+    if request.version == Version::Direct {
+        return Err(Problem::param(
+            "version",
+            "must be 2.0 for MICROPAY: WeChat sends no notification",
+        ));
+    }
+    if code.len() != 18 || !code.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Problem::param(NAME, "must be 18 digits"));
+    }
+    if !prefixes.iter().any(|prefix| code.starts_with(prefix)) {
+        return Err(Problem::param(NAME, "is not a WeChat payment code"));
+    }
+    Ok(Some(AuthCode(code.to_owned())))
 }
 
 fn address(signed: &Signed, name: &str) -> Result<String, Problem> {
@@ -69,9 +120,10 @@ fn trade_type(signed: &Signed) -> Result<Option<TradeType>, Problem> {
         Some("JSAPI") => Ok(Some(TradeType::Jsapi)),
         Some("APP") => Ok(Some(TradeType::App)),
         Some("MWEB") => Ok(Some(TradeType::Mweb)),
+        Some("MICROPAY") => Ok(Some(TradeType::Micropay)),
         Some(_) => Err(Problem::param(
             "trade_type",
-            "must be NATIVE, JSAPI, APP or MWEB",
+            "must be NATIVE, JSAPI, APP, MWEB or MICROPAY",
         )),
     }
 }

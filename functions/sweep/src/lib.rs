@@ -6,7 +6,7 @@
 use futures_util::stream::{self, StreamExt};
 use shared::ambient::Clock;
 use shared::aws::Failure;
-use shared::aws::ledger::{Ledger, ORDER, Owed, SHARDS};
+use shared::aws::ledger::{Ledger, Owed, SHARDS};
 use shared::aws::queue::Queue;
 use shared::domain::delivery::{delay_seconds, ring_backoff_seconds};
 use shared::domain::time::Timestamp;
@@ -122,10 +122,10 @@ async fn ring(hub: &Hub, row: &Owed, now: Timestamp) -> Result<bool, Failure> {
     if !hub.ledger.put_off(row, wake).await? {
         return Ok(false);
     }
-    let queue = match (row.sk.as_str(), row.step) {
-        (ORDER, _) => &hub.reconcile,
-        (_, 0) => &hub.first,
-        _ => &hub.retry,
+    let queue = match (row.is_delivery(), row.step) {
+        (false, _) => &hub.reconcile,
+        (true, 0) => &hub.first,
+        (true, _) => &hub.retry,
     };
     let delay = delay_seconds(due, now).unwrap_or_default();
     queue.ring(&row.doorbell(), delay).await?;

@@ -1,5 +1,5 @@
-//! WeChat's payment notifications: verify, compare, confirm, commit, ring, and
-//! answer within 5 s. Anything but a durable commit is answered FAIL, so that
+//! WeChat's notifications of payments and refunds: verify, compare, confirm,
+//! commit, ring, and answer within 5 s. Anything but a durable commit is answered FAIL, so that
 //! WeChat repeats it. It refuses to know how apps are told.
 
 use std::sync::Arc;
@@ -13,14 +13,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use shared::ambient::Clock;
 use shared::aws::Failure;
-use shared::aws::secrets::Merchant;
-use shared::domain::id::OutTradeNo;
-use shared::domain::order::{Order, Payment};
-use shared::settle::Settler;
+use shared::domain::id::{OutRefundNo, OutTradeNo};
+use shared::domain::order::Payment;
+use shared::refunds::Refunds;
 use shared::telemetry::causes;
-use shared::wechat;
-use shared::wechat::notify::{ACCEPTED, Forgery, REFUSED};
+use shared::wechat::notify::{ACCEPTED, Forgery, Notice, Notification, REFUSED};
 use shared::wechat::pay::Trade;
+use shared::wechat::{self, Wechat};
 
 /// WeChat waits 5 s for an answer.
 const DEADLINE: Duration = Duration::from_millis(4700);
@@ -30,10 +29,8 @@ const DEADLINE: Duration = Duration::from_millis(4700);
 pub struct Hub {
     /// The time.
     pub clock: Clock,
-    /// Whose payments these are.
-    pub merchant: Merchant,
-    /// Where they go.
-    pub settler: Settler,
+    /// Whose payments these are, and where they and refunds go.
+    pub refunds: Refunds,
     /// Whether WeChat is asked before a notification is believed.
     pub confirm: bool,
 }
@@ -61,12 +58,18 @@ async fn notified(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
 }
 
 async fn receive(hub: &Hub, body: &[u8]) -> Result<(), Refused> {
+    let wechat = hub.refunds.merchant.wechat().await?;
+    match wechat.read_notification(body)? {
+        Notification::Payment(notice) => paid(hub, &wechat, notice).await,
+        Notification::Refund(number) => refunded(hub, number).await,
+    }
+}
+
+async fn paid(hub: &Hub, wechat: &Wechat, notice: Notice) -> Result<(), Refused> {
     let now = hub.clock.now();
-    let wechat = hub.merchant.wechat().await?;
-    let notice = wechat.verify_notice(body)?;
+    let settler = &hub.refunds.settler;
     let number = notice.number().clone();
-    let order = hub
-        .settler
+    let order = settler
         .ledger
         .order(&number.order)
         .await?
@@ -78,26 +81,36 @@ async fn receive(hub: &Hub, body: &[u8]) -> Result<(), Refused> {
         })
         .ok_or_else(|| Refused::UnknownOrder(number.clone()))?;
     let payment = notice.into_payment();
-    // A repeat needs no question; a wrong amount is kept on WeChat's own
-    // signature, because no answer could make it right.
-    let settled = known(&order, &payment) || payment.total_fee != order.request.total_fee;
-    let payment = match hub.confirm && !settled {
+    // A repeat needs no question. What does not fit leads to a refund, and money
+    // goes out on WeChat's own answer only.
+    let known = order.payment_of(&payment.transaction_id).is_some();
+    let fits = order.status.is_open() && payment.total_fee == order.request.total_fee;
+    let payment = match (hub.confirm || !fits) && !known {
         true => confirm(wechat.query(&number).await?, payment)?,
         false => payment,
     };
-    hub.settler.settle(order, &payment, now).await?;
+    settler.settle(order, &payment, now).await?;
     Ok(())
 }
 
-fn known(order: &Order, payment: &Payment) -> bool {
-    let paid = order.payment.as_ref();
-    paid.is_some_and(|paid| paid.transaction_id == payment.transaction_id)
+/// Whatever the notification says, WeChat is asked.
+async fn refunded(hub: &Hub, number: OutRefundNo) -> Result<(), Refused> {
+    let refund = hub.refunds.settler.ledger.refund(&number).await?;
+    let refund = refund.ok_or(Refused::UnknownRefund)?;
+    match hub.refunds.confirm(refund, hub.clock.now()).await? {
+        Some(_) => Ok(()),
+        None => Err(Refused::Unconfirmed),
+    }
 }
 
 /// WeChat's own answer replaces what the notification said.
 fn confirm(trade: Trade, notified: Payment) -> Result<Payment, Refused> {
     match trade {
-        Trade::Paid(paid) if paid.transaction_id == notified.transaction_id => Ok(paid),
+        Trade::Paid(paid) | Trade::Returned(paid)
+            if paid.transaction_id == notified.transaction_id =>
+        {
+            Ok(paid)
+        }
         _ => Err(Refused::Unconfirmed),
     }
 }
@@ -109,7 +122,9 @@ enum Refused {
     Forged(#[from] Forgery),
     #[error("there is no such order: {0}")]
     UnknownOrder(OutTradeNo),
-    #[error("WeChat's query does not confirm the payment")]
+    #[error("there is no such refund")]
+    UnknownRefund,
+    #[error("WeChat's query does not confirm it")]
     Unconfirmed,
     #[error("WeChat's query failed: {}", causes(.0))]
     Query(#[from] wechat::Error),
@@ -132,7 +147,7 @@ impl Refused {
                 tracing::error!(alarm = "order_unknown", reason = %self, "notification refused");
                 (StatusCode::OK, REFUSED)
             }
-            Self::Forged(_) | Self::Unconfirmed => {
+            Self::Forged(_) | Self::UnknownRefund | Self::Unconfirmed => {
                 tracing::warn!(reason = %self, "notification refused");
                 (StatusCode::OK, REFUSED)
             }

@@ -58,6 +58,9 @@ struct NewApp {
     /// Do not call its synchronous address from the server.
     #[arg(long)]
     skip_return_call: bool,
+    /// It refunds payments that do not fit their order itself.
+    #[arg(long)]
+    refund_by_hand: bool,
 }
 
 #[derive(Subcommand)]
@@ -117,6 +120,7 @@ async fn create(new: NewApp) -> Result<(), Box<dyn std::error::Error>> {
         allow_http: new.allow_http,
         allow_direct: new.allow_direct,
         skip_return_call: new.skip_return_call,
+        refund_by_hand: new.refund_by_hand,
     };
     if !registry.add_app(&app).await? {
         return Err(format!("an app with the id {app_id} exists already").into());

@@ -3,11 +3,15 @@
 //! the SDK repeats a call whose answer was lost and then fails on its own
 //! first success. It refuses to know which moves are allowed.
 
+mod commit;
 mod deliveries;
 mod owed;
+mod refunds;
 
+pub use commit::Along;
 pub use deliveries::{Claim, Lease};
 pub use owed::Owed;
+pub use refunds::of_row as refund_of_row;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,10 +19,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use serde::Serialize;
 
 use super::Failure;
@@ -26,6 +27,7 @@ use crate::ambient::random_hex;
 use crate::domain::delivery::Delivery;
 use crate::domain::id::OrderKey;
 use crate::domain::order::Order;
+use crate::domain::refund::Refund;
 
 /// The sort key of an order's own row.
 pub const ORDER: &str = "order";
@@ -39,6 +41,17 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 pub struct Ledger {
     client: aws_sdk_dynamodb::Client,
     table: String,
+}
+
+/// An order and all that belongs to it.
+#[derive(Debug)]
+pub struct Partition {
+    /// The order.
+    pub order: Order,
+    /// What its app was or must be told.
+    pub deliveries: Vec<Delivery>,
+    /// What went or must go back.
+    pub refunds: Vec<Refund>,
 }
 
 /// How a write of an order went.
@@ -86,15 +99,12 @@ impl Ledger {
         answer.item.map(read_order).transpose()
     }
 
-    /// The order and its deliveries, in one read of its partition.
+    /// The order and all that belongs to it, in one read of its partition.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
-    pub async fn order_with_deliveries(
-        &self,
-        key: &OrderKey,
-    ) -> Result<Option<(Order, Vec<Delivery>)>, Failure> {
-        const OPERATION: &str = "read an order and its deliveries";
+    pub async fn partition(&self, key: &OrderKey) -> Result<Option<Partition>, Failure> {
+        const OPERATION: &str = "read an order and what belongs to it";
         let mut pages = self
             .client
             .query()
@@ -106,7 +116,7 @@ impl Ledger {
             .items()
             .send();
         let mut order = None;
-        let mut deliveries = Vec::new();
+        let (mut told, mut returned) = (Vec::new(), Vec::new());
         while let Some(item) = pages.next().await {
             let item = item.map_err(Failure::of(OPERATION))?;
             let sk = item.get("sk").and_then(|sk| sk.as_s().ok());
@@ -114,12 +124,17 @@ impl Ledger {
                 Some(ORDER) => order = Some(read_order(item)?),
                 Some(sk) if sk.starts_with(deliveries::PREFIX) => {
                     let row = serde_dynamo::from_item(item).map_err(Failure::of(OPERATION))?;
-                    deliveries.push(row);
+                    told.push(row);
                 }
+                Some(sk) if sk.starts_with(refunds::PREFIX) => returned.push(refunds::read(item)?),
                 _ => {}
             }
         }
-        Ok(order.map(|order| (order, deliveries)))
+        Ok(order.map(|order| Partition {
+            order,
+            deliveries: told,
+            refunds: returned,
+        }))
     }
 
     /// Stores a new order.
@@ -174,62 +189,9 @@ impl Ledger {
             Some(PutItemError::ConditionalCheckFailedException(failed)) => match failed.item() {
                 Some(item) if has_token(item, &token) => Ok(None),
                 Some(item) => read_order(item.clone()).map(Some),
-                None => Err(vanished()),
+                None => Err(Failure::vanished("order")),
             },
             _ => Err(Failure::of("write an order")(error)),
-        }
-    }
-
-    /// Writes an order and what is owed for it in one transaction: neither is
-    /// ever there without the other.
-    ///
-    /// # Errors
-    /// When DynamoDB does not answer; both or neither are written.
-    pub async fn commit(&self, order: &mut Order, owed: &Delivery) -> Result<Saved, Failure> {
-        const OPERATION: &str = "commit an order and its delivery";
-        let expected = order.revision;
-        order.revision += 1;
-        let token = random_hex();
-        let order_put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(order_item(order, &token)?))
-            .condition_expression("revision = :expected")
-            .expression_attribute_values(":expected", AttributeValue::N(expected.to_string()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(Failure::of(OPERATION))?;
-        let delivery_put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(deliveries::item(owed)?))
-            .condition_expression("attribute_not_exists(pk)")
-            .build()
-            .map_err(Failure::of(OPERATION))?;
-        let result = self
-            .client
-            .transact_write_items()
-            .transact_items(TransactWriteItem::builder().put(order_put).build())
-            .transact_items(TransactWriteItem::builder().put(delivery_put).build())
-            .send()
-            .await;
-        let Err(error) = result else {
-            return Ok(Saved::Done);
-        };
-        let reasons = match error.as_service_error() {
-            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                cancelled.cancellation_reasons()
-            }
-            _ => return Err(Failure::of(OPERATION)(error)),
-        };
-        match reasons.first().and_then(CancellationReason::item) {
-            Some(item) if has_token(item, &token) => return Ok(Saved::Done),
-            Some(item) => return Ok(Saved::Changed(Box::new(read_order(item.clone())?))),
-            None => {}
-        }
-        // Another transaction was under way on the same rows: read and decide
-        // again.
-        match self.order(&order.key()).await? {
-            Some(now) => Ok(Saved::Changed(Box::new(now))),
-            None => Err(Failure::of(OPERATION)(error)),
         }
     }
 }
@@ -267,13 +229,6 @@ fn has_token(item: &Item, token: &str) -> bool {
         .and_then(|value| value.as_s().ok())
         .map(String::as_str)
         == Some(token)
-}
-
-fn vanished() -> Failure {
-    Failure {
-        operation: "write an order",
-        cause: "its row has vanished".into(),
-    }
 }
 
 /// The index partition of an order's rows. It only has to spread: a row

@@ -74,6 +74,9 @@ pub struct App {
     /// Step 0 skips the server-side call of the synchronous address.
     #[serde(default)]
     pub skip_return_call: bool,
+    /// Refunds payments that do not fit their order itself, instead of the hub.
+    #[serde(default)]
+    pub refund_by_hand: bool,
 }
 
 /// The longest address: what WeChat's `notify_url` field holds.

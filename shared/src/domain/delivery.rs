@@ -1,13 +1,16 @@
 //! A delivery: what the hub owes an app until the app answers `success`.
-//! It owns the schedule, the parameters of the callback, and the decision
-//! after each attempt. It refuses to know how an app is called or how a row
+//! It owns the schedule, the addresses, and the decision after each attempt. It
+//! refuses to know how an app is called or how a row
 //! is locked.
+
+mod event;
+
+pub use event::{Event, Occasion};
 
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::id::{AppId, OrderKey, OrderNo, Refused};
-use super::order::{Order, Payment};
 use super::signature::Params;
 use super::time::Timestamp;
 
@@ -68,24 +71,6 @@ impl Schedule {
     }
 }
 
-/// What happened. The name travels to the app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Event {
-    /// An order was paid.
-    #[serde(rename = "payment.succeeded")]
-    PaymentSucceeded,
-}
-
-impl Event {
-    /// The name that apps see.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::PaymentSucceeded => "payment.succeeded",
-        }
-    }
-}
-
 /// Whether the app still has to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -135,6 +120,9 @@ pub struct Delivery {
     pub order_no: OrderNo,
     /// What happened.
     pub event: Event,
+    /// To which part of the order, when it can happen to several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// Stable over all attempts, so that the app can recognise a repeat.
     pub event_id: String,
     /// The callback's parameters, but for those made for each attempt.
@@ -182,50 +170,6 @@ pub enum Next {
 }
 
 impl Delivery {
-    /// What is owed for a payment: told at once, looked at again after
-    /// `grace_seconds` if the doorbell is lost.
-    #[must_use]
-    pub fn of_payment(
-        order: &Order,
-        payment: &Payment,
-        event_id: String,
-        (now, grace_seconds): (Timestamp, i64),
-    ) -> Self {
-        let event = Event::PaymentSucceeded;
-        let mut payload = Params::new();
-        let mut put = |name: &str, value: String| payload.insert(name.to_owned(), value);
-        put("app_id", order.app_id.to_string());
-        put("order_no", order.order_no.to_string());
-        put("trade_no", order.out_trade_no(payment.attempt).to_string());
-        put("transaction_id", payment.transaction_id.clone());
-        put("total_fee", payment.total_fee.to_string());
-        put("cash_fee", payment.cash_fee.to_string());
-        put("trade_type", payment.trade_type.clone());
-        put("paid_at", payment.paid_at.rfc3339());
-        if let Some(attach) = &order.request.attach {
-            put("attach", attach.clone());
-        }
-        if let Some(openid) = &payment.openid {
-            put("openid", openid.clone());
-        }
-        Self {
-            app_id: order.app_id.clone(),
-            order_no: order.order_no.clone(),
-            event,
-            event_id,
-            payload,
-            notify_url: order.request.notify_url.clone(),
-            return_url: order.request.return_url.clone(),
-            status: Status::Pending,
-            step: 0,
-            origin: now,
-            due: now,
-            wake: Some(now.plus_seconds(grace_seconds)),
-            claims: 0,
-            attempts: Vec::new(),
-        }
-    }
-
     /// The ledger's partition of this delivery.
     #[must_use]
     pub fn key(&self) -> OrderKey {
@@ -248,11 +192,13 @@ impl Delivery {
     }
 
     /// The addresses this step calls, in order: the second only when the
-    /// first did not answer `success`.
+    /// first did not answer `success`. The synchronous address is told of
+    /// payments only.
     #[must_use]
     pub fn addresses(&self, app: &App) -> Vec<(Address, &str)> {
         let notify = (Address::Notify, self.notify_url.as_str());
-        if self.step == 0 && !app.skip_return_call {
+        let paid = self.event == Event::PaymentSucceeded;
+        if self.step == 0 && paid && !app.skip_return_call {
             vec![(Address::Return, self.return_url.as_str()), notify]
         } else {
             vec![notify]
@@ -327,6 +273,7 @@ mod tests {
             app_id: AppId::parse("demo000000000001").unwrap(),
             order_no: OrderNo::parse("A000000001").unwrap(),
             event: Event::PaymentSucceeded,
+            subject: None,
             event_id: "evt".into(),
             payload: Params::new(),
             notify_url: "https://shop.example/notify".into(),
@@ -424,6 +371,9 @@ mod tests {
         row.step = 1;
         assert_eq!(kinds(&row, &app), [Address::Notify]);
         row.step = 0;
+        row.event = Event::RefundSucceeded;
+        assert_eq!(kinds(&row, &app), [Address::Notify]);
+        row.event = Event::PaymentSucceeded;
         app.skip_return_call = true;
         assert_eq!(kinds(&row, &app), [Address::Notify]);
     }

@@ -178,9 +178,132 @@ impl fmt::Display for OutTradeNo {
     }
 }
 
+/// A refund's number within its order: 1 to 37 of `[0-9A-Za-z-]`. Those that
+/// the hub makes itself begin with `auto-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RefundNo(String);
+
+impl RefundNo {
+    /// What WeChat's 64 characters leave beside the order's key.
+    const MAX: usize = 37;
+
+    /// Parses a refund's number.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or has other characters.
+    pub fn parse(value: &str) -> Result<Self, Refused> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if (1..=Self::MAX).contains(&value.len()) && value.bytes().all(plain) {
+            Ok(Self(value.to_owned()))
+        } else {
+            Err(Refused("must be 1 to 37 characters of 0-9, A-Z, a-z, -"))
+        }
+    }
+
+    /// The number of the hub's own refund of a payment: always the same, so
+    /// that a payment goes back once.
+    ///
+    /// # Errors
+    /// When WeChat's number for the payment has not WeChat's form.
+    pub fn automatic(transaction_id: &str) -> Result<Self, Refused> {
+        Self::parse(&format!("auto-{transaction_id}"))
+    }
+
+    /// Whether the hub made it.
+    #[must_use]
+    pub fn is_automatic(&self) -> bool {
+        self.0.starts_with("auto-")
+    }
+
+    /// The number as it travels.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for RefundNo {
+    type Error = Refused;
+    fn try_from(value: String) -> Result<Self, Refused> {
+        Self::parse(&value)
+    }
+}
+
+impl From<RefundNo> for String {
+    fn from(number: RefundNo) -> Self {
+        number.0
+    }
+}
+
+impl fmt::Display for RefundNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The hub's number for a refund, WeChat's `out_refund_no`:
+/// `app_id(16) order_no(10) refund_no(1-37)`, at most 63 of WeChat's 64.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutRefundNo {
+    /// The order whose payment goes back.
+    pub order: OrderKey,
+    /// Which refund of it.
+    pub refund_no: RefundNo,
+}
+
+impl OutRefundNo {
+    /// Parses WeChat's `out_refund_no`.
+    ///
+    /// # Errors
+    /// When the hub cannot have made that number.
+    pub fn parse(value: &str) -> Result<Self, Refused> {
+        const RULE: Refused = Refused("is not a number that this hub made");
+        let (app_id, rest) = value.split_at_checked(16).ok_or(RULE)?;
+        let (order_no, refund_no) = rest.split_at_checked(10).ok_or(RULE)?;
+        Ok(Self {
+            order: OrderKey {
+                app_id: AppId::parse(app_id).map_err(|_| RULE)?,
+                order_no: OrderNo::parse(order_no).map_err(|_| RULE)?,
+            },
+            refund_no: RefundNo::parse(refund_no).map_err(|_| RULE)?,
+        })
+    }
+}
+
+impl fmt::Display for OutRefundNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OrderKey { app_id, order_no } = &self.order;
+        write!(f, "{app_id}{order_no}{}", self.refund_no)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_out_refund_no_reads_back_and_fits_wechats_field() {
+        let own = RefundNo::automatic(&"4".repeat(32)).unwrap();
+        for refund_no in [RefundNo::parse("R1").unwrap(), own] {
+            let order = OrderKey::parse("demo000000000001#A000000001").unwrap();
+            let number = OutRefundNo { order, refund_no };
+            assert!(number.to_string().len() <= 64);
+            assert_eq!(OutRefundNo::parse(&number.to_string()), Ok(number));
+        }
+        let long = "x".repeat(38);
+        for text in ["", "r 1", "r#1", "退款", long.as_str()] {
+            assert!(RefundNo::parse(text).is_err(), "{text}");
+        }
+        for text in [
+            "",
+            "short",
+            "demo000000000001A000000001",
+            "demo000000000001A00000000#1",
+        ] {
+            assert!(OutRefundNo::parse(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn an_out_trade_no_reads_back_as_its_order_and_attempt() {

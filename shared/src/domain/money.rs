@@ -50,6 +50,12 @@ impl Fen {
         self.0
     }
 
+    /// Whether it is nothing.
+    #[must_use]
+    pub const fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+
     /// The sum, or nothing beyond the field's range.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {

@@ -1,22 +1,23 @@
 //! An order and the moves it may make. `created -> paying -> paid -> (partly)
-//! refunded`, `created|paying -> closed`, `paying -> failed`; paid never
+//! refunded`, `created|paying -> closed`, `paying <-> failed`; paid never
 //! becomes closed. Every event may arrive twice, late, or out of order.
 //! It refuses to know who reports an event and how it is stored.
 
 mod attempt;
 mod payment;
 mod request;
+mod scan;
 
 pub use attempt::{Attempt, Preparation, Prepay};
 pub use payment::{Anomaly, AnomalyKind, Payment};
 pub use request::{Request, TradeType, Version};
+pub use scan::{Patience, Scan, Scanned};
 
 use serde::{Deserialize, Serialize};
 
 use attempt::CLOSE_GUARD_SECONDS;
 
 use super::id::{AppId, OrderKey, OrderNo, OutTradeNo};
-use super::money::Fen;
 use super::time::Timestamp;
 
 /// Where an order stands.
@@ -35,7 +36,8 @@ pub enum Status {
     Refunded,
     /// Will not be paid.
     Closed,
-    /// The payment by code was refused.
+    /// The payment by code was refused or taken back; a new code may be shown
+    /// until the order expires.
     Failed,
 }
 
@@ -87,12 +89,6 @@ pub struct Order {
     /// Payments that must go back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub anomalies: Vec<Anomaly>,
-    /// Promised to refunds that have not failed.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub refund_reserved: Fen,
-    /// Gone back for good.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub refunded: Fen,
     /// When the hub next asks WeChat about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
@@ -105,14 +101,6 @@ pub struct Order {
     /// Counts the writes of this row; the store compares it.
     #[serde(default)]
     pub revision: u64,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_zero(fen: &Fen) -> bool {
-    *fen == Fen::ZERO
 }
 
 #[expect(
@@ -132,6 +120,8 @@ pub enum Settlement {
     Repeated,
     /// It was kept as an anomaly; the status did not change.
     Anomaly(AnomalyKind),
+    /// It is on its way back to the payer; nothing changed.
+    TakenBack,
 }
 
 /// Why a move was refused. The order is unchanged.
@@ -143,10 +133,16 @@ pub enum Refusal {
     /// It was closed, failed or has expired.
     #[error("the order is closed")]
     Closed,
-    /// Nobody is paying it yet.
+    /// Nobody is paying it.
     #[error("the order is not being paid")]
     NotPaying,
-    /// It has not been paid, or not with that much left.
+    /// Another payment code is being paid.
+    #[error("the order is being paid with another code")]
+    Paying,
+    /// There is no such payment.
+    #[error("the order is not paid")]
+    NotPaid,
+    /// The payment has not that much left.
     #[error("the refunds would exceed the payment")]
     Exceeds,
     /// All 99 attempt numbers are used.
@@ -157,9 +153,6 @@ pub enum Refusal {
 /// How long after an attempt starts the hub asks WeChat, when no notification
 /// came; the last question is asked when the order expires.
 const QUERY_OFFSETS: [i64; 4] = [60, 300, 900, 1800];
-
-/// The row must stay writable; nobody pays one order this often.
-const ANOMALIES_MAX: usize = 200;
 
 impl Order {
     /// A new order.
@@ -177,8 +170,6 @@ impl Order {
             attempts: Vec::new(),
             payment: None,
             anomalies: Vec::new(),
-            refund_reserved: Fen::ZERO,
-            refunded: Fen::ZERO,
             due: None,
             wake: None,
             step: 0,
@@ -227,24 +218,23 @@ impl Order {
         }
     }
 
-    /// WeChat confirmed a payment.
+    /// WeChat confirmed a payment. Its number is the payment: whatever is said
+    /// of it later is a repeat. There are at most as many as attempts.
     pub fn pay(&mut self, payment: Payment, now: Timestamp) -> Settlement {
-        let same = |other: &Payment| other.transaction_id == payment.transaction_id;
-        // A notification with a wrong amount does not keep the right one out.
-        let kept = |other: &Payment| same(other) && other.total_fee == payment.total_fee;
-        if self.payment.as_ref().is_some_and(same)
-            || self.anomalies.iter().any(|anomaly| kept(&anomaly.payment))
-        {
+        if self.payment_of(&payment.transaction_id).is_some() {
             return Settlement::Repeated;
         }
+        if self.is_taken_back(payment.attempt) {
+            return Settlement::TakenBack;
+        }
+        // Nobody can pay this attempt a second time.
+        self.attempt_closed(payment.attempt);
         let kind = if payment.total_fee != self.request.total_fee {
             AnomalyKind::AmountMismatch
         } else {
             match self.status {
                 Status::Created | Status::Paying => {
                     self.status = Status::Paid;
-                    // What was wrong about this very payment is put right.
-                    self.anomalies.retain(|anomaly| !same(&anomaly.payment));
                     self.payment = Some(payment);
                     self.rest();
                     return Settlement::Paid;
@@ -253,13 +243,11 @@ impl Order {
                 Status::Closed | Status::Failed => AnomalyKind::PaidAfterClose,
             }
         };
-        if self.anomalies.len() < ANOMALIES_MAX {
-            self.anomalies.push(Anomaly {
-                kind,
-                payment,
-                seen_at: now,
-            });
-        }
+        self.anomalies.push(Anomaly {
+            kind,
+            payment,
+            seen_at: now,
+        });
         Settlement::Anomaly(kind)
     }
 
@@ -268,11 +256,12 @@ impl Order {
     /// True when there is nothing to ask about: it is closed.
     ///
     /// # Errors
-    /// [`Refusal::Paid`], or [`Refusal::Closed`] for a failed order.
+    /// [`Refusal::Paid`].
     pub fn give_up(&mut self, now: Timestamp) -> Result<bool, Refusal> {
         if self.status.is_open() && self.attempts.iter().any(|attempt| !attempt.closed) {
             if now < self.expires_at {
                 self.expires_at = now;
+                self.hurry_scan(now);
                 self.plan(self.last_query_at());
             }
             return Ok(false);
@@ -286,81 +275,13 @@ impl Order {
     /// [`Refusal::Paid`]: paid never becomes closed.
     pub fn close(&mut self) -> Result<(), Refusal> {
         match self.status {
-            Status::Created | Status::Paying | Status::Closed => {
+            Status::Created | Status::Paying | Status::Closed | Status::Failed => {
                 self.status = Status::Closed;
                 self.rest();
                 Ok(())
             }
-            Status::Failed => Err(Refusal::Closed),
             Status::Paid | Status::PartlyRefunded | Status::Refunded => Err(Refusal::Paid),
         }
-    }
-
-    /// WeChat refused the payment by code for good.
-    ///
-    /// # Errors
-    /// When nobody was paying it.
-    pub fn fail(&mut self) -> Result<(), Refusal> {
-        match self.status {
-            Status::Paying | Status::Failed => {
-                self.status = Status::Failed;
-                self.rest();
-                Ok(())
-            }
-            Status::Created => Err(Refusal::NotPaying),
-            Status::Closed => Err(Refusal::Closed),
-            Status::Paid | Status::PartlyRefunded | Status::Refunded => Err(Refusal::Paid),
-        }
-    }
-
-    /// Promises an amount to a refund.
-    ///
-    /// # Errors
-    /// [`Refusal::Exceeds`] when less than that is left of the payment.
-    pub fn reserve_refund(&mut self, amount: Fen) -> Result<(), Refusal> {
-        let paid = self.payment.as_ref().map_or(Fen::ZERO, |p| p.total_fee);
-        match self.refund_reserved.checked_add(amount) {
-            Some(sum) if sum <= paid => {
-                self.refund_reserved = sum;
-                Ok(())
-            }
-            _ => Err(Refusal::Exceeds),
-        }
-    }
-
-    /// A promised refund failed for good: its amount is free again.
-    ///
-    /// # Errors
-    /// [`Refusal::Exceeds`] when that much was not promised.
-    pub fn release_refund(&mut self, amount: Fen) -> Result<(), Refusal> {
-        let outstanding = self.refund_reserved.checked_sub(self.refunded);
-        if outstanding.is_none_or(|left| amount > left) {
-            return Err(Refusal::Exceeds);
-        }
-        self.refund_reserved = self
-            .refund_reserved
-            .checked_sub(amount)
-            .ok_or(Refusal::Exceeds)?;
-        Ok(())
-    }
-
-    /// A promised refund reached the payer.
-    ///
-    /// # Errors
-    /// [`Refusal::Exceeds`] when that much was not promised.
-    pub fn complete_refund(&mut self, amount: Fen) -> Result<(), Refusal> {
-        let sum = self.refunded.checked_add(amount).ok_or(Refusal::Exceeds)?;
-        if sum > self.refund_reserved {
-            return Err(Refusal::Exceeds);
-        }
-        self.refunded = sum;
-        let paid = self.payment.as_ref().map_or(Fen::ZERO, |p| p.total_fee);
-        self.status = if sum == paid {
-            Status::Refunded
-        } else {
-            Status::PartlyRefunded
-        };
-        Ok(())
     }
 
     /// Whether the order has expired: if it is still not paid, close it.
@@ -373,6 +294,11 @@ impl Order {
     /// that were missed during an outage are not all asked at once. After the
     /// last one it is asked again, until it is closed.
     pub fn ask_later(&mut self, now: Timestamp) {
+        if let Some(seconds) = self.scan_pause(now) {
+            self.step = self.step.saturating_add(1);
+            self.plan(now.plus_seconds(seconds));
+            return;
+        }
         loop {
             self.step = self.step.saturating_add(1);
             let at = self.query_at();
@@ -407,6 +333,9 @@ impl Order {
     /// At expiry, but not before WeChat would close the order. A payer already
     /// typing the password may succeed a little after expiry.
     fn last_query_at(&self) -> Timestamp {
+        if let Some(scan) = self.scan() {
+            return scan.give_up_at;
+        }
         self.expires_at
             .plus_seconds(30)
             .max(self.started_at().plus_seconds(CLOSE_GUARD_SECONDS))

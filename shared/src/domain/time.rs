@@ -13,6 +13,8 @@ use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 use super::id::Refused;
 
 const BEIJING: UtcOffset = offset!(+8);
+const SPACED: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 const COMPACT: &[BorrowedFormatItem<'_>] =
     format_description!("[year][month][day][hour][minute][second]");
 
@@ -74,10 +76,27 @@ impl Timestamp {
     /// # Errors
     /// When it is not such a time.
     pub fn parse_beijing(text: &str) -> Result<Self, Refused> {
-        let local = PrimitiveDateTime::parse(text, COMPACT)
-            .map_err(|_| Refused("must be yyyyMMddHHmmss"))?;
+        let local = PrimitiveDateTime::parse(text, COMPACT);
+        local
+            .map(Self::of_beijing)
+            .map_err(|_| Refused("must be yyyyMMddHHmmss"))
+    }
+
+    /// Reads `yyyy-MM-dd HH:mm:ss` in Beijing time, as WeChat writes the times
+    /// of refunds.
+    ///
+    /// # Errors
+    /// When it is not such a time.
+    pub fn parse_beijing_spaced(text: &str) -> Result<Self, Refused> {
+        let local = PrimitiveDateTime::parse(text, SPACED);
+        local
+            .map(Self::of_beijing)
+            .map_err(|_| Refused("must be yyyy-MM-dd HH:mm:ss"))
+    }
+
+    fn of_beijing(local: PrimitiveDateTime) -> Self {
         let seconds = local.assume_offset(BEIJING).unix_timestamp();
-        Ok(Self(seconds.saturating_mul(1000)))
+        Self(seconds.saturating_mul(1000))
     }
 
     fn utc(self) -> OffsetDateTime {
@@ -95,6 +114,8 @@ mod tests {
         let moment = Timestamp::parse_beijing("20141030133525").unwrap();
         assert_eq!(moment.rfc3339(), "2014-10-30T05:35:25Z");
         assert_eq!(moment.beijing(), "20141030133525");
+        let spaced = Timestamp::parse_beijing_spaced("2014-10-30 13:35:25");
+        assert_eq!(spaced, Ok(moment));
         let later = Timestamp::from_millis(moment.millis() + 7);
         assert_eq!(later.rfc3339(), "2014-10-30T05:35:25.007Z");
         for text in ["", "2014103013352", "20141330133525", "20141030 133525"] {

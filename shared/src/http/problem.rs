@@ -52,6 +52,27 @@ pub enum Problem {
     /// 409 `order_closed`
     #[error("the order is closed or has expired")]
     OrderClosed,
+    /// 409 `order_not_paid`
+    #[error("the order has no such payment")]
+    OrderNotPaid,
+    /// 409 `order_paying`
+    #[error("the order is being paid with another code; ask for the order until that has ended")]
+    OrderPaying,
+    /// 402 `payment_refused`
+    #[error("WeChat refused the payment code: {err_code}; scan a new one")]
+    PaymentRefused {
+        /// WeChat's code.
+        err_code: String,
+    },
+    /// 404 `refund_not_found`
+    #[error("the order has no refund with this number")]
+    RefundNotFound,
+    /// 409 `refund_conflict`
+    #[error("a refund with this number but other parameters exists")]
+    RefundConflict,
+    /// 409 `refund_exceeds`
+    #[error("the payment has not that much left to refund")]
+    RefundExceeds,
     /// 502 `wechat_error`
     #[error("WeChat refused: {err_code} {err_code_des}")]
     WechatError {
@@ -92,6 +113,12 @@ impl Problem {
             Self::OrderConflict => (StatusCode::CONFLICT, "order_conflict"),
             Self::OrderPaid => (StatusCode::CONFLICT, "order_paid"),
             Self::OrderClosed => (StatusCode::CONFLICT, "order_closed"),
+            Self::OrderNotPaid => (StatusCode::CONFLICT, "order_not_paid"),
+            Self::OrderPaying => (StatusCode::CONFLICT, "order_paying"),
+            Self::PaymentRefused { .. } => (StatusCode::PAYMENT_REQUIRED, "payment_refused"),
+            Self::RefundNotFound => (StatusCode::NOT_FOUND, "refund_not_found"),
+            Self::RefundConflict => (StatusCode::CONFLICT, "refund_conflict"),
+            Self::RefundExceeds => (StatusCode::CONFLICT, "refund_exceeds"),
             Self::WechatError { .. } => (StatusCode::BAD_GATEWAY, "wechat_error"),
             Self::WechatTimeout => (StatusCode::GATEWAY_TIMEOUT, "wechat_timeout"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
@@ -132,9 +159,10 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Paid => Self::OrderPaid,
-            Refusal::Closed | Refusal::NotPaying | Refusal::NoAttemptLeft | Refusal::Exceeds => {
-                Self::OrderClosed
-            }
+            Refusal::Paying => Self::OrderPaying,
+            Refusal::NotPaid => Self::OrderNotPaid,
+            Refusal::Exceeds => Self::RefundExceeds,
+            Refusal::Closed | Refusal::NotPaying | Refusal::NoAttemptLeft => Self::OrderClosed,
         }
     }
 }
@@ -160,6 +188,9 @@ impl IntoResponse for Problem {
             } => {
                 put("err_code", json!(err_code));
                 put("err_code_des", json!(err_code_des));
+            }
+            Self::PaymentRefused { err_code } => {
+                put("err_code", json!(err_code));
             }
             _ => {}
         }

@@ -1,10 +1,12 @@
-//! WeChat's payment notification: read, verified over the raw map, and turned
-//! into a type that only verification can make.
+//! WeChat's notifications: of a payment, verified over the raw map and turned
+//! into a type that only verification can make; of a refund, which is only a
+//! reason to ask.
 //! <https://pay.weixin.qq.com/wiki/doc/api/jsapi.php?chapter=9_7>
 //! It refuses to know whether the order exists or what it costs.
 
-use crate::domain::id::OutTradeNo;
+use crate::domain::id::{OutRefundNo, OutTradeNo};
 use crate::domain::order::Payment;
+use crate::domain::signature::Params;
 
 use super::pay::read_payment;
 use super::{Wechat, sign, xml};
@@ -39,6 +41,15 @@ impl Notice {
     }
 }
 
+/// What a notification is about.
+#[derive(Debug)]
+pub enum Notification {
+    /// A payment, on WeChat's signature.
+    Payment(Notice),
+    /// Perhaps this refund: nothing is proven.
+    Refund(OutRefundNo),
+}
+
 /// Why a notification was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Forgery {
@@ -57,24 +68,34 @@ pub enum Forgery {
     /// The number was not made by this hub.
     #[error("the notification's out_trade_no is not this hub's: {0}")]
     UnknownNumber(String),
+    /// The refund was not made by this hub, but by hand perhaps.
+    #[error("the notification's out_refund_no is not this hub's")]
+    UnknownRefund,
     /// It tells of a failed payment: there is nothing to settle.
     #[error("the notification tells of no payment")]
     NoPayment,
 }
 
 impl Wechat {
-    /// Verifies a notification: form, mandatory fields, signature, then whose
-    /// it is, then what it says.
+    /// Reads a notification and checks what can be checked of it.
     ///
     /// # Errors
     /// The first check it fails.
-    pub fn verify_notice(&self, body: &[u8]) -> Result<Notice, Forgery> {
+    pub fn read_notification(&self, body: &[u8]) -> Result<Notification, Forgery> {
         let fields = xml::parse(body)?;
+        if fields.contains_key("req_info") {
+            return self.open_refund_notice(&fields).map(Notification::Refund);
+        }
+        self.verify_notice(&fields).map(Notification::Payment)
+    }
+
+    /// Mandatory fields, signature, then whose it is, then what it says.
+    fn verify_notice(&self, fields: &Params) -> Result<Notice, Forgery> {
         let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
         if field("return_code") != "SUCCESS" {
             return Err(Forgery::Invalid("return_code is not SUCCESS"));
         }
-        if !sign::verify(&fields, &self.secrets.api_key, self.account.sign_type) {
+        if !sign::verify(fields, &self.secrets.api_key, self.account.sign_type) {
             return Err(Forgery::Signature);
         }
         if field("appid") != self.account.app_id || field("mch_id") != self.account.mch_id {
@@ -89,7 +110,7 @@ impl Wechat {
         let number = OutTradeNo::parse(field("out_trade_no")).map_err(|_| {
             Forgery::UnknownNumber(field("out_trade_no").chars().take(32).collect())
         })?;
-        let payment = read_payment(&fields, number.attempt).map_err(Forgery::Invalid)?;
+        let payment = read_payment(fields, number.attempt).map_err(Forgery::Invalid)?;
         Ok(Notice { number, payment })
     }
 }

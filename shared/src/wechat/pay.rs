@@ -11,13 +11,15 @@ use crate::domain::time::Timestamp;
 use super::{Error, Wechat, sign};
 
 /// WeChat cuts nothing: a longer description is PARAM_ERROR.
-const BODY_MAX_BYTES: usize = 127;
+pub(super) const BODY_MAX_BYTES: usize = 127;
 
 /// What WeChat knows of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trade {
-    /// Paid; `REFUND` means that it was.
+    /// Paid.
     Paid(Payment),
+    /// It was paid, and some or all has gone back.
+    Returned(Payment),
     /// The payer may still pay.
     Open,
     /// Closed or revoked: the payer can no longer pay.
@@ -75,7 +77,7 @@ impl Wechat {
             TradeType::Native => put("product_id", order.order_no.to_string()),
             TradeType::Jsapi => put("openid", attempt.openid.clone().unwrap_or_default()),
             TradeType::Mweb => put("scene_info", scene_info(&order.request.return_url)),
-            TradeType::App => None,
+            TradeType::App | TradeType::Micropay => None,
         };
         put("out_trade_no", out_trade_no);
 
@@ -113,8 +115,11 @@ impl Wechat {
             return Err(Error::Forged("out_trade_no is another's"));
         }
         match answer.get("trade_state").map_or("", String::as_str) {
-            "SUCCESS" | "REFUND" => read_payment(&answer, number.attempt)
+            "SUCCESS" => read_payment(&answer, number.attempt)
                 .map(Trade::Paid)
+                .map_err(Error::Forged),
+            "REFUND" => read_payment(&answer, number.attempt)
+                .map(Trade::Returned)
                 .map_err(Error::Forged),
             "NOTPAY" | "USERPAYING" | "ACCEPT" => Ok(Trade::Open),
             "CLOSED" | "REVOKED" => Ok(Trade::Closed),
@@ -212,8 +217,9 @@ pub(super) fn read_payment(fields: &Params, attempt: u8) -> Result<Payment, &'st
         None => total_fee,
     };
     let transaction_id = field("transaction_id").ok_or("transaction_id is missing")?;
-    if transaction_id.len() > 64 {
-        return Err("transaction_id is too long");
+    let plain = transaction_id.bytes().all(|b| b.is_ascii_alphanumeric());
+    if transaction_id.len() > 32 || !plain {
+        return Err("transaction_id is not WeChat's");
     }
     let paid_at = field("time_end").ok_or("time_end is missing")?;
     Ok(Payment {
@@ -226,11 +232,13 @@ pub(super) fn read_payment(fields: &Params, attempt: u8) -> Result<Payment, &'st
         cash_fee,
         openid: field("openid").map(str::to_owned),
         paid_at: Timestamp::parse_beijing(paid_at).map_err(|_| "time_end is no time")?,
+        refund_reserved: Fen::ZERO,
+        refunded: Fen::ZERO,
     })
 }
 
 /// The longest start of a text within so many bytes, whole characters only.
-fn cut(text: &str, max_bytes: usize) -> &str {
+pub(super) fn cut(text: &str, max_bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(max_bytes))
         .unwrap_or_default()
 }

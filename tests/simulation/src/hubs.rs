@@ -13,6 +13,8 @@ use shared::aws::secrets::Merchant;
 use shared::callback::Caller;
 use shared::checkout::Checkout;
 use shared::domain::delivery::{MISSION_SCHEDULE, Schedule};
+use shared::domain::order::Patience;
+use shared::refunds::Refunds;
 use shared::settle::Settler;
 use shared::wechat::Account;
 use shared::wechat::sign::SignType;
@@ -22,6 +24,9 @@ use crate::wechat::{APP_ID, MCH_ID};
 
 /// How long the sweeper leaves a row to its doorbell.
 pub const GRACE_SECONDS: i64 = 60;
+
+/// Where WeChat is told to notify.
+const NOTIFY_URL: &str = "https://hub.example/wechat/notify";
 
 /// What the functions are made with.
 pub struct Site {
@@ -73,8 +78,16 @@ impl Site {
     fn settler(&self) -> Settler {
         Settler {
             ledger: self.ledger(),
+            registry: self.registry(),
             first: self.queue("first"),
             grace_seconds: GRACE_SECONDS,
+        }
+    }
+
+    fn refunds(&self, merchant: Merchant) -> Refunds {
+        Refunds {
+            settler: self.settler(),
+            merchant,
         }
     }
 
@@ -85,18 +98,27 @@ impl Site {
             checkout: Checkout {
                 ledger: self.ledger(),
                 merchant,
-                notify_url: "https://hub.example/wechat/notify".to_owned(),
+                notify_url: NOTIFY_URL.to_owned(),
+            },
+            till: create_order::Till {
+                prefixes: vec!["13".to_owned()],
+                patience: Patience {
+                    query_seconds: 5,
+                    give_up_seconds: 30,
+                },
+                settler: self.settler(),
+                reconcile: self.queue("reconcile"),
             },
             public_url: "https://hub.example".to_owned(),
         }
     }
 
-    fn orders(&self) -> orders::Hub {
+    fn orders(&self, merchant: Merchant) -> orders::Hub {
         orders::Hub {
             clock: self.clock.clone(),
-            registry: self.registry(),
             reconcile: self.queue("reconcile"),
-            ledger: self.ledger(),
+            refunds: self.refunds(merchant),
+            notify_url: NOTIFY_URL.to_owned(),
             public_url: "https://hub.example".to_owned(),
         }
     }
@@ -104,8 +126,7 @@ impl Site {
     fn wechat_notify(&self, merchant: Merchant) -> wechat_notify::Hub {
         wechat_notify::Hub {
             clock: self.clock.clone(),
-            merchant,
-            settler: self.settler(),
+            refunds: self.refunds(merchant),
             confirm: self.confirm,
         }
     }
@@ -125,8 +146,9 @@ impl Site {
     fn reconcile(&self, merchant: Merchant) -> reconcile::Hub {
         reconcile::Hub {
             clock: self.clock.clone(),
-            merchant,
-            settler: self.settler(),
+            refunds: self.refunds(merchant),
+            notify_url: NOTIFY_URL.to_owned(),
+            again: self.queue("reconcile"),
         }
     }
 
@@ -182,7 +204,7 @@ impl Hubs {
         let warm = || site.merchant.clone();
         Some(Self {
             create_order: Arc::new(site.create_order(warm())),
-            orders: Arc::new(site.orders()),
+            orders: Arc::new(site.orders(warm())),
             wechat_notify: Arc::new(site.wechat_notify(warm())),
             deliver: Arc::new(site.deliver()?),
             reconcile: Arc::new(site.reconcile(warm())),

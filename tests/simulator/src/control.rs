@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `GET /_control/orders` | | list of orders, the newest first |
 //! | `GET /_control/orders/{out_trade_no}` | | an order, see below |
-//! | `POST /_control/pay` | `{out_trade_no or code_url or prepay_id, openid?, notify?, copies?, coupon_fee?, force?}` | `{out_trade_no, transaction_id}` |
+//! | `POST /_control/pay` | `{out_trade_no or code_url or prepay_id, openid?, notify?, copies?, coupon_fee?, force?, total_fee?}` | `{out_trade_no, transaction_id}` |
 //! | `POST /_control/notify` | `{out_trade_no, copies?, fault?, url?, transaction_id?}` | `[attempt]`, one per copy |
 //! | `GET /_control/faults` | | `[{path, kind, err_code, left, delay_ms, fired}]` |
 //! | `POST /_control/faults` | `{path, kind, err_code?, times?, delay_ms?}` | the list |
@@ -26,7 +26,7 @@
 //! fault}`, with `status` null when no answer came in time.
 //!
 //! `notify` defaults to the setting `auto_notify`; `force` pays a closed or
-//! expired order. Fault names of a notification: `forge::Flaw`; kinds of
+//! expired order; `total_fee` makes the order another amount's. Fault names of a notification: `forge::Flaw`; kinds of
 //! faults: `faults::Kind`; settings and their defaults: `settings::Settings`.
 
 use axum::Json;
@@ -92,6 +92,7 @@ struct Pay {
     coupon_fee: i64,
     #[serde(default)]
     force: bool,
+    total_fee: Option<i64>,
 }
 
 /// `POST /_control/pay`
@@ -106,6 +107,7 @@ pub(crate) async fn pay(State(simulator): State<Simulator>, body: Bytes) -> Answ
         openid: asked.openid,
         coupon_fee: asked.coupon_fee,
         force: asked.force,
+        total_fee: asked.total_fee,
     };
     let (receipt, automatic) = {
         let mut world = simulator.world();

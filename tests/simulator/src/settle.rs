@@ -30,6 +30,8 @@ pub(crate) struct Wish {
     /// Pay even when the order is closed or expired: the payer was already
     /// typing the password.
     pub(crate) force: bool,
+    /// Another amount than was ordered.
+    pub(crate) total_fee: Option<i64>,
 }
 
 /// What the payer has got.
@@ -49,6 +51,7 @@ pub(crate) fn pay(world: &mut World, handle: &str, wish: Wish) -> Result<Receipt
     if order.is_paid() || order.payment.is_some() {
         return Err(CannotPay::Paid);
     }
+    order.total_fee = wish.total_fee.unwrap_or(order.total_fee);
     if !(0..order.total_fee).contains(&wish.coupon_fee) {
         return Err(CannotPay::Coupon);
     }

@@ -13,6 +13,8 @@ mod attempts;
 mod cashier;
 mod deliveries;
 mod notifications;
+mod refunds;
 mod roles;
 mod store;
+mod tills;
 mod trades;

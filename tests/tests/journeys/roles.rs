@@ -156,7 +156,7 @@ async fn no_function_may_read_everything_remove_orders_or_register_apps() {
                 .send()
                 .await,
         );
-        if !matches!(function, "WECHAT_NOTIFY" | "RECONCILE" | "SWEEP") {
+        if matches!(function, "CASHIER" | "OAUTH" | "DELIVER") {
             let ring = sqs
                 .send_message()
                 .queue_url(hub.setting("DELIVER_FIRST_QUEUE_URL"))

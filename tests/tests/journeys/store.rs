@@ -4,8 +4,9 @@
 
 use aws_sdk_dynamodb::config::Credentials;
 use shared::ambient::{Clock, random_hex};
-use shared::aws::ledger::{Created, Ledger, Saved};
+use shared::aws::ledger::{Along, Created, Ledger, Saved};
 use shared::aws::queue::Queue;
+use shared::aws::registry::Registry;
 use shared::domain::delivery::{Address, Attempt, Delivery, MISSION_SCHEDULE, Next, Schedule};
 use shared::domain::id::{AppId, OrderKey, OrderNo};
 use shared::domain::money::Fen;
@@ -67,6 +68,15 @@ fn payment() -> Payment {
         cash_fee: Fen::positive(100).unwrap(),
         openid: None,
         paid_at: now(),
+        refund_reserved: Fen::ZERO,
+        refunded: Fen::ZERO,
+    }
+}
+
+fn along(delivery: &Delivery) -> Along<'_> {
+    Along {
+        delivery: Some(delivery),
+        refund: None,
     }
 }
 
@@ -77,9 +87,9 @@ async fn owed(hub: &Hub, ledger: &Ledger) -> Delivery {
     let payment = payment();
     assert_eq!(order.pay(payment.clone(), now()), Settlement::Paid);
     // The sweeper must leave it to the test.
-    let delivery = Delivery::of_payment(&order, &payment, random_hex(), (now(), 600));
+    let delivery = Delivery::of_payment(&order, &payment, (random_hex(), now(), 600));
     assert!(matches!(
-        ledger.commit(&mut order, &delivery).await.unwrap(),
+        ledger.commit(&mut order, along(&delivery)).await.unwrap(),
         Saved::Done
     ));
     delivery
@@ -127,18 +137,15 @@ async fn a_payment_committed_with_its_answer_lost_is_committed_once() {
     ledger.create(&order).await.unwrap();
     let payment = payment();
     order.pay(payment.clone(), now());
-    let delivery = Delivery::of_payment(&order, &payment, random_hex(), (now(), 600));
+    let delivery = Delivery::of_payment(&order, &payment, (random_hex(), now(), 600));
     wire.cut_next(1);
     assert!(matches!(
-        ledger.commit(&mut order, &delivery).await.unwrap(),
+        ledger.commit(&mut order, along(&delivery)).await.unwrap(),
         Saved::Done
     ));
     assert_eq!(wire.lost(), 1);
-    let (stored, deliveries) = ledger
-        .order_with_deliveries(&order.key())
-        .await
-        .unwrap()
-        .unwrap();
+    let stored = ledger.partition(&order.key()).await.unwrap().unwrap();
+    let (stored, deliveries) = (stored.order, stored.deliveries);
     assert_eq!(stored.status, Status::Paid);
     assert_eq!(deliveries.len(), 1);
 }
@@ -241,11 +248,12 @@ async fn results_recorded_with_their_answers_lost_are_recorded_once() {
     wire.cut_next(1);
     ledger.record_success(&claim, &[attempt(1)]).await.unwrap();
     assert_eq!(wire.lost(), 2);
-    let (_, rows) = ledger
-        .order_with_deliveries(&delivery.key())
+    let rows = ledger
+        .partition(&delivery.key())
         .await
         .unwrap()
-        .unwrap();
+        .unwrap()
+        .deliveries;
     assert_eq!(rows[0].attempts.len(), 2);
     assert_eq!(rows[0].wake, None);
     assert_eq!(rows[0].status, shared::domain::delivery::Status::Delivered);
@@ -280,11 +288,12 @@ async fn a_success_counts_even_after_its_lease_was_lost_and_a_failure_does_not()
             .await
             .unwrap()
     );
-    let (_, rows) = ledger
-        .order_with_deliveries(&delivery.key())
+    let rows = ledger
+        .partition(&delivery.key())
         .await
         .unwrap()
-        .unwrap();
+        .unwrap()
+        .deliveries;
     assert_eq!(rows[0].status, shared::domain::delivery::Status::Delivered);
 }
 
@@ -296,6 +305,7 @@ async fn the_same_payment_settled_twenty_times_at_once_is_settled_once() {
     ledger.create(&order).await.unwrap();
     let settler = Settler {
         ledger: ledger.clone(),
+        registry: Registry::new(&hub.aws, hub.setting("REGISTRY_TABLE").to_owned()),
         first: Queue::new(&hub.aws, hub.setting("DELIVER_FIRST_QUEUE_URL").to_owned()),
         grace_seconds: 60,
     };
@@ -303,7 +313,7 @@ async fn the_same_payment_settled_twenty_times_at_once_is_settled_once() {
     let mut settlements = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let (settler, order, payment) = (settler.clone(), order.clone(), payment.clone());
-        settlements.spawn(async move { settler.settle(order, &payment, now()).await.unwrap() });
+        settlements.spawn(async move { settler.settle(order, &payment, now()).await.unwrap().1 });
     }
     let results = settlements.join_all().await;
     let paid = results
@@ -311,11 +321,8 @@ async fn the_same_payment_settled_twenty_times_at_once_is_settled_once() {
         .filter(|one| **one == Settlement::Paid)
         .count();
     assert_eq!(paid, 1, "{results:?}");
-    let (stored, rows) = ledger
-        .order_with_deliveries(&order.key())
-        .await
-        .unwrap()
-        .unwrap();
+    let stored = ledger.partition(&order.key()).await.unwrap().unwrap();
+    let (stored, rows) = (stored.order, stored.deliveries);
     assert_eq!(stored.status, Status::Paid);
     assert_eq!(rows.len(), 1);
 }

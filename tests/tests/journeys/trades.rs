@@ -1,21 +1,12 @@
 //! The other ways to pay, and giving an order up.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
-use tests::{Answer, DESKTOP, Hub, unix_seconds};
+use tests::{Answer, DESKTOP, Hub};
 
 const PHONE: &str = "Mozilla/5.0 (Linux; Android 16; Pixel 10) Chrome/150.0 Mobile Safari/537.36";
 
-/// `POST /v1/orders/{order_no}/close`, signed; the path takes part.
 async fn close(hub: &Hub, order_no: &Value) -> Answer {
-    let order_no = order_no.as_str().unwrap();
-    let mut body = json!({"app_id": hub.app_id, "timestamp": unix_seconds(), "nonce": "n"});
-    let mut params: BTreeMap<String, String> = tests::flat(body.as_object().unwrap());
-    params.insert("order_no".into(), order_no.into());
-    body["sign"] = json!(hub.sign(&params));
-    let url = format!("{}/v1/orders/{order_no}/close", hub.setting("HUB_URL"));
-    hub.send(|http| http.post(url).json(&body)).await
+    hub.act(order_no, "close", json!({})).await
 }
 
 #[tokio::test]
@@ -167,5 +158,29 @@ async fn an_order_that_wechat_never_heard_of_is_closed_at_once() {
     assert_eq!(
         (unknown.status, &unknown.body["code"]),
         (404, &json!("order_not_found"))
+    );
+}
+
+#[tokio::test]
+async fn with_version_1_wechat_tells_the_app_itself_and_the_hub_only_asks() {
+    let hub = Hub::with_app(|app| app.allow_direct = true).await;
+    let order = hub.native(json!({"version": "1.0"})).await;
+    let known = hub.at_wechat(&order["trade_no"]).await;
+    let shop = format!("{}/notify", hub.setting("SHOP_URL"));
+    assert_eq!(known["parameters"]["notify_url"], json!(shop));
+    hub.pay(&order["trade_no"], json!({"notify": false})).await;
+    hub.age(&order["order_no"], 60).await;
+    hub.sweep().await;
+    let shown = hub
+        .order_when(&order["order_no"], |order| order["status"] == "paid")
+        .await;
+    assert_eq!(shown["deliveries"], json!([]));
+    assert_eq!(hub.callbacks(&order["order_no"]).await.len(), 0);
+
+    let other = Hub::new().await;
+    let refused = other.create(&other.order(json!({"version": "1.0"}))).await;
+    assert_eq!(
+        (refused.status, &refused.body["field"]),
+        (422, &json!("version"))
     );
 }

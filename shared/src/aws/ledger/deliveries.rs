@@ -13,9 +13,7 @@ use super::{Item, Ledger, row, row_key};
 use crate::ambient::random_hex;
 use crate::aws::Failure;
 use crate::aws::queue::Doorbell;
-use crate::domain::delivery::{
-    ATTEMPTS_KEPT, Attempt, Delivery, EARLY_MILLIS, Event, Next, Status,
-};
+use crate::domain::delivery::{ATTEMPTS_KEPT, Attempt, Delivery, EARLY_MILLIS, Next, Status};
 use crate::domain::time::Timestamp;
 
 pub(super) const PREFIX: &str = "delivery#";
@@ -40,22 +38,27 @@ pub struct Lease {
     token: String,
 }
 
-/// The sort key of a delivery: one per event of an order.
-#[must_use]
-pub(super) fn sort_key(event: Event) -> String {
-    format!("{PREFIX}{}", event.as_str())
-}
-
 pub(super) fn item(delivery: &Delivery) -> Result<Item, Failure> {
-    let (pk, sk) = (delivery.key().to_string(), sort_key(delivery.event));
-    row((&pk, &sk), delivery)
+    row(
+        (&delivery.key().to_string(), &delivery.sort_key()),
+        delivery,
+    )
 }
 
 impl Delivery {
     /// The doorbell that wakes this delivery's next step.
     #[must_use]
     pub fn doorbell(&self) -> Doorbell {
-        Doorbell::new(&self.key(), &sort_key(self.event), self.step)
+        Doorbell::new(&self.key(), &self.sort_key(), self.step)
+    }
+
+    /// One row per event of an order, or of a part of it.
+    fn sort_key(&self) -> String {
+        let event = self.event.as_str();
+        match &self.subject {
+            None => format!("{PREFIX}{event}"),
+            Some(subject) => format!("{PREFIX}{event}#{subject}"),
+        }
     }
 }
 

@@ -30,6 +30,12 @@ pub struct Owed {
 }
 
 impl Owed {
+    /// Whether an app must be told; otherwise WeChat must be asked.
+    #[must_use]
+    pub fn is_delivery(&self) -> bool {
+        self.sk.starts_with(super::deliveries::PREFIX)
+    }
+
     /// The doorbell for it.
     #[must_use]
     pub fn doorbell(&self) -> Doorbell {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Order, Refusal, Status, TradeType, is_false};
+use super::{Order, Refusal, Scan, Status, TradeType, is_false};
 use crate::domain::time::Timestamp;
 
 /// WeChat does not close an order younger than five minutes; its clock may be
@@ -51,9 +51,12 @@ pub struct Attempt {
     /// When WeChat gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepaid_at: Option<Timestamp>,
-    /// Closed at WeChat: nobody can pay it any more.
+    /// Paid, or closed at WeChat: nobody can pay it any more.
     #[serde(default, skip_serializing_if = "is_false")]
     pub closed: bool,
+    /// MICROPAY: how the payer's code fares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan: Option<Scan>,
 }
 
 impl Attempt {
@@ -61,7 +64,9 @@ impl Attempt {
         let given = self.prepaid_at.filter(|_| self.prepay.is_some());
         let lives = match self.trade_type {
             TradeType::Mweb => MWEB_SECONDS,
-            TradeType::Native | TradeType::Jsapi | TradeType::App => PREPAY_SECONDS,
+            TradeType::Native | TradeType::Jsapi | TradeType::App | TradeType::Micropay => {
+                PREPAY_SECONDS
+            }
         };
         given.is_some_and(|at| now < at.plus_seconds(lives))
     }
@@ -124,10 +129,7 @@ impl Order {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         self.check_open(now)?;
-        let number = self.attempts.last().map_or(0, |attempt| attempt.number) + 1;
-        if number > 99 {
-            return Err(Refusal::NoAttemptLeft);
-        }
+        let number = self.next_attempt_number()?;
         let (openid, client_ip) = payer;
         self.attempts.push(Attempt {
             number,
@@ -138,10 +140,18 @@ impl Order {
             prepay: None,
             prepaid_at: None,
             closed: false,
+            scan: None,
         });
         self.step = 0;
         self.plan(self.query_at());
         Ok(())
+    }
+
+    pub(super) fn next_attempt_number(&self) -> Result<u8, Refusal> {
+        match self.attempts.last().map_or(0, |attempt| attempt.number) {
+            last @ 0..99 => Ok(last + 1),
+            _ => Err(Refusal::NoAttemptLeft),
+        }
     }
 
     /// WeChat accepted the attempt: the payer can pay.
@@ -155,7 +165,7 @@ impl Order {
         }
     }
 
-    /// WeChat closed the attempt, or says that it is.
+    /// The attempt is paid, or WeChat closed it or says that it is closed.
     pub fn attempt_closed(&mut self, number: u8) {
         if let Some(attempt) = self.attempts.iter_mut().find(|a| a.number == number) {
             attempt.closed = true;

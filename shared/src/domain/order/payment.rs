@@ -1,8 +1,10 @@
-//! Payments as WeChat confirms them, and those that must go back. It refuses to
-//! know how they were confirmed.
+//! Payments as WeChat confirms them, those that must go back, and how much of
+//! each is promised back or gone back. It refuses to know how they were
+//! confirmed and how refunds reach WeChat.
 
 use serde::{Deserialize, Serialize};
 
+use super::{Order, Refusal, Status};
 use crate::domain::money::Fen;
 use crate::domain::time::Timestamp;
 
@@ -24,6 +26,12 @@ pub struct Payment {
     pub openid: Option<String>,
     /// When it was paid.
     pub paid_at: Timestamp,
+    /// Promised to refunds that have not failed.
+    #[serde(default, skip_serializing_if = "Fen::is_zero")]
+    pub refund_reserved: Fen,
+    /// Gone back for good; a part of what is promised.
+    #[serde(default, skip_serializing_if = "Fen::is_zero")]
+    pub refunded: Fen,
 }
 
 /// A payment that must not simply be taken.
@@ -58,5 +66,86 @@ impl AnomalyKind {
             Self::PaidTwice => "paid_twice",
             Self::PaidAfterClose => "paid_after_close",
         }
+    }
+}
+
+impl Payment {
+    fn reserve(&mut self, amount: Fen) -> Result<(), Refusal> {
+        let sum = self.refund_reserved.checked_add(amount);
+        let sum = sum.filter(|sum| *sum <= self.total_fee);
+        self.refund_reserved = sum.ok_or(Refusal::Exceeds)?;
+        Ok(())
+    }
+
+    fn release(&mut self, amount: Fen) -> Result<(), Refusal> {
+        let left = self.refund_reserved.checked_sub(amount);
+        let left = left.filter(|left| *left >= self.refunded);
+        self.refund_reserved = left.ok_or(Refusal::Exceeds)?;
+        Ok(())
+    }
+
+    fn complete(&mut self, amount: Fen) -> Result<(), Refusal> {
+        let sum = self.refunded.checked_add(amount);
+        let sum = sum.filter(|sum| *sum <= self.refund_reserved);
+        self.refunded = sum.ok_or(Refusal::Exceeds)?;
+        Ok(())
+    }
+}
+
+impl Order {
+    /// The payment with WeChat's number, the order's own or an anomaly.
+    #[must_use]
+    pub fn payment_of(&self, transaction_id: &str) -> Option<&Payment> {
+        let anomalies = self.anomalies.iter().map(|anomaly| &anomaly.payment);
+        self.payment
+            .iter()
+            .chain(anomalies)
+            .find(|payment| payment.transaction_id == transaction_id)
+    }
+
+    /// Promises an amount of a payment to a refund.
+    ///
+    /// # Errors
+    /// [`Refusal::Exceeds`] when less than that is left of the payment,
+    /// [`Refusal::NotPaid`] when there is no such payment.
+    pub fn reserve_refund(&mut self, transaction_id: &str, amount: Fen) -> Result<(), Refusal> {
+        self.payment_mut(transaction_id)?.reserve(amount)
+    }
+
+    /// A promised refund failed for good: its amount is free again.
+    ///
+    /// # Errors
+    /// [`Refusal::Exceeds`] when that much was not promised.
+    pub fn release_refund(&mut self, transaction_id: &str, amount: Fen) -> Result<(), Refusal> {
+        self.payment_mut(transaction_id)?.release(amount)
+    }
+
+    /// A promised refund reached the payer.
+    ///
+    /// # Errors
+    /// [`Refusal::Exceeds`] when that much was not promised.
+    pub fn complete_refund(&mut self, transaction_id: &str, amount: Fen) -> Result<(), Refusal> {
+        self.payment_mut(transaction_id)?.complete(amount)?;
+        if let Some(payment) = self
+            .payment
+            .as_ref()
+            .filter(|paid| paid.refunded > Fen::ZERO)
+        {
+            self.status = if payment.refunded == payment.total_fee {
+                Status::Refunded
+            } else {
+                Status::PartlyRefunded
+            };
+        }
+        Ok(())
+    }
+
+    fn payment_mut(&mut self, transaction_id: &str) -> Result<&mut Payment, Refusal> {
+        let anomalies = self.anomalies.iter_mut();
+        self.payment
+            .iter_mut()
+            .chain(anomalies.map(|anomaly| &mut anomaly.payment))
+            .find(|payment| payment.transaction_id == transaction_id)
+            .ok_or(Refusal::NotPaid)
     }
 }

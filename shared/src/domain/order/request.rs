@@ -18,6 +18,8 @@ pub enum TradeType {
     App,
     /// A phone's browser outside WeChat opens WeChat.
     Mweb,
+    /// The shop's till scans the code on the payer's phone.
+    Micropay,
 }
 
 impl TradeType {
@@ -29,6 +31,7 @@ impl TradeType {
             Self::Jsapi => "JSAPI",
             Self::App => "APP",
             Self::Mweb => "MWEB",
+            Self::Micropay => "MICROPAY",
         }
     }
 }

@@ -3,6 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::id::RefundNo;
+use crate::domain::money::Fen;
+use crate::domain::refund::{self, News, Refund, Turn};
 
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
@@ -29,7 +32,10 @@ fn order(status: Status) -> Order {
     match status {
         Status::Created | Status::Paying => {}
         Status::Closed => order.close().unwrap(),
-        Status::Failed => order.fail().unwrap(),
+        Status::Failed => {
+            order = till();
+            order.fail(1, "NOTENOUGH").unwrap();
+        }
         Status::Paid | Status::PartlyRefunded | Status::Refunded => {
             assert_eq!(order.pay(payment("tx1", 100), NOW), Settlement::Paid);
         }
@@ -41,10 +47,27 @@ fn order(status: Status) -> Order {
     };
     if back > 0 {
         let back = Fen::positive(back).unwrap();
-        order.reserve_refund(back).unwrap();
-        order.complete_refund(back).unwrap();
+        order.reserve_refund("tx1", back).unwrap();
+        order.complete_refund("tx1", back).unwrap();
     }
     assert_eq!(order.status, status);
+    order
+}
+
+const PATIENCE: Patience = Patience {
+    query_seconds: 5,
+    give_up_seconds: 30,
+};
+
+fn scan(order: &mut Order, code: &str, now: Timestamp) -> Result<Scanned, Refusal> {
+    order.scanned(code, (PATIENCE, "127.0.0.1".parse().unwrap()), now)
+}
+
+/// An order whose payer's code was just scanned.
+fn till() -> Order {
+    let mut order = order(Status::Created);
+    order.request.trade_type = Some(TradeType::Micropay);
+    assert_eq!(scan(&mut order, "code1", NOW), Ok(Scanned::New(1)));
     order
 }
 
@@ -69,6 +92,8 @@ fn payment(transaction_id: &str, fee: i64) -> Payment {
         cash_fee: Fen::positive(fee).unwrap(),
         openid: None,
         paid_at: NOW,
+        refund_reserved: Fen::ZERO,
+        refunded: Fen::ZERO,
     }
 }
 
@@ -130,11 +155,11 @@ fn apply(order: &mut Order, event: Event) -> String {
         Event::PayOther => format!("{:?}", order.pay(payment("tx2", 100), NOW)),
         Event::PayWrongAmount => format!("{:?}", order.pay(payment("tx3", 1), NOW)),
         Event::Close => done(order.close()),
-        Event::Fail => done(order.fail()),
+        Event::Fail => done(order.fail(1, "NOTENOUGH")),
         Event::Expired => done(order.check_open(order.expires_at)),
-        Event::ReserveRefund => done(order.reserve_refund(sixty)),
-        Event::CompleteRefund => done(order.complete_refund(sixty)),
-        Event::ReleaseRefund => done(order.release_refund(sixty)),
+        Event::ReserveRefund => done(order.reserve_refund("tx1", sixty)),
+        Event::CompleteRefund => done(order.complete_refund("tx1", sixty)),
+        Event::ReleaseRefund => done(order.release_refund("tx1", sixty)),
     }
 }
 
@@ -166,17 +191,19 @@ fn every_state_answers_every_event_as_the_table_says() {
                 (_, E::Pay | E::PayAgain) => ("Repeated", status),
                 (_, E::PayOther) => (twice.as_str(), status),
                 (_, E::PayWrongAmount) => (mismatch.as_str(), status),
-                (S::Created | S::Paying | S::Closed, E::Close) => ("ok", S::Closed),
-                (S::Failed, E::Close) => ("Closed", status),
+                (S::Created | S::Paying | S::Closed | S::Failed, E::Close) => ("ok", S::Closed),
                 (_, E::Close) => ("Paid", status),
-                (S::Created, E::Fail) => ("NotPaying", status),
-                (S::Paying | S::Failed, E::Fail) => ("ok", S::Failed),
+                // Only a payment by code fails.
+                (S::Created | S::Paying | S::Failed, E::Fail) => ("NotPaying", status),
                 (S::Closed, E::Fail) => ("Closed", status),
                 (_, E::Fail) => ("Paid", status),
+                (
+                    S::Created | S::Paying | S::Closed | S::Failed,
+                    E::ReserveRefund | E::CompleteRefund | E::ReleaseRefund,
+                ) => ("NotPaid", status),
                 (S::Paid | S::PartlyRefunded, E::ReserveRefund) => ("ok", status),
-                (_, E::ReserveRefund) => ("Exceeds", status),
                 // Nothing is outstanding in any of these states.
-                (_, E::CompleteRefund | E::ReleaseRefund) => ("Exceeds", status),
+                (_, E::ReserveRefund | E::CompleteRefund | E::ReleaseRefund) => ("Exceeds", status),
             };
             assert_eq!(did, expected, "{status:?} x {event:?}");
             assert_eq!(order.status, then, "{status:?} x {event:?}");
@@ -230,20 +257,6 @@ fn a_short_order_is_not_closed_before_wechat_allows_it() {
     order.ask_later(NOW.plus_seconds(240));
     assert_eq!(order.wake, Some(NOW.plus_seconds(310)));
     assert!(order.is_last_question(NOW.plus_seconds(310)));
-}
-
-#[test]
-fn the_right_amount_takes_the_place_of_a_wrong_one_for_the_same_payment() {
-    let mut order = order(Status::Paying);
-    order.pay(payment("tx1", 1), NOW);
-    order.pay(payment("tx2", 2), NOW);
-    assert_eq!(order.pay(payment("tx1", 100), NOW), Settlement::Paid);
-    let kept: Vec<&str> = order
-        .anomalies
-        .iter()
-        .map(|anomaly| anomaly.payment.transaction_id.as_str())
-        .collect();
-    assert_eq!(kept, ["tx2"]);
 }
 
 #[test]
@@ -301,7 +314,168 @@ fn attempt_numbers_end_at_99() {
     assert_eq!(open(&mut order), Err(Refusal::NoAttemptLeft));
 }
 
+#[test]
+fn a_payers_code_is_charged_once_and_asked_about_every_five_seconds() {
+    let at = |seconds| NOW.plus_seconds(seconds);
+    let mut order = till();
+    assert_eq!(order.status, Status::Paying);
+    assert_eq!(scan(&mut order, "code1", at(1)), Ok(Scanned::Known));
+    assert_eq!(scan(&mut order, "code2", at(1)), Err(Refusal::Paying));
+    let mut asked = Vec::new();
+    while let Some(wake) = order.wake {
+        asked.push((wake.millis() - NOW.millis()) / 1000);
+        if order.is_last_question(wake) {
+            break;
+        }
+        order.ask_later(wake);
+    }
+    assert_eq!(asked, [5, 10, 15, 20, 25, 30]);
+    order.ask_later(at(30));
+    assert_eq!(order.wake, Some(at(35)));
+    order.ask_later(at(100));
+    assert_eq!(order.wake, Some(at(160)), "urgency ends");
+}
+
+#[test]
+fn after_a_failed_code_another_one_may_be_shown_until_the_order_expires() {
+    let mut order = till();
+    assert_eq!(order.fail(2, "NOTENOUGH"), Err(Refusal::NotPaying));
+    order.fail(1, "AUTHCODEEXPIRE").unwrap();
+    assert_eq!((order.status, order.wake), (Status::Failed, None));
+    assert_eq!(order.fail(1, "PAYERROR"), Err(Refusal::NotPaying));
+    assert_eq!(scan(&mut order, "code1", NOW), Ok(Scanned::Known));
+    let mut late = order.clone();
+    let end = order.expires_at;
+    assert_eq!(scan(&mut late, "code2", end), Err(Refusal::Closed));
+    assert_eq!(scan(&mut order, "code2", NOW), Ok(Scanned::New(2)));
+    assert_eq!(order.status, Status::Paying);
+    let paid = Payment {
+        attempt: 2,
+        ..payment("tx1", 100)
+    };
+    assert_eq!(order.pay(paid, NOW), Settlement::Paid);
+    assert_eq!(scan(&mut order, "code3", NOW), Err(Refusal::Paid));
+}
+
+#[test]
+fn a_payment_that_is_being_taken_back_is_never_taken_for_one() {
+    let mut order = till();
+    order.reverse();
+    assert_eq!(order.pay(payment("tx1", 100), NOW), Settlement::TakenBack);
+    assert_eq!(order.status, Status::Paying);
+    order.fail(1, "REVERSED").unwrap();
+    assert_eq!(order.pay(payment("tx1", 100), NOW), Settlement::TakenBack);
+    assert_eq!((order.status, order.anomalies.len()), (Status::Failed, 0));
+}
+
+#[test]
+fn giving_an_order_up_at_the_till_takes_the_payment_back_but_not_too_early() {
+    let mut order = till();
+    assert_eq!(order.give_up(NOW.plus_seconds(3)), Ok(false));
+    assert_eq!(order.wake, Some(NOW.plus_seconds(15)));
+    let mut later = till();
+    assert_eq!(later.give_up(NOW.plus_seconds(20)), Ok(false));
+    assert_eq!(later.wake, Some(NOW.plus_seconds(20)));
+}
+
+/// WeChat, as far as money goes: one payment per attempt, and what went back.
+#[derive(Default)]
+struct Money {
+    paid: Vec<(String, u8, u32)>,
+    back: std::collections::BTreeMap<String, u32>,
+}
+
 proptest! {
+    /// Whatever happens in whatever order, twice or late: money in is what the
+    /// order took plus what is refunded or promised back as an anomaly, and no
+    /// payment goes back more than once.
+    #[test]
+    fn money_in_is_the_paid_order_and_the_refunded_anomalies(
+        picks in proptest::collection::vec((0..9_u8, 0..6_usize, 1..120_i64), 1..80),
+    ) {
+        let mut order = order(Status::Created);
+        let mut wechat = Money::default();
+        let mut refunds: Vec<Refund> = Vec::new();
+        let mut now = NOW;
+        for (action, index, amount) in picks {
+            now = now.plus_seconds(amount);
+            let attempts = order.attempts.len();
+            match action {
+                0 => drop(order.open_attempt(
+                    TradeType::Native, (None, "127.0.0.1".parse().unwrap()), now)),
+                // The payer pays an attempt, open or not, sometimes a wrong amount.
+                1 if attempts > 0 => {
+                    let attempt = order.attempts[index % attempts].number;
+                    if wechat.paid.iter().all(|paid| paid.1 != attempt) {
+                        let fee = if amount == 7 { 99 } else { 100 };
+                        wechat.paid.push((format!("tx{attempt}"), attempt, fee));
+                    }
+                }
+                // A notification, or a query: WeChat's own answer, any number of times.
+                2 | 3 if !wechat.paid.is_empty() => {
+                    let (id, attempt, fee) = wechat.paid[index % wechat.paid.len()].clone();
+                    let found = Payment { attempt, ..payment(&id, i64::from(fee)) };
+                    if let Settlement::Anomaly(_) = order.pay(found.clone(), now) {
+                        order.reserve_refund(&id, found.total_fee).unwrap();
+                        let number = RefundNo::automatic(&id).unwrap();
+                        let all = (number, found.total_fee);
+                        refunds.push(Refund::new(&order, &found, all, (now, now)));
+                    }
+                }
+                4 => drop(order.close()),
+                5 => drop(order.give_up(now)),
+                // The app asks for a refund of the payment.
+                6 => {
+                    let fee = Fen::positive(amount).unwrap();
+                    if let Some(paid) = order.payment.clone()
+                        && order.reserve_refund(&paid.transaction_id, fee).is_ok()
+                    {
+                        let number = RefundNo::parse(&format!("R{}", refunds.len())).unwrap();
+                        refunds.push(Refund::new(&order, &paid, (number, fee), (now, now)));
+                    }
+                }
+                // WeChat says how a refund ended, perhaps once more.
+                7 | 8 if !refunds.is_empty() => {
+                    let count = refunds.len();
+                    let refund = &mut refunds[index % count];
+                    let (id, fee) = (refund.transaction_id.clone(), refund.refund_fee);
+                    let news = match action {
+                        7 => News::Succeeded(None),
+                        _ => News::Failed("NOTENOUGH".into()),
+                    };
+                    if refund.learn(news, now) == Turn::Ended {
+                        if refund.status == refund::Status::Succeeded {
+                            order.complete_refund(&id, fee).unwrap();
+                            *wechat.back.entry(id).or_default() += fee.get();
+                        } else {
+                            order.release_refund(&id, fee).unwrap();
+                        }
+                    }
+                }
+                _ => {}
+            }
+            // What WeChat has told is the order's payment or an anomaly, once.
+            let known: Vec<&Payment> = order.payment.iter()
+                .chain(order.anomalies.iter().map(|anomaly| &anomaly.payment)).collect();
+            for payment in &known {
+                let same = known.iter().filter(|other| other.transaction_id == payment.transaction_id);
+                prop_assert_eq!(same.count(), 1);
+                let back = wechat.back.get(&payment.transaction_id).copied().unwrap_or(0);
+                prop_assert_eq!(back, payment.refunded.get());
+                prop_assert!(payment.refunded <= payment.refund_reserved);
+                prop_assert!(payment.refund_reserved <= payment.total_fee);
+            }
+            // An anomaly is promised back as a whole unless that failed for good.
+            for anomaly in &order.anomalies {
+                let id = &anomaly.payment.transaction_id;
+                let failed = refunds.iter().any(|refund| {
+                    refund.transaction_id == *id && refund.status == refund::Status::Failed
+                });
+                prop_assert!(failed || anomaly.payment.refund_reserved == anomaly.payment.total_fee);
+            }
+        }
+    }
+
     #[test]
     fn no_sequence_of_events_unpays_an_order_or_refunds_more_than_was_paid(
         picks in proptest::collection::vec(0..EVENTS.len(), 1..60),
@@ -316,9 +490,10 @@ proptest! {
             );
             prop_assert!(!was_paid || paid, "paid became {:?}", order.status);
             was_paid |= paid;
-            let payment = order.payment.as_ref().map_or(Fen::ZERO, |p| p.total_fee);
-            prop_assert!(order.refunded <= order.refund_reserved);
-            prop_assert!(order.refund_reserved <= payment);
+            for known in order.payment.iter().chain(order.anomalies.iter().map(|a| &a.payment)) {
+                prop_assert!(known.refunded <= known.refund_reserved);
+                prop_assert!(known.refund_reserved <= known.total_fee);
+            }
             prop_assert_eq!(order.payment.is_some(), paid);
         }
     }

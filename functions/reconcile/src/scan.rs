@@ -1,0 +1,108 @@
+//! A payer's code that WeChat has not decided about: asked every few seconds,
+//! and taken back when it lasts too long. Before the first call that takes it
+//! back the row says so, because from then on a payment seen at WeChat may be
+//! on its way back to the payer, and must not be taken for one.
+
+use shared::aws::Failure;
+use shared::aws::ledger::{ORDER, Saved};
+use shared::aws::queue::Doorbell;
+use shared::domain::delivery::delay_seconds;
+use shared::domain::order::{Order, Payment};
+use shared::domain::time::Timestamp;
+use shared::telemetry::causes;
+use shared::wechat::micropay::Reversal;
+use shared::wechat::pay::Trade;
+use shared::wechat::{self, Wechat};
+
+use crate::Hub;
+
+/// WeChat's `recall=Y`, answered at once.
+const RECALLS: u32 = 3;
+
+/// What was found out.
+enum Found {
+    Paid(Payment),
+    /// It can no longer be paid, for this reason.
+    Over(&'static str),
+    /// Not decided.
+    Waiting,
+}
+
+pub(crate) async fn ask(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(), Failure> {
+    let Some(attempt) = order.attempts.last().map(|attempt| attempt.number) else {
+        return Ok(());
+    };
+    let is_reversing = |order: &Order| order.scan().is_some_and(|scan| scan.reversing);
+    let wechat = hub.refunds.merchant.wechat().await?;
+    let mut found = look(&wechat, &order, attempt).await;
+    if let Ok(Found::Waiting) = found
+        && order.is_last_question(now)
+    {
+        if !is_reversing(&order) {
+            order.reverse();
+            if let Saved::Changed(_) = hub.refunds.settler.ledger.save(&mut order).await? {
+                return Ok(());
+            }
+        }
+        found = take_back(&wechat, &order, attempt).await;
+    }
+    match found {
+        Ok(Found::Paid(payment)) => hub
+            .refunds
+            .settler
+            .settle(order, &payment, now)
+            .await
+            .map(drop),
+        Ok(Found::Over(code)) => hub
+            .refunds
+            .settler
+            .fail(order, (attempt, code), now)
+            .await
+            .map(drop),
+        Ok(Found::Waiting) => ask_later(hub, order, now).await,
+        Err(error) => {
+            tracing::warn!(order = %order.key(), error = causes(&error), "WeChat gave no answer about a payment code");
+            ask_later(hub, order, now).await
+        }
+    }
+}
+
+async fn look(wechat: &Wechat, order: &Order, attempt: u8) -> Result<Found, wechat::Error> {
+    let reversing = order.scan().is_some_and(|scan| scan.reversing);
+    Ok(match wechat.query(&order.out_trade_no(attempt)).await? {
+        Trade::Paid(payment) if !reversing => Found::Paid(payment),
+        // Paid, but it is being taken back: go on with that.
+        Trade::Paid(_) => Found::Waiting,
+        Trade::Returned(payment) if !reversing => Found::Paid(payment),
+        Trade::Returned(_) | Trade::Closed if reversing => Found::Over("REVERSED"),
+        Trade::Returned(_) | Trade::Closed => Found::Over("REVOKED"),
+        Trade::Failed => Found::Over("PAYERROR"),
+        Trade::Open | Trade::Unknown => Found::Waiting,
+    })
+}
+
+async fn take_back(wechat: &Wechat, order: &Order, attempt: u8) -> Result<Found, wechat::Error> {
+    for _ in 0..RECALLS {
+        match wechat.reverse(&order.out_trade_no(attempt)).await? {
+            Reversal::Done => return Ok(Found::Over("REVERSED")),
+            Reversal::Again => {}
+        }
+    }
+    Ok(Found::Waiting)
+}
+
+/// The sweeper looks every minute; a till does not wait that long.
+async fn ask_later(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(), Failure> {
+    order.ask_later(now);
+    if let Saved::Changed(_) = hub.refunds.settler.ledger.save(&mut order).await? {
+        return Ok(());
+    }
+    let due = order.due.unwrap_or(now);
+    let doorbell = Doorbell::new(&order.key(), ORDER, order.step);
+    if let Some(delay) = delay_seconds(due, now)
+        && let Err(failure) = hub.again.ring(&doorbell, delay).await
+    {
+        tracing::warn!(order = %order.key(), %failure, "the doorbell did not ring, the sweeper will");
+    }
+    Ok(())
+}

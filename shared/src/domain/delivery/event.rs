@@ -1,0 +1,159 @@
+//! What an app is told: the events, and the callback's parameters for each. It
+//! refuses to know when and how often.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Delivery, Status};
+use crate::domain::id::RefundNo;
+use crate::domain::order::{AnomalyKind, Order, Payment};
+use crate::domain::refund::{self, Refund};
+use crate::domain::signature::Params;
+use crate::domain::time::Timestamp;
+
+/// What happened. The name travels to the app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Event {
+    /// An order was paid.
+    #[serde(rename = "payment.succeeded")]
+    PaymentSucceeded,
+    /// A payment by code failed or was taken back.
+    #[serde(rename = "payment.failed")]
+    PaymentFailed,
+    /// A payment came in that does not fit its order.
+    #[serde(rename = "payment.anomaly")]
+    PaymentAnomaly,
+    /// A refund reached the payer.
+    #[serde(rename = "refund.succeeded")]
+    RefundSucceeded,
+    /// A refund will not happen.
+    #[serde(rename = "refund.failed")]
+    RefundFailed,
+}
+
+impl Event {
+    /// The name that apps see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PaymentSucceeded => "payment.succeeded",
+            Self::PaymentFailed => "payment.failed",
+            Self::PaymentAnomaly => "payment.anomaly",
+            Self::RefundSucceeded => "refund.succeeded",
+            Self::RefundFailed => "refund.failed",
+        }
+    }
+}
+
+/// The random event id, the time, and how long the sweeper leaves the fresh
+/// delivery to its doorbell.
+pub type Occasion = (String, Timestamp, i64);
+
+impl Delivery {
+    /// The order was paid.
+    #[must_use]
+    pub fn of_payment(order: &Order, payment: &Payment, occasion: Occasion) -> Self {
+        let mut payload = about_payment(order, payment);
+        if let Some(attach) = &order.request.attach {
+            payload.insert("attach".to_owned(), attach.clone());
+        }
+        Self::told(order, (Event::PaymentSucceeded, None), payload, occasion)
+    }
+
+    /// A payment by code failed.
+    #[must_use]
+    pub fn of_failure(order: &Order, (attempt, err_code): (u8, &str), occasion: Occasion) -> Self {
+        let payload = Params::from([
+            ("trade_no".into(), order.out_trade_no(attempt).to_string()),
+            ("total_fee".into(), order.request.total_fee.to_string()),
+            ("err_code".into(), err_code.into()),
+        ]);
+        let subject = Some(format!("{attempt:02}"));
+        Self::told(order, (Event::PaymentFailed, subject), payload, occasion)
+    }
+
+    /// A payment does not fit; it goes back by the refund, unless the app has
+    /// it in its own hands.
+    #[must_use]
+    pub fn of_anomaly(
+        order: &Order,
+        (kind, payment, refund_no): (AnomalyKind, &Payment, Option<&RefundNo>),
+        occasion: Occasion,
+    ) -> Self {
+        let mut payload = about_payment(order, payment);
+        payload.insert("kind".to_owned(), kind.as_str().to_owned());
+        if let Some(refund_no) = refund_no {
+            payload.insert("refund_no".to_owned(), refund_no.to_string());
+        }
+        let subject = Some(payment.transaction_id.clone());
+        Self::told(order, (Event::PaymentAnomaly, subject), payload, occasion)
+    }
+
+    /// A refund has ended.
+    #[must_use]
+    pub fn of_refund(order: &Order, refund: &Refund, occasion: Occasion) -> Self {
+        let mut payload = Params::from([
+            ("refund_no".into(), refund.refund_no.to_string()),
+            ("refund_fee".into(), refund.refund_fee.to_string()),
+            ("transaction_id".into(), refund.transaction_id.clone()),
+        ]);
+        let mut put = |name: &str, value: Option<String>| {
+            payload.extend(value.map(|value| (name.to_owned(), value)));
+        };
+        put("refund_id", refund.refund_id.clone());
+        put("err_code", refund.err_code.clone());
+        let event = match refund.status {
+            refund::Status::Succeeded => {
+                put("refunded_at", refund.ended_at.map(Timestamp::rfc3339));
+                Event::RefundSucceeded
+            }
+            _ => Event::RefundFailed,
+        };
+        let subject = Some(refund.refund_no.to_string());
+        Self::told(order, (event, subject), payload, occasion)
+    }
+
+    fn told(
+        order: &Order,
+        (event, subject): (Event, Option<String>),
+        mut payload: Params,
+        (event_id, now, grace_seconds): Occasion,
+    ) -> Self {
+        payload.insert("app_id".to_owned(), order.app_id.to_string());
+        payload.insert("order_no".to_owned(), order.order_no.to_string());
+        Self {
+            app_id: order.app_id.clone(),
+            order_no: order.order_no.clone(),
+            event,
+            subject,
+            event_id,
+            payload,
+            notify_url: order.request.notify_url.clone(),
+            return_url: order.request.return_url.clone(),
+            status: Status::Pending,
+            step: 0,
+            origin: now,
+            due: now,
+            wake: Some(now.plus_seconds(grace_seconds)),
+            claims: 0,
+            attempts: Vec::new(),
+        }
+    }
+}
+
+fn about_payment(order: &Order, payment: &Payment) -> Params {
+    let mut params = Params::from([
+        (
+            "trade_no".into(),
+            order.out_trade_no(payment.attempt).to_string(),
+        ),
+        ("transaction_id".into(), payment.transaction_id.clone()),
+        ("total_fee".into(), payment.total_fee.to_string()),
+        ("cash_fee".into(), payment.cash_fee.to_string()),
+        ("trade_type".into(), payment.trade_type.clone()),
+        ("paid_at".into(), payment.paid_at.rfc3339()),
+    ]);
+    if let Some(openid) = &payment.openid {
+        params.insert("openid".to_owned(), openid.clone());
+    }
+    params
+}

@@ -1,0 +1,181 @@
+//! The one way a refund goes on: WeChat is asked to do it, or how it fares, and
+//! what it says gets into the ledger. It refuses to know who asked for it.
+
+use aws_config::SdkConfig;
+
+use crate::ambient::random_hex;
+use crate::aws::Failure;
+use crate::aws::ledger::Saved;
+use crate::aws::secrets::Merchant;
+use crate::config;
+use crate::domain::delivery::Delivery;
+use crate::domain::id::OutRefundNo;
+use crate::domain::order::Order;
+use crate::domain::refund::{News, Refund, Status, Turn};
+use crate::domain::time::Timestamp;
+use crate::settle::{Settler, pause};
+use crate::telemetry::causes;
+use crate::wechat;
+
+/// Twenty refunds of one order may end at once.
+const ROUNDS: u32 = 25;
+
+/// What refunds need.
+#[derive(Debug, Clone)]
+pub struct Refunds {
+    /// Where orders are, and how apps are told.
+    pub settler: Settler,
+    /// Who pays back.
+    pub merchant: Merchant,
+}
+
+impl Refunds {
+    /// With what the environment names.
+    ///
+    /// # Errors
+    /// The variable that is missing or malformed.
+    pub fn new(aws: SdkConfig) -> Result<Self, config::Invalid> {
+        Ok(Self {
+            settler: Settler::new(&aws)?,
+            merchant: Merchant::new(aws, config::wechat()?),
+        })
+    }
+
+    /// Asks WeChat: to pay back, under a number that makes repeating it safe,
+    /// and to report to `notify_url`; or how it went.
+    ///
+    /// # Errors
+    /// When AWS does not answer. The row stays awake.
+    pub async fn go_on(
+        &self,
+        refund: Refund,
+        notify_url: &str,
+        now: Timestamp,
+    ) -> Result<Refund, Failure> {
+        let wechat = self.merchant.wechat().await?;
+        let answer = match refund.status {
+            Status::Pending => wechat.refund(&refund, notify_url).await,
+            Status::Processing | Status::Change => wechat.refund_query(&refund).await,
+            Status::Succeeded | Status::Failed => return Ok(refund),
+        };
+        let news = answer.unwrap_or_else(|error| {
+            log(&refund, &error);
+            News::Unknown
+        });
+        self.learn(refund, news, now).await
+    }
+
+    /// Asks WeChat how it went, because of a notification. None when WeChat
+    /// does not tell: the notification must come again.
+    ///
+    /// # Errors
+    /// When AWS does not answer.
+    pub async fn confirm(&self, refund: Refund, now: Timestamp) -> Result<Option<Refund>, Failure> {
+        if refund.status.is_final() {
+            return Ok(Some(refund));
+        }
+        let wechat = self.merchant.wechat().await?;
+        match wechat.refund_query(&refund).await {
+            Ok(News::Unknown) => Ok(None),
+            Ok(news) => self.learn(refund, news, now).await.map(Some),
+            Err(error) => {
+                log(&refund, &error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes what WeChat said. Whoever loses a race decides again on the row
+    /// as it is.
+    async fn learn(&self, refund: Refund, news: News, now: Timestamp) -> Result<Refund, Failure> {
+        let number = refund.number();
+        let event_id = random_hex();
+        let mut row = refund;
+        for round in 0..ROUNDS {
+            let before = row.status;
+            match row.learn(news.clone(), now) {
+                Turn::Nothing => return Ok(row),
+                Turn::GoesOn => {
+                    alarm(&row, before);
+                    if self.settler.ledger.save_refund(&mut row).await? {
+                        return Ok(row);
+                    }
+                }
+                Turn::Ended => {
+                    alarm(&row, before);
+                    let occasion = (event_id.clone(), now, self.settler.grace_seconds);
+                    let mut order = self.order(&number).await?;
+                    book(&mut order, &row);
+                    let delivery = Delivery::of_refund(&order, &row, occasion);
+                    let saved = self
+                        .settler
+                        .commit(&mut order, &delivery, Some(&mut row))
+                        .await?;
+                    if let Saved::Done = saved {
+                        tracing::info!(order = %order.key(), refund_no = %row.refund_no,
+                            status = row.status.as_str(), "refund ended");
+                        return Ok(row);
+                    }
+                }
+            }
+            pause(round).await;
+            row = self
+                .settler
+                .ledger
+                .refund(&number)
+                .await?
+                .ok_or_else(|| Failure::vanished("refund"))?;
+        }
+        Err(Failure::contended("record a refund"))
+    }
+
+    async fn order(&self, number: &OutRefundNo) -> Result<Order, Failure> {
+        let order = self.settler.ledger.order(&number.order).await?;
+        order.ok_or_else(|| Failure::vanished("order"))
+    }
+}
+
+/// The order's sums follow the refund. They cannot disagree with it: the amount
+/// was promised in the transaction that made the refund.
+fn book(order: &mut Order, refund: &Refund) {
+    let (payment, fee) = (&refund.transaction_id, refund.refund_fee);
+    let booked = match refund.status {
+        Status::Succeeded => order.complete_refund(payment, fee),
+        _ => order.release_refund(payment, fee),
+    };
+    if let Err(refusal) = booked {
+        tracing::error!(alarm = "refund_unbooked", order = %order.key(),
+            refund_no = %refund.refund_no, %refusal, "a refund does not fit its order's sums");
+    }
+}
+
+/// Before the write: a second alarm is better than none.
+fn alarm(refund: &Refund, before: Status) {
+    let what = match refund.status {
+        Status::Failed => "a refund failed for good; a person must act",
+        Status::Change if before != Status::Change => {
+            "WeChat cannot reach the payer's account; a person must pay back in WeChat's platform"
+        }
+        _ => return,
+    };
+    let err_code = refund.err_code.as_deref().unwrap_or("CHANGE");
+    tracing::error!(alarm = "refund_failed", order = %refund.order_key(),
+        refund_no = %refund.refund_no, err_code, "{what}");
+}
+
+/// Unknown is not failed: the row stays awake and WeChat is asked again.
+fn log(refund: &Refund, error: &wechat::Error) {
+    let (order, refund_no) = (refund.order_key(), &refund.refund_no);
+    let cause = causes(error);
+    match error {
+        wechat::Error::Unreachable(_) | wechat::Error::Unknown(_) => {
+            tracing::warn!(%order, %refund_no, cause, "WeChat gave no answer about a refund");
+        }
+        // A missing certificate has alarmed where it was missed.
+        wechat::Error::NoCertificate => {}
+        wechat::Error::Business { .. } | wechat::Error::Refused(_) | wechat::Error::Forged(_) => {
+            tracing::error!(alarm = "refund_refused", %order, %refund_no, cause,
+                "WeChat does not take a refund yet, it is asked again");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! micropay, the payment by the code on the payer's phone, and reverse, which
+//! takes it back. <https://pay.weixin.qq.com/wiki/doc/api/micropay.php?chapter=9_10>
+//! It refuses to know how long a till waits.
+
+use crate::domain::id::OutTradeNo;
+use crate::domain::order::{Order, Payment};
+use crate::domain::signature::Params;
+use crate::domain::time::Timestamp;
+
+use super::pay::{BODY_MAX_BYTES, cut, read_payment};
+use super::{Error, Wechat};
+
+/// WeChat's answer to a payer's code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Charge {
+    /// Paid at once.
+    Paid(Payment),
+    /// Nobody knows yet: the payer types the password, or WeChat is not sure.
+    Paying,
+    /// Refused for good, with WeChat's code; the payer must show another code.
+    Refused(String),
+}
+
+/// How taking a payment back went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reversal {
+    /// It is closed, or on its way back to the payer.
+    Done,
+    /// WeChat wants to be called again.
+    Again,
+}
+
+/// WeChat wants the expiry at least a minute after the start.
+const EXPIRES_SECONDS: i64 = 61;
+
+impl Wechat {
+    /// micropay. The money may move although the answer is lost, so it is
+    /// called once for an attempt and never repeated: a query tells.
+    ///
+    /// # Errors
+    /// When WeChat refused the request as such. Whether it was paid is unknown.
+    pub async fn micropay(
+        &self,
+        order: &Order,
+        (number, auth_code): (&OutTradeNo, &str),
+        (client_ip, now): (std::net::IpAddr, Timestamp),
+    ) -> Result<Charge, Error> {
+        let body = cut(&order.request.body, BODY_MAX_BYTES);
+        let attach = order.request.attach.clone();
+        let fields = Params::from([
+            ("body".into(), body.to_owned()),
+            ("attach".into(), attach.unwrap_or_default()),
+            ("out_trade_no".into(), number.to_string()),
+            ("total_fee".into(), order.request.total_fee.to_string()),
+            ("spbill_create_ip".into(), client_ip.to_string()),
+            ("time_start".into(), now.beijing()),
+            (
+                "time_expire".into(),
+                now.plus_seconds(EXPIRES_SECONDS).beijing(),
+            ),
+            ("auth_code".into(), auth_code.to_owned()),
+        ]);
+        match self.post_once("/pay/micropay", fields).await {
+            Ok(answer) if answer.get("out_trade_no") != Some(&number.to_string()) => {
+                Err(Error::Forged("out_trade_no is another's"))
+            }
+            Ok(answer) => read_payment(&answer, number.attempt)
+                .map(Charge::Paid)
+                .map_err(Error::Forged),
+            Err(Error::Business { code, .. }) if is_final(&code) => Ok(Charge::Refused(code)),
+            Err(Error::Business { .. } | Error::Unknown(_)) => Ok(Charge::Paying),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// reverse, under the merchant's certificate: closes what was not paid and
+    /// gives back what was. Repeating it is safe. Not within 15 seconds of the
+    /// payment.
+    ///
+    /// # Errors
+    /// When WeChat's answer is unusable, unknown or a refusal.
+    pub async fn reverse(&self, number: &OutTradeNo) -> Result<Reversal, Error> {
+        let fields = Params::from([("out_trade_no".to_owned(), number.to_string())]);
+        match self
+            .post_with_certificate("/secapi/pay/reverse", fields)
+            .await
+        {
+            Ok(answer) if answer.get("recall").map(String::as_str) == Some("Y") => {
+                Ok(Reversal::Again)
+            }
+            Ok(_) => Ok(Reversal::Done),
+            // The payment never reached WeChat, or was taken back before.
+            Err(Error::Business { code, .. })
+                if matches!(code.as_str(), "ORDERNOTEXIST" | "ORDERREVERSED") =>
+            {
+                Ok(Reversal::Done)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The codes after which this payment can no longer come about. Any other,
+/// USERPAYING first of all, leaves that to a query.
+fn is_final(code: &str) -> bool {
+    matches!(
+        code,
+        "AUTHCODEEXPIRE"
+            | "AUTH_CODE_ERROR"
+            | "AUTH_CODE_INVALID"
+            | "NOTSUPORTCARD"
+            | "NOTENOUGH"
+            | "BUYER_MISMATCH"
+            | "PARAM_ERROR"
+            | "LACK_PARAMS"
+            | "NOAUTH"
+            | "APPID_NOT_EXIST"
+            | "MCHID_NOT_EXIST"
+            | "APPID_MCHID_NOT_MATCH"
+            | "SIGNERROR"
+            | "XML_FORMAT_ERROR"
+            | "REQUIRE_POST_METHOD"
+            | "POST_DATA_EMPTY"
+            | "NOT_UTF8"
+    )
+}

@@ -1,0 +1,182 @@
+//! refund, refundquery, and the refund notification, which is encrypted and not
+//! signed. <https://pay.weixin.qq.com/wiki/doc/api/jsapi.php?chapter=9_4>
+//! It refuses to know what a refund does to its order.
+
+use aes::Aes256;
+use base64::prelude::{BASE64_STANDARD, Engine};
+use ecb::cipher::block_padding::Pkcs7;
+use ecb::cipher::{BlockModeDecrypt, KeyInit};
+use md5::{Digest, Md5};
+
+use crate::domain::id::OutRefundNo;
+use crate::domain::refund::{News, Refund};
+use crate::domain::signature::Params;
+use crate::domain::time::Timestamp;
+
+use super::notify::Forgery;
+use super::pay::cut;
+use super::{Error, Wechat, xml};
+
+/// WeChat cuts nothing.
+const REASON_MAX_BYTES: usize = 80;
+
+impl Wechat {
+    /// refund, under the merchant's certificate. The same refund always sends
+    /// the same parameters, so repeating it is safe. A refusal is believed only
+    /// when a query does not know the refund either: an earlier call may have
+    /// come through.
+    ///
+    /// # Errors
+    /// When WeChat's answer is unusable, unknown, or asks to come again.
+    pub async fn refund(&self, refund: &Refund, notify_url: &str) -> Result<News, Error> {
+        let number = refund.number();
+        let reason = refund.reason.as_deref().unwrap_or_default();
+        let fields = Params::from([
+            ("transaction_id".into(), refund.transaction_id.clone()),
+            ("out_refund_no".into(), number.to_string()),
+            ("total_fee".into(), refund.total_fee.to_string()),
+            ("refund_fee".into(), refund.refund_fee.to_string()),
+            ("refund_desc".into(), cut(reason, REASON_MAX_BYTES).into()),
+            ("notify_url".into(), notify_url.into()),
+        ]);
+        let code = match self
+            .post_with_certificate("/secapi/pay/refund", fields)
+            .await
+        {
+            Ok(answer) => return accepted(&answer, &number),
+            Err(Error::Business { code, .. }) if is_final(&code) => code,
+            Err(error) => return Err(error),
+        };
+        match self.refund_query(refund).await? {
+            News::Unknown => Ok(News::Failed(code)),
+            known => Ok(known),
+        }
+    }
+
+    /// refundquery by the hub's number. [`News::Unknown`]: WeChat has no such
+    /// refund.
+    ///
+    /// # Errors
+    /// When WeChat's answer is unusable or unknown; nothing may be concluded.
+    pub async fn refund_query(&self, refund: &Refund) -> Result<News, Error> {
+        let number = refund.number();
+        let fields = Params::from([("out_refund_no".to_owned(), number.to_string())]);
+        let answer = match self.post("/pay/refundquery", fields).await {
+            Err(Error::Business { code, .. }) if code == "REFUNDNOTEXIST" => {
+                return Ok(News::Unknown);
+            }
+            other => other?,
+        };
+        let field = |name: &str| answer.get(name).map(String::as_str).unwrap_or_default();
+        if field("out_refund_no_0") != number.to_string() {
+            return Err(Error::Forged("out_refund_no is another's"));
+        }
+        if field("refund_fee_0") != refund.refund_fee.to_string() {
+            return Err(Error::Forged("refund_fee is another's"));
+        }
+        match field("refund_status_0") {
+            "PROCESSING" => Ok(News::Accepted(field("refund_id_0").to_owned())),
+            "SUCCESS" => {
+                let at = Timestamp::parse_beijing_spaced(field("refund_success_time_0"));
+                Ok(News::Succeeded(at.ok()))
+            }
+            "CHANGE" => Ok(News::Change),
+            "REFUNDCLOSE" => Ok(News::Failed("REFUNDCLOSE".to_owned())),
+            _ => Err(Error::Forged("refund_status is not WeChat's")),
+        }
+    }
+
+    /// Opens a refund notification and says which refund it is about. The
+    /// encryption does not prove who wrote it: only a query's answer counts.
+    ///
+    /// # Errors
+    /// The first check it fails.
+    pub(super) fn open_refund_notice(&self, fields: &Params) -> Result<OutRefundNo, Forgery> {
+        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+        if field("return_code") != "SUCCESS" {
+            return Err(Forgery::Invalid("return_code is not SUCCESS"));
+        }
+        if field("appid") != self.account.app_id || field("mch_id") != self.account.mch_id {
+            return Err(Forgery::Stranger);
+        }
+        let plain = open(field("req_info"), &self.secrets.api_key)?;
+        let inner = xml::parse(&plain)?;
+        let number = inner.get("out_refund_no").map_or("", String::as_str);
+        OutRefundNo::parse(number).map_err(|_| Forgery::UnknownRefund)
+    }
+}
+
+fn accepted(answer: &Params, number: &OutRefundNo) -> Result<News, Error> {
+    if answer.get("out_refund_no").map(String::as_str) != Some(&number.to_string()) {
+        return Err(Error::Forged("out_refund_no is another's"));
+    }
+    let refund_id = answer.get("refund_id").filter(|id| !id.is_empty());
+    let refund_id = refund_id.ok_or(Error::Forged("refund_id is missing"))?;
+    Ok(News::Accepted(refund_id.clone()))
+}
+
+/// Whether asking again would not help. Codes that ask to come later, and those
+/// of a wrong configuration, which an operator can mend, are not among them.
+fn is_final(code: &str) -> bool {
+    !matches!(
+        code,
+        "BIZERR_NEED_RETRY"
+            | "FREQUENCY_LIMITED"
+            | "INVALID_REQ_TOO_MUCH"
+            | "NOAUTH"
+            | "APPID_NOT_EXIST"
+            | "MCHID_NOT_EXIST"
+            | "APPID_MCHID_NOT_MATCH"
+            | "LACK_PARAMS"
+            | "SIGNERROR"
+            | "XML_FORMAT_ERROR"
+            | "REQUIRE_POST_METHOD"
+            | "POST_DATA_EMPTY"
+            | "NOT_UTF8"
+            | "CERT_ERROR"
+    )
+}
+
+/// Decrypts `req_info`: base64, AES-256-ECB with PKCS#7 padding, under the
+/// lower-case hex MD5 of the API key.
+fn open(sealed: &str, api_key: &str) -> Result<Vec<u8>, Forgery> {
+    const BROKEN: Forgery = Forgery::Invalid("req_info cannot be decrypted");
+    let key = hex::encode(Md5::digest(api_key));
+    decrypt(sealed, &key).ok_or(BROKEN)
+}
+
+fn decrypt(sealed: &str, key: &str) -> Option<Vec<u8>> {
+    let sealed = BASE64_STANDARD.decode(sealed).ok()?;
+    let cipher = ecb::Decryptor::<Aes256>::new_from_slice(key.as_bytes()).ok()?;
+    cipher.decrypt_padded_vec::<Pkcs7>(&sealed).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_vectors_are_reproduced() {
+        let key = "0123456789abcdef0123456789abcdef";
+        let plain = decrypt("pZwJZBLuy3mDACEQT4YTBw==", key).unwrap();
+        assert_eq!(plain, b"hello");
+        let leading_zeros = hex::encode(Md5::digest("leadingzero000000000000000000099"));
+        assert_eq!(leading_zeros, "00cbda1f5715594724003388fff191cd");
+    }
+
+    #[test]
+    fn what_was_not_sealed_with_the_key_is_refused_without_a_panic() {
+        let key = "0123456789abcdef0123456789abcdef";
+        for sealed in [
+            "",
+            "no base64!",
+            "aGVsbG8=",
+            "pZwJZBLuy3mDACEQT4YTBw",
+            "pZwJZBLuy3mDACEQT4YTBA==",
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        ] {
+            assert!(decrypt(sealed, key).is_none(), "{sealed}");
+        }
+        assert!(open("pZwJZBLuy3mDACEQT4YTBw==", key).is_err());
+    }
+}
