@@ -294,6 +294,16 @@ impl Hub {
     /// Makes an order older, as if it had been made so many seconds earlier:
     /// nobody waits for hours.
     pub async fn age(&self, order_no: &Value, seconds: i64) {
+        self.age_row(order_no, "order", seconds).await;
+    }
+
+    /// The same for its refund.
+    pub async fn age_refund(&self, order_no: &Value, refund_no: &str, seconds: i64) {
+        let row = format!("refund#{refund_no}");
+        self.age_row(order_no, &row, seconds).await;
+    }
+
+    async fn age_row(&self, order_no: &Value, row: &str, seconds: i64) {
         let key = format!("{}#{}", self.app_id, order_no.as_str().unwrap());
         let dynamodb = aws_sdk_dynamodb::Client::new(&self.aws);
         let table = self.setting("LEDGER_TABLE");
@@ -301,7 +311,7 @@ impl Hub {
             .get_item()
             .table_name(table)
             .key("pk", AttributeValue::S(key))
-            .key("sk", AttributeValue::S("order".to_owned()))
+            .key("sk", AttributeValue::S(row.to_owned()))
             .send()
             .await
             .unwrap();
@@ -442,6 +452,14 @@ where
 #[must_use]
 pub fn random_order_no() -> String {
     random_hex()[..10].to_owned()
+}
+
+/// A payer's code; its last two digits tell the simulator what the payer does.
+/// Each is used once.
+#[must_use]
+pub fn auth_code(case: &str) -> String {
+    let unique = u64::from_str_radix(&random_order_no(), 16).unwrap();
+    format!("13{:014}{case}", unique % 100_000_000_000_000)
 }
 
 /// Now.

@@ -203,12 +203,15 @@ fn settle_later(simulator: &Simulator, number: String, refund_no: String, delay_
     let generation = simulator.world().generation;
     tokio::spawn(async move {
         sleep(Duration::from_millis(delay_ms)).await;
-        if let Some(mut world) = simulator.world_of(generation) {
-            settle(&mut world, &number, &refund_no);
-        } else {
+        let Some(mut world) = simulator.world_of(generation) else {
             return;
+        };
+        settle(&mut world, &number, &refund_no);
+        let automatic = world.settings.auto_notify_refunds;
+        drop(world);
+        if automatic {
+            notify::announce(&simulator, Subject::Refund(number, refund_no), 1);
         }
-        notify::announce(&simulator, Subject::Refund(number, refund_no), 1);
     });
 }
 

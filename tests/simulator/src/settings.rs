@@ -38,6 +38,8 @@ pub(crate) enum Bridge {
 pub(crate) struct Settings {
     /// Whether a payment sends its notification by itself.
     pub(crate) auto_notify: bool,
+    /// Whether a settled refund sends its notification by itself.
+    pub(crate) auto_notify_refunds: bool,
     /// Between a payment (or a settled refund) and its notification.
     pub(crate) notify_delay_ms: u64,
     /// Milliseconds per second of the notification's retry schedule.
@@ -115,6 +117,7 @@ impl Settings {
     pub(crate) fn honest(notify_time_scale: u64) -> Self {
         Self {
             auto_notify: true,
+            auto_notify_refunds: true,
             notify_delay_ms: 0,
             notify_time_scale,
             close_guard_seconds: 300,

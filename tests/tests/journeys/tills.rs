@@ -2,13 +2,7 @@
 //! two digits of a code tell the simulator what the payer does.
 
 use serde_json::{Value, json};
-use tests::{Answer, Hub, random_order_no};
-
-/// A payer's code that behaves like this; every one is used once.
-fn code(case: &str) -> String {
-    let unique = u64::from_str_radix(&random_order_no(), 16).unwrap();
-    format!("13{:014}{case}", unique % 100_000_000_000_000)
-}
+use tests::{Answer, Hub, auth_code, random_order_no};
 
 async fn scan(hub: &Hub, order_no: &str, code: &str) -> Answer {
     let order = json!({"order_no": order_no, "trade_type": "MICROPAY", "auth_code": code});
@@ -23,7 +17,7 @@ fn number(hub: &Hub, order_no: &str, attempt: u8) -> Value {
 async fn a_code_without_a_password_is_paid_at_once() {
     let hub = Hub::new().await;
     let order_no = random_order_no();
-    let code = code("99");
+    let code = auth_code("99");
     let paid = scan(&hub, &order_no, &code).await;
     assert_eq!(
         (paid.status, &paid.body["status"]),
@@ -34,7 +28,7 @@ async fn a_code_without_a_password_is_paid_at_once() {
     // The answer was lost on its way to the till, perhaps: nothing moves twice.
     let again = scan(&hub, &order_no, &code).await;
     assert_eq!((again.status, &again.body["status"]), (200, &json!("paid")));
-    let other = scan(&hub, &order_no, &self::code("99")).await;
+    let other = scan(&hub, &order_no, &auth_code("99")).await;
     assert_eq!(
         (other.status, &other.body["transaction_id"]),
         (200, &paid.body["transaction_id"])
@@ -58,7 +52,7 @@ async fn a_code_without_a_password_is_paid_at_once() {
 async fn a_payer_who_types_the_password_has_paid_a_little_later() {
     let hub = Hub::new().await;
     let order_no = random_order_no();
-    let code = code("01");
+    let code = auth_code("01");
     let paying = scan(&hub, &order_no, &code).await;
     assert_eq!(
         (paying.status, &paying.body["status"]),
@@ -66,7 +60,7 @@ async fn a_payer_who_types_the_password_has_paid_a_little_later() {
         "{paying:?}"
     );
     assert_eq!(scan(&hub, &order_no, &code).await.status, 202);
-    let second = scan(&hub, &order_no, &self::code("99")).await;
+    let second = scan(&hub, &order_no, &auth_code("99")).await;
     assert_eq!(
         (second.status, &second.body["code"]),
         (409, &json!("order_paying"))
@@ -81,7 +75,7 @@ async fn a_payer_who_types_the_password_has_paid_a_little_later() {
 async fn a_payer_who_never_types_the_password_is_given_up_and_the_payment_taken_back() {
     let hub = Hub::new().await;
     let order_no = random_order_no();
-    assert_eq!(scan(&hub, &order_no, &code("02")).await.status, 202);
+    assert_eq!(scan(&hub, &order_no, &auth_code("02")).await.status, 202);
     let shown = hub.told(&json!(order_no), "payment.failed").await;
     assert_eq!(
         (&shown["status"], &shown["err_code"]),
@@ -95,7 +89,7 @@ async fn a_payer_who_never_types_the_password_is_given_up_and_the_payment_taken_
     assert_eq!(told[0]["address"], "notify");
 
     // Another code, another number.
-    let paid = scan(&hub, &order_no, &code("99")).await;
+    let paid = scan(&hub, &order_no, &auth_code("99")).await;
     assert_eq!(
         (paid.status, &paid.body["status"]),
         (200, &json!("paid")),
@@ -109,12 +103,12 @@ async fn a_payer_who_never_types_the_password_is_given_up_and_the_payment_taken_
 async fn an_order_given_up_at_the_till_is_taken_back() {
     let hub = Hub::new().await;
     let order_no = random_order_no();
-    assert_eq!(scan(&hub, &order_no, &code("02")).await.status, 202);
+    assert_eq!(scan(&hub, &order_no, &auth_code("02")).await.status, 202);
     let closing = hub.act(&json!(order_no), "close", json!({})).await;
     assert_eq!(closing.status, 202, "{closing:?}");
     let shown = hub.told(&json!(order_no), "payment.failed").await;
     assert_eq!(shown["status"], "failed");
-    let late = scan(&hub, &order_no, &code("99")).await;
+    let late = scan(&hub, &order_no, &auth_code("99")).await;
     assert_eq!(
         (late.status, &late.body["code"]),
         (409, &json!("order_closed"))
@@ -163,7 +157,7 @@ async fn a_refused_code_is_told_at_once_and_another_may_be_shown() {
             );
         }
         hub.told(&json!(order_no), "payment.failed").await;
-        let paid = scan(&hub, &order_no, &self::code("99")).await;
+        let paid = scan(&hub, &order_no, &auth_code("99")).await;
         assert_eq!((paid.status, &paid.body["status"]), (200, &json!("paid")));
         assert_eq!(paid.body["trade_no"], number(&hub, &order_no, 2));
     }
@@ -180,7 +174,7 @@ async fn a_code_that_is_not_wechats_never_gets_there() {
         (json!({"trade_type": "NATIVE"}), "auth_code"),
         (json!({"version": "1.0"}), "version"),
     ] {
-        let mut order = json!({"trade_type": "MICROPAY", "auth_code": code("99")});
+        let mut order = json!({"trade_type": "MICROPAY", "auth_code": auth_code("99")});
         order
             .as_object_mut()
             .unwrap()
@@ -197,7 +191,7 @@ async fn a_code_that_is_not_wechats_never_gets_there() {
 #[tokio::test]
 async fn twenty_scans_of_one_code_at_once_charge_it_once() {
     let hub = std::sync::Arc::new(Hub::new().await);
-    let (order_no, code) = (random_order_no(), code("99"));
+    let (order_no, code) = (random_order_no(), auth_code("99"));
     let mut scans = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let (hub, order_no, code) = (std::sync::Arc::clone(&hub), order_no.clone(), code.clone());
