@@ -10,7 +10,7 @@ use crate::aws::secrets::Merchant;
 use crate::config;
 use crate::domain::delivery::Delivery;
 use crate::domain::id::OutRefundNo;
-use crate::domain::order::Order;
+use crate::domain::order::{Order, Refusal};
 use crate::domain::refund::{News, Refund, Status, Turn};
 use crate::domain::time::Timestamp;
 use crate::settle::{Settler, pause};
@@ -105,7 +105,15 @@ impl Refunds {
                     alarm(&row, before);
                     let occasion = (event_id.clone(), now, self.settler.grace_seconds);
                     let mut order = self.order(&number).await?;
-                    book(&mut order, &row);
+                    // The order is younger than the row. When they disagree, somebody
+                    // else may have ended the refund between the two reads.
+                    if let Err(refusal) = book(&mut order, &row)
+                        && self.row(&number).await?.revision == row.revision
+                    {
+                        tracing::error!(alarm = "refund_unbooked", order = %order.key(),
+                            refund_no = %row.refund_no, %refusal,
+                            "a refund does not fit its order's sums");
+                    }
                     let delivery = Delivery::of_refund(&order, &row, occasion);
                     let saved = self
                         .settler
@@ -119,14 +127,14 @@ impl Refunds {
                 }
             }
             pause(round).await;
-            row = self
-                .settler
-                .ledger
-                .refund(&number)
-                .await?
-                .ok_or_else(|| Failure::vanished("refund"))?;
+            row = self.row(&number).await?;
         }
         Err(Failure::contended("record a refund"))
+    }
+
+    async fn row(&self, number: &OutRefundNo) -> Result<Refund, Failure> {
+        let refund = self.settler.ledger.refund(number).await?;
+        refund.ok_or_else(|| Failure::vanished("refund"))
     }
 
     async fn order(&self, number: &OutRefundNo) -> Result<Order, Failure> {
@@ -137,15 +145,11 @@ impl Refunds {
 
 /// The order's sums follow the refund. They cannot disagree with it: the amount
 /// was promised in the transaction that made the refund.
-fn book(order: &mut Order, refund: &Refund) {
+fn book(order: &mut Order, refund: &Refund) -> Result<(), Refusal> {
     let (payment, fee) = (&refund.transaction_id, refund.refund_fee);
-    let booked = match refund.status {
+    match refund.status {
         Status::Succeeded => order.complete_refund(payment, fee),
         _ => order.release_refund(payment, fee),
-    };
-    if let Err(refusal) = booked {
-        tracing::error!(alarm = "refund_unbooked", order = %order.key(),
-            refund_no = %refund.refund_no, %refusal, "a refund does not fit its order's sums");
     }
 }
 
