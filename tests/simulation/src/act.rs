@@ -17,6 +17,7 @@ use tower::ServiceExt as _;
 
 use crate::faults::{Fault, Wire};
 use crate::lot::{Ended, Invocation};
+use crate::notify::Notice;
 use crate::plan::{MINUTE, Plan, SECOND, Story};
 use crate::wechat::{REPEATS, is_success};
 use crate::world::{Event, Job, Message, World};
@@ -25,8 +26,6 @@ use crate::world::{Event, Job, Message, World};
 const HIDDEN: i64 = 360 * SECOND;
 /// After so many receives a message goes to the dead-letter queue.
 const RECEIVES_MAX: u32 = 5;
-/// How long WeChat waits for an answer.
-const WECHAT_PATIENCE: i64 = 5 * SECOND;
 
 impl World {
     /// Plans what the people outside will do.
@@ -39,7 +38,10 @@ impl World {
             }
             match order.story {
                 Story::Unpaid => {}
-                Story::Paid | Story::PaidSilently | Story::WrongAmountFirst => {
+                Story::Paid
+                | Story::PaidSilently
+                | Story::WrongAmountFirst
+                | Story::WrongAmount => {
                     self.plan_for(order.paid_at, Event::Pay(index, 1, false, 60));
                 }
                 Story::PaidTwice => {
@@ -70,7 +72,7 @@ impl World {
             Event::Pay(order, attempt, although_closed, tries) => {
                 self.pay((order, attempt), although_closed, tries);
             }
-            Event::Notify(number, round, fee) => self.notify(number, round, fee),
+            Event::Notify(notice, round) => self.notify(notice, round),
             Event::Message(message) => self.receive(message),
             Event::Held(parked, reply) => self.resume(parked, reply),
             Event::Commit(body) => self.commit_late(&body),
@@ -162,7 +164,8 @@ impl World {
         };
         let number = format!("{}{attempt:02}", pk.replace('#', ""));
         let now = self.now();
-        if !self.wechat.pay(&number, now, although_closed) {
+        let more = i64::from(order.story == Story::WrongAmount);
+        if !self.wechat.pay(&number, (now, more), although_closed) {
             if tries > 0 {
                 let again = Event::Pay(index, attempt, although_closed, tries - 1);
                 self.plan_for(now + 5 * SECOND, again);
@@ -174,55 +177,13 @@ impl World {
             return;
         }
         let mut at = now + self.random.within(100, 3000);
+        let fee = order.total_fee + more;
         if order.story == Story::WrongAmountFirst {
-            let wrong = order.total_fee + 1;
-            self.plan_for(at, Event::Notify(number.clone(), REPEATS.len(), wrong));
+            let wrong = Notice::Payment(number.clone(), fee + 1);
+            self.plan_for(at, Event::Notify(wrong, REPEATS.len()));
             at += self.random.within(0, 20) * SECOND;
         }
-        self.plan_for(at, Event::Notify(number, 0, order.total_fee));
-    }
-
-    /// One round of notifications: one, or many copies at once.
-    fn notify(&mut self, number: String, round: usize, fee: i64) {
-        let done = self
-            .wechat
-            .trades
-            .get(&number)
-            .is_none_or(|trade| trade.acknowledged);
-        let Some(body) = self.wechat.notification(&number, fee) else {
-            return;
-        };
-        if done {
-            return;
-        }
-        let copies = match self.random.within(0, 9) {
-            0..=6 => 1,
-            7..=8 => self.random.within(2, 5),
-            _ => self.random.within(6, 20),
-        };
-        if copies > 1 {
-            self.tally.note(Wire::Notification, Fault::Burst);
-        }
-        for _ in 0..copies {
-            if self.is_faulty() && self.random.chance(self.plan.rates.notification) {
-                self.tally.note(Wire::Notification, Fault::Lost);
-                continue;
-            }
-            let hub = match self.is_faulty() && self.random.chance(15) {
-                true => self.hubs.cold_wechat_notify(),
-                false => Arc::clone(&self.hubs.wechat_notify),
-            };
-            let router = wechat_notify::router(hub);
-            let request = Request::post("/").body(Body::from(body.clone()));
-            let invocation = self.ask(router, request);
-            self.note(|| format!("#{invocation} wechat-notify {number} {fee}"));
-            let job = Job::Notify(number.clone(), fee, self.now());
-            self.jobs.insert(invocation, job);
-        }
-        if let Some(gap) = REPEATS.get(round) {
-            let at = self.now() + gap * SECOND;
-            self.plan_for(at, Event::Notify(number, round + 1, fee));
-        }
+        self.plan_for(at, Event::Notify(Notice::Payment(number, fee), 0));
     }
 
     /// Whether things may still go wrong.
@@ -293,9 +254,9 @@ impl World {
             (Job::Cashier(order, kind), Ended::Http(500.., _) | Ended::Died) => {
                 self.again(Event::Cashier(order, kind));
             }
-            (Job::Notify(number, fee, since), Ended::Http(status, body)) => {
+            (Job::Notify(notice, since), Ended::Http(status, body)) => {
                 if is_success(status, &body) {
-                    self.accepted(&number, fee, since);
+                    self.acknowledged(notice, since);
                 }
             }
             (Job::Batch(messages), Ended::Batch(kept)) => self.settle(messages, &kept),
@@ -318,23 +279,6 @@ impl World {
         // Nobody tries for ever.
         if at < self.plan.calm_at + 10 * MINUTE {
             self.plan_for(at, event);
-        }
-    }
-
-    fn accepted(&mut self, number: &str, fee: i64, since: i64) {
-        let Some(trade) = self.wechat.trades.get_mut(number) else {
-            return;
-        };
-        let (app_id, rest) = number.split_at_checked(16).unwrap_or_default();
-        let pk = format!("{app_id}#{}", rest.get(..10).unwrap_or_default());
-        let id = trade.transaction_id();
-        self.judge.accepted(&pk, (&id, fee), &self.engine.rows);
-        let now = self.clock.load(std::sync::atomic::Ordering::SeqCst);
-        let lost = now < self.plan.calm_at && self.random.chance(self.plan.rates.notification);
-        if lost {
-            self.tally.note(Wire::Notification, Fault::AnswerLost);
-        } else if now <= since + WECHAT_PATIENCE && fee == trade.total_fee {
-            trade.acknowledged = true;
         }
     }
 

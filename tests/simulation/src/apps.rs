@@ -15,21 +15,28 @@ use crate::random::Random;
 pub struct Told {
     /// `app_id#order_no`.
     pub order: String,
+    /// What happened.
+    pub event: String,
     /// The event's stable identifier.
     pub event_id: String,
     /// The step: `attempt` counts from one.
     pub step: i64,
-    /// WeChat's number of the payment.
-    pub transaction_id: String,
+    params: BTreeMap<String, String>,
 }
 
-/// What an app knows of one order.
+impl Told {
+    /// A parameter, empty when there is none.
+    #[must_use]
+    pub fn field(&self, name: &str) -> &str {
+        self.params.get(name).map_or("", String::as_str)
+    }
+}
+
+/// What an app knows of one event.
 #[derive(Debug, Clone, Default)]
 pub struct Book {
     /// Calls that reached it.
     pub calls: u32,
-    /// The event it was told of first.
-    pub event_id: Option<String>,
     /// Who received its first `success`.
     pub succeeded: Option<Record>,
 }
@@ -66,9 +73,10 @@ pub fn read(query: &str, secrets: &BTreeMap<String, String>, now: i64) -> Result
     let attempt: i64 = field("attempt").parse().unwrap_or_default();
     Ok(Told {
         order: format!("{app_id}#{}", field("order_no")),
+        event: field("event"),
         event_id: field("event_id"),
         step: attempt - 1,
-        transaction_id: field("transaction_id"),
+        params,
     })
 }
 

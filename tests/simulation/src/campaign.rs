@@ -116,6 +116,8 @@ impl fmt::Display for Campaign {
         let Results {
             paid,
             anomalies,
+            refunded,
+            refused,
             delivered,
             exhausted,
         } = self.results;
@@ -130,7 +132,8 @@ impl fmt::Display for Campaign {
         )?;
         writeln!(
             f,
-            "{paid} orders paid, {anomalies} anomalies kept, {delivered} deliveries made, {exhausted} given up"
+            "{paid} orders paid, {anomalies} anomalies kept, {refunded} refunds made, {refused} refused, \
+             {delivered} deliveries made, {exhausted} given up"
         )?;
         writeln!(f, "faults injected:\n{}", self.faults)?;
         write!(f, "broken promises: {}", self.broken.len())

@@ -1,10 +1,14 @@
 //! What must be true when nothing more will happen. It refuses to know how the
 //! run came there.
 
-use crate::engine::string;
-use crate::judge::{DELIVERY, ORDER, anomalies, payment};
-use crate::wechat::Standing;
+use crate::engine::{number, string};
+use crate::judge::out_refund_no;
+use crate::ledger::{DELIVERY, ORDER, REFUND, is_owed, payments};
+use crate::wechat::{Standing, State};
 use crate::world::World;
+
+/// Alarms for which nothing that happens here is a reason.
+const GROUNDLESS: [&str; 3] = ["refund_unbooked", "configuration", "order_unknown"];
 
 /// What became of a run's orders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -13,6 +17,10 @@ pub struct Results {
     pub paid: u64,
     /// Payments kept as anomalies.
     pub anomalies: u64,
+    /// Refunds that reached the payer.
+    pub refunded: u64,
+    /// Refunds that will not happen.
+    pub refused: u64,
     /// Deliveries that the app answered with success.
     pub delivered: u64,
     /// Deliveries that were given up.
@@ -24,6 +32,8 @@ impl Results {
     pub fn add(&mut self, other: Self) {
         self.paid += other.paid;
         self.anomalies += other.anomalies;
+        self.refunded += other.refunded;
+        self.refused += other.refused;
         self.delivered += other.delivered;
         self.exhausted += other.exhausted;
     }
@@ -43,35 +53,111 @@ impl World {
             self.judge
                 .hold(kept, || format!("{} was confirmed and is not there", key.0));
         }
-        for trade in self.wechat.trades.values() {
-            let (Standing::Paid(_), Some((app_id, rest))) =
-                (&trade.standing, trade.number.split_at_checked(16))
-            else {
-                continue;
-            };
-            let pk = format!("{app_id}#{}", rest.get(..10).unwrap_or_default());
-            let entry = (trade.transaction_id(), trade.total_fee.to_string());
-            let row = self.engine.rows.get(&(pk.clone(), ORDER.to_owned()));
-            let counted = row.is_some_and(|row| {
-                payment(row).as_ref() == Some(&entry) || anomalies(row).contains(&entry)
-            });
-            self.judge.hold(counted, || {
-                format!("WeChat has {} paid and {pk} does not know", trade.number)
-            });
-        }
         for ((pk, sk), row) in &self.engine.rows {
             let status = string(row, "status").unwrap_or_default();
-            let ended = !["pending", "created", "paying"].contains(&status);
             self.judge
-                .hold(ended, || format!("{pk} {sk} is still {status}"));
-            if sk == DELIVERY && status == "delivered" {
-                let told = self
-                    .books
-                    .get(pk)
-                    .is_some_and(|book| book.succeeded.is_some());
+                .hold(!is_owed(status), || format!("{pk} {sk} is still {status}"));
+            if sk.starts_with(DELIVERY) && status == "delivered" {
+                let book = self.books.get(&(pk.clone(), sk.clone()));
+                let told = book.is_some_and(|book| book.succeeded.is_some());
                 self.judge.hold(told, || {
-                    format!("{pk} counts as delivered and its app knows nothing")
+                    format!("{pk} {sk} counts as delivered and its app knows nothing")
                 });
+            }
+            let rung = status != "exhausted" || self.alarms.has("delivery_exhausted", (pk, ""));
+            self.judge
+                .hold(rung, || format!("{pk} {sk} was given up in silence"));
+        }
+        for name in GROUNDLESS {
+            let alarm = self.alarms.find(name);
+            self.judge
+                .hold(alarm.is_none(), || format!("a false alarm: {alarm:?}"));
+        }
+        self.count_in();
+        self.count_out();
+    }
+
+    /// Money in: what WeChat has paid is in the ledger, once, and nothing else.
+    fn count_in(&mut self) {
+        let mut at_wechat = Vec::new();
+        for trade in self.wechat.trades.values() {
+            if let (Standing::Paid(_), Some((app_id, rest))) =
+                (&trade.standing, trade.number.split_at_checked(16))
+            {
+                let pk = format!("{app_id}#{}", rest.get(..10).unwrap_or_default());
+                at_wechat.push((pk, trade.transaction_id(), trade.total_fee));
+            }
+        }
+        let mut in_ledger = Vec::new();
+        for ((pk, sk), row) in &self.engine.rows {
+            if sk != ORDER {
+                continue;
+            }
+            for payment in payments(row) {
+                if !payment.own {
+                    let rung = self.alarms.has("payment_anomaly", (pk, &payment.id));
+                    self.judge
+                        .hold(rung, || format!("{pk} kept {payment:?} in silence"));
+                }
+                in_ledger.push((pk.clone(), payment.id, payment.fee));
+            }
+        }
+        at_wechat.sort();
+        in_ledger.sort();
+        self.judge.hold(at_wechat == in_ledger, || {
+            format!("WeChat has these paid: {at_wechat:?}, and the ledger knows {in_ledger:?}")
+        });
+    }
+
+    /// Money out: what WeChat has given back is what the ledger says, refund by
+    /// refund, and whatever did not fit has gone back.
+    fn count_out(&mut self) {
+        let now = self.now();
+        let mut at_wechat = self.wechat.refunds.clone();
+        for ((pk, sk), row) in &self.engine.rows {
+            let Some(part) = sk.strip_prefix(REFUND) else {
+                continue;
+            };
+            let status = string(row, "status").unwrap_or_default();
+            let fee = number(row, "refund_fee").unwrap_or_default();
+            let refund = at_wechat.remove(&out_refund_no(pk, part));
+            let state = refund.as_ref().map(|refund| refund.state(now));
+            let agrees = match state {
+                Some(State::Success) => {
+                    status == "succeeded" && refund.is_some_and(|refund| refund.refund_fee == fee)
+                }
+                None | Some(State::Closed) => status == "failed",
+                Some(_) => false,
+            };
+            self.judge.hold(agrees, || {
+                format!("{pk} {sk} of {fee} is {status}, and at WeChat {state:?}")
+            });
+            let rung = status != "failed" || self.alarms.has("refund_failed", (pk, part));
+            self.judge
+                .hold(rung, || format!("{pk} {sk} failed in silence"));
+        }
+        self.judge.hold(at_wechat.is_empty(), || {
+            format!("WeChat gave back what the ledger does not know: {at_wechat:?}")
+        });
+        for ((pk, sk), row) in &self.engine.rows {
+            let app_id = pk.split('#').next().unwrap_or_default();
+            if sk != ORDER || self.judge.by_hand.contains(app_id) {
+                continue;
+            }
+            for payment in payments(row).iter().filter(|payment| !payment.own) {
+                let key = (pk.clone(), format!("{REFUND}auto-{}", payment.id));
+                let refund = self.engine.rows.get(&key);
+                let status = refund.and_then(|refund| string(refund, "status"));
+                let whole = refund.and_then(|refund| number(refund, "refund_fee"));
+                let given_back = match status {
+                    Some("succeeded") => payment.refunded == payment.fee,
+                    Some("failed") => payment.refunded == 0,
+                    _ => false,
+                };
+                self.judge
+                    .hold(given_back && whole == Some(payment.fee), || {
+                        format!("{pk} has not given back {payment:?}: {status:?}")
+                    });
             }
         }
     }
@@ -79,12 +165,20 @@ impl World {
     /// What became of the orders.
     pub(crate) fn results(&self) -> Results {
         let mut results = Results::default();
-        for row in self.engine.rows.values() {
-            results.paid += u64::from(payment(row).is_some());
-            results.anomalies += u64::try_from(anomalies(row).len()).unwrap_or_default();
+        for ((_, sk), row) in &self.engine.rows {
+            if sk == ORDER {
+                for payment in payments(row) {
+                    match payment.own {
+                        true => results.paid += 1,
+                        false => results.anomalies += 1,
+                    }
+                }
+            }
             match string(row, "status") {
                 Some("delivered") => results.delivered += 1,
                 Some("exhausted") => results.exhausted += 1,
+                Some("succeeded") => results.refunded += 1,
+                Some("failed") if sk != ORDER => results.refused += 1,
                 _ => {}
             }
         }

@@ -57,6 +57,8 @@ pub enum Fault {
     Burst,
     /// An index shows what it showed before.
     Stale,
+    /// WeChat answers with a code of its own, whether it has done it or not.
+    Difficult,
 }
 
 /// How often each fault was injected.

@@ -10,6 +10,7 @@
 //! promises, and never changes the code that is under test.
 
 mod act;
+pub mod alarms;
 pub mod apps;
 pub mod aws;
 pub mod campaign;
@@ -18,11 +19,14 @@ pub mod engine;
 pub mod faults;
 pub mod hubs;
 pub mod judge;
+pub mod ledger;
 pub mod lot;
+mod notify;
 pub mod plan;
 pub mod random;
 mod serve;
 mod shop;
+mod tell;
 pub mod wechat;
 pub mod wire;
 mod world;
@@ -36,10 +40,12 @@ use serde_json::json;
 use shared::ambient::Clock;
 use shared::aws::secrets::Merchant;
 use shared::callback::Caller;
+use tracing::subscriber::DefaultGuard;
 
 pub use close::Results;
 pub use world::World;
 
+use alarms::Alarms;
 use engine::Engine;
 use faults::Tally;
 use hubs::{Hubs, Site};
@@ -84,6 +90,9 @@ pub struct Stage {
     peers: SocketAddr,
     caller: Caller,
     merchant: Merchant,
+    alarms: Alarms,
+    /// This thread's log lines go to `alarms`.
+    _listening: DefaultGuard,
 }
 
 impl Stage {
@@ -97,11 +106,15 @@ impl Stage {
         let caller = Caller::new(vec!["127.0.0.0/8".parse()?])?;
         let merchant = hubs::merchant(&aws::sdk_config(&lot), peers, Some(aws::CERTIFICATE_ID));
         merchant.warm().await;
+        let alarms = Alarms::default();
+        let _listening = tracing::subscriber::set_default(alarms.clone());
         Ok(Self {
             lot,
             peers,
             caller,
             merchant,
+            alarms,
+            _listening,
         })
     }
 
@@ -115,6 +128,7 @@ impl Stage {
         options: Options,
     ) -> Result<Outcome, Box<dyn Error + Send + Sync>> {
         self.lot.clear();
+        self.alarms.clear();
         let mut random = Random::new(seed);
         let plan = Plan::new(&mut random, options.plant);
         let clock = Arc::new(AtomicI64::new(EPOCH));
@@ -142,7 +156,7 @@ impl Stage {
         );
         let hubs = Hubs::new(site).ok_or("the schedule is malformed")?;
         let trace = options.trace.then(|| vec![format!("{plan:#?}")]);
-        let parts = (Arc::clone(&self.lot), clock);
+        let parts = (Arc::clone(&self.lot), clock, self.alarms.clone());
         let mut world = World::new(parts, (plan, random), (engine, hubs), trace);
         world.run().await;
         Ok(world.outcome(seed))

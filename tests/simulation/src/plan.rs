@@ -56,6 +56,8 @@ pub enum Story {
     PaidSilently,
     /// WeChat notifies another amount first, and then the right one.
     WrongAmountFirst,
+    /// Another amount is paid than was asked.
+    WrongAmount,
     /// Two attempts, and the one that WeChat had closed is paid as well.
     PaidTwice,
     /// It is paid although WeChat had closed it.
@@ -200,9 +202,10 @@ fn order(random: &mut Random, apps: usize) -> OrderPlan {
     };
     let story = match random.within(0, 19) {
         0..=1 => Story::Unpaid,
-        2..=12 => Story::Paid,
-        13..=15 => Story::PaidSilently,
-        16 => Story::WrongAmountFirst,
+        2..=11 => Story::Paid,
+        12..=14 => Story::PaidSilently,
+        15 => Story::WrongAmountFirst,
+        16 => Story::WrongAmount,
         17..=18 => Story::PaidTwice,
         _ => Story::PaidAfterClose,
     };

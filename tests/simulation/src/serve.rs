@@ -3,21 +3,17 @@
 
 use serde_json::{Value, json};
 
-use crate::apps;
 use crate::aws::{ATTEMPT_MILLIS, secret};
-use crate::engine::{number, string};
+use crate::engine::{Change, number, string};
 use crate::faults::{Fault, Wire, choose};
-use crate::hubs::GRACE_SECONDS;
-use crate::judge::{DELIVERY, OFFSETS, ORDER, payment};
+use crate::ledger::DELIVERY;
 use crate::lot::{Call, Parked, Record, Reply};
-use crate::plan::{MINUTE, Plant, Rates, SECOND};
+use crate::plan::{MINUTE, Plant, SECOND};
 use crate::world::{Event, Message, World};
 
 /// How long the hub lets a call of WeChat and of an app take.
 const WECHAT_MILLIS: i64 = 4500;
 const APP_MILLIS: i64 = 10_000;
-/// SQS may show a message this much early.
-const EARLY: i64 = 1000;
 
 /// What a query without a hit answers.
 const NOTHING: &str = r#"{"Items":[],"Count":0,"ScannedCount":0}"#;
@@ -73,7 +69,8 @@ impl World {
             | Fault::Late
             | Fault::Skipped
             | Fault::Burst
-            | Fault::Stale => {}
+            | Fault::Stale
+            | Fault::Difficult => {}
         }
     }
 
@@ -129,13 +126,30 @@ impl World {
                 })
             }
             Call::Http { path, query, .. } if path.starts_with("/app/") => self.tell(record, query),
-            Call::Http { path, body, .. } => match self.wechat.answer(path, body) {
-                Ok(answer) => Some(ok(answer)),
-                Err(promise) => {
-                    self.judge.hold(false, || promise);
-                    Some(Reply::Broken)
-                }
-            },
+            Call::Http { path, body, .. } => Some(self.ask_wechat(path, body)),
+        }
+    }
+
+    /// WeChat is asked.
+    fn ask_wechat(&mut self, path: &str, body: &str) -> Reply {
+        let rate = match self.is_faulty() {
+            true => self.plan.rates.call,
+            false => 0,
+        };
+        let moment = (self.now(), rate, &mut self.random);
+        let answer = self.wechat.answer(path, body, moment);
+        for _ in 0..std::mem::take(&mut self.wechat.difficulties) {
+            self.tally.note(Wire::Wechat, Fault::Difficult);
+        }
+        for number in std::mem::take(&mut self.wechat.accepted) {
+            self.announce_refund(&number);
+        }
+        match answer {
+            Ok(answer) => ok(answer),
+            Err(promise) => {
+                self.judge.hold(false, || promise);
+                Reply::Broken
+            }
         }
     }
 
@@ -162,7 +176,7 @@ impl World {
         }
         let now = self.now();
         for change in &changes {
-            self.judge.written(change, &self.engine.rows);
+            self.written(change);
             let lot = &self.lot;
             self.judge
                 .leased(change, (record, now), |other| lot.is_live(other));
@@ -219,8 +233,14 @@ impl World {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let (_, _, changes) = self.engine.execute("TransactWriteItems", &body);
         for change in &changes {
-            self.judge.written(change, &self.engine.rows);
+            self.written(change);
         }
+    }
+
+    /// A row was written.
+    fn written(&mut self, change: &Change) {
+        let paid_back = (&self.wechat, self.now());
+        self.judge.written(change, &self.engine.rows, paid_back);
     }
 
     /// SQS takes a message.
@@ -236,7 +256,10 @@ impl World {
         let key = (part("pk").to_owned(), part("sk").to_owned());
         let step = bell.get("step").and_then(Value::as_i64).unwrap_or_default();
         let row = self.engine.rows.get(&key);
-        let is_there = row.is_some_and(|row| number(row, "step").is_some_and(|now| now >= step));
+        // Only a delivery never goes back a step.
+        let is_told = key.1.starts_with(DELIVERY);
+        let is_there =
+            row.is_some_and(|row| !is_told || number(row, "step").is_some_and(|now| now >= step));
         self.judge.hold(is_there, || {
             format!("a doorbell rang for {key:?} {step} before it was committed")
         });
@@ -273,62 +296,6 @@ impl World {
             self.plan_for(arrival, Event::Message(message.clone()));
         }
         ok(json!({"MessageId": id}).to_string())
-    }
-
-    /// An app is called.
-    fn tell(&mut self, record: Record, query: &str) -> Option<Reply> {
-        let now = self.now();
-        let told = match apps::read(query, &self.secrets, now) {
-            Ok(told) => told,
-            Err(promise) => {
-                self.judge.hold(false, || promise);
-                return Some(Reply::Broken);
-            }
-        };
-        let pk = &told.order;
-        let order = self.engine.rows.get(&(pk.clone(), ORDER.to_owned()));
-        let paid = order.and_then(payment).map(|(id, _)| id);
-        self.judge
-            .hold(paid.as_ref() == Some(&told.transaction_id), || {
-                format!("{pk} was told of a payment that is not in the ledger")
-            });
-        if let Some(row) = self.engine.rows.get(&(pk.clone(), DELIVERY.to_owned())) {
-            let due = number(row, "due").unwrap_or_default();
-            let origin = number(row, "origin").unwrap_or_default();
-            let offset = usize::try_from(told.step)
-                .ok()
-                .and_then(|step| OFFSETS.get(step));
-            let earliest = offset.map_or(i64::MAX, |offset| origin + offset * SECOND - EARLY);
-            self.judge.hold(now >= earliest, || {
-                format!("{pk} was told {} ms early", earliest - now)
-            });
-            let good = self.plan.rates == Rates::default();
-            let latest = due + (GRACE_SECONDS + 30) * SECOND;
-            self.judge.hold(!good || now <= latest, || {
-                format!("{pk} was told {} ms late", now - due)
-            });
-        }
-        let temper = self.temper_of(pk)?;
-        let book = self.books.entry(pk.clone()).or_default();
-        let event_id = book
-            .event_id
-            .get_or_insert_with(|| told.event_id.clone())
-            .clone();
-        self.judge.hold(event_id == told.event_id, || {
-            format!("{pk} was told under two event ids")
-        });
-        if let Some(first) = book.succeeded {
-            let explained = self.judge.troubled.contains(&first);
-            self.judge.hold(explained, || {
-                format!("{pk} was told again after its success")
-            });
-        }
-        let verdict = apps::answer(temper, book.calls, &mut self.random);
-        book.calls += 1;
-        if verdict.success {
-            book.succeeded = Some(record);
-        }
-        verdict.reply
     }
 }
 

@@ -1,12 +1,19 @@
 //! WeChat Pay as the hub sees it on the wire: unifiedorder, orderquery,
-//! closeorder, and the notifications it signs. It has the simulator's
-//! signature code, never the hub's. It refuses to know the hub's orders.
+//! closeorder, refund, refundquery, and the notifications it signs or seals. It
+//! has the simulator's signature code, never the hub's. It refuses to know the
+//! hub's orders.
+
+mod refund;
 
 use std::collections::BTreeMap;
 
 use shared::domain::time::Timestamp;
 use wechat_simulator::sign::{Fields, SignType, v2, v2_holds};
 use wechat_simulator::xml;
+
+pub use refund::{Refund, State};
+
+use crate::random::Random;
 
 /// The official account.
 pub const APP_ID: &str = "wx0123456789abcdef";
@@ -42,10 +49,9 @@ pub struct Trade {
     pub number: String,
     /// Where it stands.
     pub standing: Standing,
-    /// Its amount.
+    /// What was paid, or is to be paid.
     pub total_fee: i64,
-    /// The hub has answered a notification with success.
-    pub acknowledged: bool,
+    asked_fee: i64,
     trade_type: String,
     serial: usize,
 }
@@ -58,11 +64,21 @@ impl Trade {
     }
 }
 
+/// The moment of a call: the time, how often in a thousand WeChat makes
+/// difficulties, and the seed's choices.
+pub type Moment<'a> = (i64, u32, &'a mut Random);
+
 /// WeChat.
 #[derive(Debug, Default)]
 pub struct Wechat {
     /// By the hub's number.
     pub trades: BTreeMap<String, Trade>,
+    /// By the hub's number.
+    pub refunds: BTreeMap<String, Refund>,
+    /// The refunds accepted since somebody last looked.
+    pub accepted: Vec<String>,
+    /// The difficulties made since somebody last looked.
+    pub difficulties: u64,
 }
 
 impl Wechat {
@@ -71,7 +87,7 @@ impl Wechat {
     ///
     /// # Errors
     /// When the hub signed wrongly or asked for what does not exist.
-    pub fn answer(&mut self, path: &str, body: &str) -> Result<String, String> {
+    pub fn answer(&mut self, path: &str, body: &str, moment: Moment<'_>) -> Result<String, String> {
         let asked = xml::read(body).map_err(|error| format!("WeChat was sent {error}"))?;
         if !v2_holds(&asked, SignType::HmacSha256, API_KEY) {
             return Err(format!("the hub signed {path} wrongly"));
@@ -81,6 +97,8 @@ impl Wechat {
             "/pay/unifiedorder" => self.unified_order(number, &asked)?,
             "/pay/orderquery" => self.query(&number),
             "/pay/closeorder" => self.close(&number),
+            "/secapi/pay/refund" => self.refund(&asked, moment)?,
+            "/pay/refundquery" => self.refund_query(&asked, moment.0)?,
             other => return Err(format!("the hub called WeChat's {other}")),
         };
         Ok(signed(answer))
@@ -94,11 +112,11 @@ impl Wechat {
             number,
             standing: Standing::Open,
             total_fee,
-            acknowledged: false,
+            asked_fee: total_fee,
             trade_type: field("trade_type"),
             serial,
         });
-        if (trade.total_fee, &trade.trade_type) != (total_fee, &field("trade_type")) {
+        if (trade.asked_fee, &trade.trade_type) != (total_fee, &field("trade_type")) {
             return Err("the same out_trade_no was used for another payment".to_owned());
         }
         Ok(match trade.standing {
@@ -124,7 +142,9 @@ impl Wechat {
             Standing::Closed => fields(&[("out_trade_no", number), ("trade_state", "CLOSED")]),
             Standing::Paid(at) => {
                 let mut answer = payment(trade, trade.total_fee, at);
-                answer.insert("trade_state".to_owned(), "SUCCESS".to_owned());
+                let returned = self.refunds_of(&trade.transaction_id()).next().is_some();
+                let state = if returned { "REFUND" } else { "SUCCESS" };
+                answer.insert("trade_state".to_owned(), state.to_owned());
                 answer
             }
         }
@@ -144,9 +164,9 @@ impl Wechat {
         }
     }
 
-    /// The payer pays; true when this is what made it paid. WeChat would
-    /// normally refuse it for a closed one.
-    pub fn pay(&mut self, number: &str, at: i64, although_closed: bool) -> bool {
+    /// The payer pays so much more than was asked; true when this is what made
+    /// it paid. WeChat would normally refuse it for a closed one.
+    pub fn pay(&mut self, number: &str, (at, more): (i64, i64), although_closed: bool) -> bool {
         let Some(trade) = self.trades.get_mut(number) else {
             return false;
         };
@@ -157,6 +177,7 @@ impl Wechat {
         };
         if may {
             trade.standing = Standing::Paid(at);
+            trade.total_fee = trade.asked_fee + more;
         }
         may
     }

@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use shared::domain::order::TradeType;
 
 use crate::Outcome;
+use crate::alarms::Alarms;
 use crate::apps::Book;
-use crate::engine::Engine;
+use crate::engine::{Engine, Key};
 use crate::faults::Tally;
 use crate::hubs::Hubs;
 use crate::judge::Judge;
 use crate::lot::{Invocation, Lot, Parked, Reply};
+use crate::notify::Notice;
 use crate::plan::{EPOCH, MINUTE, Plan, Temper};
 use crate::random::Random;
 use crate::wechat::Wechat;
@@ -47,8 +49,8 @@ pub(crate) enum Event {
     /// A payer pays an attempt, if need be one that was closed; so many more
     /// tries are left if there is nothing to pay yet.
     Pay(usize, u8, bool, u32),
-    /// WeChat notifies an amount for the n-th time.
-    Notify(String, usize, i64),
+    /// WeChat notifies for the n-th time.
+    Notify(Notice, usize),
     /// A message is visible.
     Message(Message),
     /// A call that was held goes on: with this reply, or else executed.
@@ -64,8 +66,8 @@ pub(crate) enum Job {
     Create(usize),
     /// A payer checks out.
     Cashier(usize, TradeType),
-    /// WeChat notifies, since then, of this amount.
-    Notify(String, i64, i64),
+    /// WeChat notifies, since then.
+    Notify(Notice, i64),
     /// A batch of doorbells.
     Batch(Vec<Message>),
     /// An app asks; nobody waits for the answer.
@@ -85,7 +87,12 @@ pub struct World {
     pub(crate) hubs: Hubs,
     pub(crate) judge: Judge,
     pub(crate) tally: Tally,
-    pub(crate) books: BTreeMap<String, Book>,
+    /// By the key of the delivery's row.
+    pub(crate) books: BTreeMap<Key, Book>,
+    /// What the hub has answered with success.
+    pub(crate) acknowledged: BTreeSet<Notice>,
+    /// The alarms that the hub has raised.
+    pub(crate) alarms: Alarms,
     pub(crate) secrets: BTreeMap<String, String>,
     pub(crate) jobs: BTreeMap<Invocation, Job>,
     /// The orders that the hub has confirmed.
@@ -104,7 +111,7 @@ impl World {
     /// A world before anything has happened.
     #[must_use]
     pub fn new(
-        (lot, clock): (Arc<Lot>, Arc<AtomicI64>),
+        (lot, clock, alarms): (Arc<Lot>, Arc<AtomicI64>, Alarms),
         (plan, random): (Plan, Random),
         (engine, hubs): (Engine, Hubs),
         trace: Option<Vec<String>>,
@@ -125,6 +132,8 @@ impl World {
             judge: Judge::default(),
             tally: Tally::default(),
             books: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
+            alarms,
             secrets,
             jobs: BTreeMap::new(),
             stored: BTreeSet::new(),
@@ -216,8 +225,8 @@ impl World {
             if waiting == 0 && due.is_none() {
                 let Some(next) = self.next_at() else { break };
                 self.clock.store(next, Ordering::SeqCst);
-                self.judge
-                    .punctual(&self.engine.rows, next, self.plan.calm_at);
+                let outside = (self.plan.calm_at, &self.wechat);
+                self.judge.punctual(&self.engine.rows, next, outside);
                 continue;
             }
             let chosen = self.random.index(waiting + usize::from(due.is_some()));

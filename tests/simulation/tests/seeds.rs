@@ -51,12 +51,14 @@ fn no_seed_breaks_a_promise_and_every_fault_fires() {
         (Wire::Notification, Fault::Lost),
         (Wire::Notification, Fault::AnswerLost),
         (Wire::Notification, Fault::Burst),
+        (Wire::Wechat, Fault::Difficult),
         (Wire::Sweep, Fault::Skipped),
     ] {
         assert!(played.faults.count(wire, fault) > 0, "{wire:?} {fault:?}");
     }
     let results = played.results;
     assert!(results.paid > 0 && results.anomalies > 0, "{results:?}");
+    assert!(results.refunded > 0 && results.refused > 0, "{results:?}");
     assert!(
         results.delivered > 0 && results.exhausted > 0,
         "{results:?}"

@@ -1,0 +1,104 @@
+//! The promises about refunds: what a row may become, and that the order's sums
+//! are those of its refunds. It refuses to know why money goes back.
+
+use serde_json::Value;
+
+use super::{Judge, Rows};
+use crate::engine::{number, string};
+use crate::ledger::{DELIVERY, ORDER, REFUND, is_owed, is_told_by_hub, payments};
+use crate::wechat::{State, Wechat};
+
+/// When nothing more can happen to a refund: it must be known a day later, the
+/// hub's longest pause.
+pub(super) fn end(row: &Value, (pk, part): (&str, &str), wechat: &Wechat) -> i64 {
+    let created = number(row, "created_at").unwrap_or_default();
+    let at_wechat = wechat.refunds.get(&out_refund_no(pk, part));
+    at_wechat.map_or(created, |refund| refund.ends_at.max(created))
+}
+
+/// The hub's number for a refund at WeChat.
+#[must_use]
+pub(crate) fn out_refund_no(pk: &str, part: &str) -> String {
+    pk.replace('#', "") + part
+}
+
+impl Judge {
+    pub(super) fn refund_written(
+        &mut self,
+        (pk, part): (&str, &str),
+        (before, after): (Option<&Value>, &Value),
+        (rows, (wechat, now)): (&Rows, (&Wechat, i64)),
+    ) {
+        let is = string(after, "status").unwrap_or_default();
+        if let Some(before) = before {
+            for name in ["transaction_id", "refund_fee", "total_fee", "created_at"] {
+                self.hold(before.get(name) == after.get(name), || {
+                    format!("{name} of {pk}'s refund {part} changed")
+                });
+            }
+            let was = string(before, "status").unwrap_or_default();
+            let goes_on = match was {
+                "pending" => true,
+                "processing" | "change" => is != "pending",
+                _ => false,
+            };
+            self.hold(goes_on, || {
+                format!("{pk}'s refund {part} was {was} and was written again as {is}")
+            });
+        }
+        let at_wechat = wechat.refunds.get(&out_refund_no(pk, part));
+        let state = at_wechat.map(|refund| refund.state(now));
+        let believed = match is {
+            "succeeded" => state == Some(State::Success),
+            "failed" => matches!(state, None | Some(State::Closed)),
+            _ => true,
+        };
+        self.hold(believed, || {
+            format!("{pk}'s refund {part} is {is}, and at WeChat {state:?}")
+        });
+        let order = rows.get(&(pk.to_owned(), ORDER.to_owned()));
+        let told = (pk.to_owned(), format!("{DELIVERY}refund.{is}#{part}"));
+        let silent = is_owed(is) || !order.is_some_and(is_told_by_hub);
+        self.hold(silent || rows.contains_key(&told), || {
+            format!("nobody will be told of {told:?}")
+        });
+    }
+
+    /// The order's sums are those of its refunds.
+    pub(super) fn sums_agree(&mut self, pk: &str, rows: &Rows) {
+        let Some(order) = rows.get(&(pk.to_owned(), ORDER.to_owned())) else {
+            self.hold(false, || format!("{pk} has a refund and no order"));
+            return;
+        };
+        let all = payments(order);
+        let mut sums: Vec<(&str, i64, i64)> = all
+            .iter()
+            .map(|payment| (payment.id.as_str(), 0, 0))
+            .collect();
+        let from = (pk.to_owned(), REFUND.to_owned());
+        for ((_, sk), row) in rows
+            .range(from..)
+            .take_while(|((other, sk), _)| other == pk && sk.starts_with(REFUND))
+        {
+            let fee = number(row, "refund_fee").unwrap_or_default();
+            let id = string(row, "transaction_id").unwrap_or_default();
+            let Some((_, reserved, refunded)) = sums.iter_mut().find(|(own, ..)| *own == id) else {
+                self.hold(false, || format!("{pk} {sk} gives back what nobody paid"));
+                continue;
+            };
+            let status = string(row, "status").unwrap_or_default();
+            *reserved += if status == "failed" { 0 } else { fee };
+            *refunded += if status == "succeeded" { fee } else { 0 };
+        }
+        for (payment, (_, reserved, refunded)) in all.iter().zip(sums) {
+            self.hold(
+                (payment.reserved, payment.refunded) == (reserved, refunded),
+                || {
+                    format!(
+                        "{pk}: {reserved} are promised and {refunded} gone back, not {payment:?}"
+                    )
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What the ledger's rows say, read from DynamoDB's own JSON. It refuses to
+//! know what they should say.
+
+use serde_json::Value;
+
+use crate::engine::{number, string};
+
+/// The sort key of an order's row.
+pub const ORDER: &str = "order";
+/// The beginning of the sort key of what an app must be told.
+pub const DELIVERY: &str = "delivery#";
+/// The beginning of a refund's sort key.
+pub const REFUND: &str = "refund#";
+
+/// A payment of an order: its own, or one that must go back.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Payment {
+    /// WeChat's number.
+    pub id: String,
+    /// What was paid.
+    pub fee: i64,
+    /// It is what the order was paid with; the others are anomalies.
+    pub own: bool,
+    /// Promised to refunds.
+    pub reserved: i64,
+    /// Gone back; a part of what is promised.
+    pub refunded: i64,
+}
+
+/// All payments that an order's row knows.
+#[must_use]
+pub fn payments(order: &Value) -> Vec<Payment> {
+    let own = order.get("payment").and_then(|row| payment(row, true));
+    let list = order.get("anomalies").and_then(|list| list.get("L"));
+    let anomalies = list.and_then(Value::as_array).into_iter().flatten();
+    let others = anomalies.filter_map(|row| payment(row.get("M")?.get("payment")?, false));
+    own.into_iter().chain(others).collect()
+}
+
+fn payment(row: &Value, own: bool) -> Option<Payment> {
+    let row = row.get("M")?;
+    Some(Payment {
+        id: string(row, "transaction_id")?.to_owned(),
+        fee: number(row, "total_fee")?,
+        own,
+        reserved: number(row, "refund_reserved").unwrap_or_default(),
+        refunded: number(row, "refunded").unwrap_or_default(),
+    })
+}
+
+/// The attempts by payment code that have failed: their numbers, and why.
+#[must_use]
+pub fn failures(order: &Value) -> Vec<(i64, &str)> {
+    let list = order.get("attempts").and_then(|list| list.get("L"));
+    let attempts = list.and_then(Value::as_array).into_iter().flatten();
+    attempts
+        .filter_map(|attempt| {
+            let attempt = attempt.get("M")?;
+            let code = string(attempt.get("scan")?.get("M")?, "err_code")?;
+            Some((number(attempt, "number")?, code))
+        })
+        .collect()
+}
+
+/// Whether the hub tells the app, and not WeChat itself.
+#[must_use]
+pub fn is_told_by_hub(order: &Value) -> bool {
+    let request = order.get("request").and_then(|request| request.get("M"));
+    request.and_then(|request| string(request, "version")) == Some("2.0")
+}
+
+/// Whether a row of this status owes something.
+#[must_use]
+pub fn is_owed(status: &str) -> bool {
+    ["pending", "created", "paying", "processing", "change"].contains(&status)
+}
