@@ -30,6 +30,8 @@ const LIMITS: Limits = Limits {
 };
 /// An honest answer is seven bytes.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
+/// What the app's developer reads.
+const TIMED_OUT: &str = "timed out";
 /// How much of an answer is kept for people to read.
 const KEPT_BYTES: usize = 96;
 
@@ -44,6 +46,8 @@ pub struct Outcome {
     pub answer: String,
     /// How long it took.
     pub latency: Duration,
+    /// It took too long.
+    pub timed_out: bool,
 }
 
 impl Outcome {
@@ -55,6 +59,7 @@ impl Outcome {
             http_status: None,
             answer: excerpt(why),
             latency: Duration::ZERO,
+            timed_out: false,
         }
     }
 }
@@ -101,6 +106,7 @@ impl Caller {
             Ok(url) => self.get(url).await,
             Err(reason) => Err((None, reason.to_owned())),
         };
+        let timed_out = matches!(&called, Err((_, reason)) if reason == TIMED_OUT);
         let (http_status, answer, delivered) = match called {
             Ok((status, body)) => {
                 let text = String::from_utf8_lossy(&body);
@@ -113,6 +119,7 @@ impl Caller {
             http_status,
             answer,
             latency: started.elapsed(),
+            timed_out,
         }
     }
 
@@ -211,7 +218,7 @@ impl Resolve for VettedDns {
 fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
     if error.is_timeout() {
-        return "timed out".to_owned();
+        return TIMED_OUT.to_owned();
     }
     let mut root: &dyn std::error::Error = &error;
     while let Some(cause) = root.source() {

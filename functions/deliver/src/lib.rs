@@ -3,7 +3,7 @@
 //! these costs a repeat, never a loss: the row stays owed until it is recorded.
 //! It refuses to know why something is owed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use shared::ambient::{Clock, random_hex};
 use shared::aws::Failure;
@@ -12,7 +12,7 @@ use shared::aws::queue::{Doorbell, Queue};
 use shared::aws::registry::Registry;
 use shared::callback::{Caller, Outcome};
 use shared::domain::app::{App, check_address};
-use shared::domain::delivery::{Address, Attempt, CLAIMS_MAX, Next, Schedule};
+use shared::domain::delivery::{Address, Attempt, CLAIMS_MAX, Next, Schedule, Suspects};
 use shared::domain::signature::sign;
 use shared::domain::time::Timestamp;
 
@@ -29,6 +29,8 @@ pub struct Hub {
     pub retry: Queue,
     /// How apps are called.
     pub caller: Caller,
+    /// The hosts that this process suspects.
+    pub suspects: Mutex<Suspects>,
     /// When later steps are due.
     pub schedule: Schedule,
     /// How long the sweeper leaves a step to its doorbell.
@@ -43,14 +45,16 @@ pub async fn deliver(hub: Arc<Hub>, doorbell: Doorbell) -> Result<(), Failure> {
     let Some(claim) = hub.ledger.claim(&doorbell, hub.clock.now()).await? else {
         return Ok(());
     };
-    let (attempts, delivered) = attempt(&hub, &claim).await?;
-    if delivered {
-        return hub.ledger.record_success(&claim, &attempts).await;
-    }
-    let now = hub.clock.now();
-    let next = claim
-        .delivery
-        .after_failure(&hub.schedule, now, hub.grace_seconds);
+    let (attempts, next) = match attempt(&hub, &claim).await? {
+        Tried::Delivered(attempts) => return hub.ledger.record_success(&claim, &attempts).await,
+        Tried::Failed(attempts) => {
+            let now = hub.clock.now();
+            let delivery = &claim.delivery;
+            let next = delivery.after_failure(&hub.schedule, now, hub.grace_seconds);
+            (attempts, next)
+        }
+        Tried::PutOff(next) => (Vec::new(), next),
+    };
     if next == Next::Exhausted {
         // Before the write: a second alarm is better than none.
         tracing::error!(alarm = "delivery_exhausted", order = %claim.delivery.key(),
@@ -62,8 +66,18 @@ pub async fn deliver(hub: Arc<Hub>, doorbell: Doorbell) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What became of a step.
+enum Tried {
+    /// The last of these calls was answered `success`.
+    Delivered(Vec<Attempt>),
+    /// None was.
+    Failed(Vec<Attempt>),
+    /// Its hosts just timed out: nobody was called, and this comes next.
+    PutOff(Next),
+}
+
 /// Calls the addresses of this step until one answers `success`.
-async fn attempt(hub: &Hub, claim: &Claim) -> Result<(Vec<Attempt>, bool), Failure> {
+async fn attempt(hub: &Hub, claim: &Claim) -> Result<Tried, Failure> {
     let delivery = &claim.delivery;
     let refusal = |answer: &str| {
         let attempt = Attempt {
@@ -74,7 +88,7 @@ async fn attempt(hub: &Hub, claim: &Claim) -> Result<(Vec<Attempt>, bool), Failu
             http_status: None,
             answer: answer.to_owned(),
         };
-        (vec![attempt], false)
+        Tried::Failed(vec![attempt])
     };
     if delivery.claims > CLAIMS_MAX {
         tracing::error!(alarm = "delivery_crashes", order = %delivery.key(), step = delivery.step,
@@ -84,8 +98,15 @@ async fn attempt(hub: &Hub, claim: &Claim) -> Result<(Vec<Attempt>, bool), Failu
     let Some(app) = hub.registry.app(&delivery.app_id).await? else {
         return Ok(refusal("the app is no longer registered"));
     };
+    let mut addresses = delivery.addresses(&app);
+    let trusted = trusted(hub, claim, &addresses);
+    if !trusted.is_empty() {
+        addresses = trusted;
+    } else if let Some(next) = put_off(hub, claim) {
+        return Ok(Tried::PutOff(next));
+    }
     let mut attempts = Vec::new();
-    for (address, url) in delivery.addresses(&app) {
+    for (address, url) in addresses {
         let (at, outcome) = call(hub, claim, (&app, url)).await;
         tracing::info!(order = %delivery.key(), step = delivery.step, delivered = outcome.delivered,
             http_status = outcome.http_status, "app called");
@@ -98,10 +119,36 @@ async fn attempt(hub: &Hub, claim: &Claim) -> Result<(Vec<Attempt>, bool), Failu
             answer: outcome.answer,
         });
         if outcome.delivered {
-            return Ok((attempts, true));
+            return Ok(Tried::Delivered(attempts));
         }
     }
-    Ok((attempts, false))
+    Ok(Tried::Failed(attempts))
+}
+
+/// The addresses whose hosts did not time out lately.
+fn trusted<'a>(
+    hub: &Hub,
+    claim: &Claim,
+    addresses: &[(Address, &'a str)],
+) -> Vec<(Address, &'a str)> {
+    let now = hub.clock.now();
+    let suspects = hub.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+    let app = &claim.delivery.app_id;
+    let trusted = addresses
+        .iter()
+        .filter(|(_, url)| !suspects.contains((app, *url), now));
+    trusted.copied().collect()
+}
+
+/// The same step half a minute to a minute later, at random: what was put off
+/// together need not come back together.
+fn put_off(hub: &Hub, claim: &Claim) -> Option<Next> {
+    let random = u8::from_str_radix(random_hex().get(..2)?, 16).ok()?;
+    let pause = 30 + i64::from(random % 31);
+    let delivery = &claim.delivery;
+    let next = delivery.put_off(&hub.schedule, (hub.clock.now(), pause), hub.grace_seconds)?;
+    tracing::info!(order = %delivery.key(), step = delivery.step, "put off, the host just timed out");
+    Some(next)
 }
 
 /// One call, freshly signed.
@@ -114,6 +161,12 @@ async fn call(hub: &Hub, claim: &Claim, (app, url): (&App, &str)) -> (Timestamp,
         Ok(()) => hub.caller.call(url, &params).await,
         Err(rule) => Outcome::not_called(&format!("the address {rule}")),
     };
+    let mut suspects = hub.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+    let host = (&app.app_id, url);
+    match outcome.timed_out {
+        true => suspects.timed_out(host, hub.clock.now()),
+        false => suspects.answered(host),
+    }
     (at, outcome)
 }
 

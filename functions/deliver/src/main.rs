@@ -1,6 +1,6 @@
 //! Builds the clients of deliver and serves its queues.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use deliver::{Hub, deliver};
@@ -24,6 +24,7 @@ async fn main() -> Result<(), Error> {
         ledger: Ledger::new(&aws, config::required("LEDGER_TABLE")?),
         retry: Queue::new(&aws, config::required("DELIVER_RETRY_QUEUE_URL")?),
         caller: Caller::new(config::callback_networks()?)?,
+        suspects: Mutex::default(),
         schedule: config::schedule()?,
         grace_seconds: config::grace_seconds()?,
     });

@@ -4,8 +4,10 @@
 //! is locked.
 
 mod event;
+mod suspects;
 
 pub use event::{Event, Occasion};
+pub use suspects::Suspects;
 
 use serde::{Deserialize, Serialize};
 
@@ -266,9 +268,9 @@ pub const MISSION_SCHEDULE: &str = "60,120,180,240,300,600,1200,1800,3600,7200,1
 mod tests {
     use super::*;
 
-    const ORIGIN: Timestamp = Timestamp::from_millis(1_790_000_000_123);
+    pub(super) const ORIGIN: Timestamp = Timestamp::from_millis(1_790_000_000_123);
 
-    fn delivery() -> Delivery {
+    pub(super) fn delivery() -> Delivery {
         Delivery {
             app_id: AppId::parse("demo000000000001").unwrap(),
             order_no: OrderNo::parse("A000000001").unwrap(),

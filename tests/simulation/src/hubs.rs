@@ -138,6 +138,7 @@ impl Site {
             ledger: self.ledger(),
             retry: self.queue("retry"),
             caller: self.caller.clone(),
+            suspects: std::sync::Mutex::default(),
             schedule: Schedule::parse(MISSION_SCHEDULE).ok()?,
             grace_seconds: GRACE_SECONDS,
         })
