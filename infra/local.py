@@ -8,6 +8,8 @@ with a simulated WeChat and a demo shop. Everything lives in .local/.
   status  what is running
   test    every check and test of the project, on a stack of its own
   audit   known vulnerabilities of what is linked in (needs the network)
+  load    2,000 payments at a steady rate, then the same with one app dead
+  chaos   payments while AWS, WeChat, the shop and the hub's processes fail
   build   cross-compile for AWS (sam build); sam deploy --guided comes next
 
 Settings by environment (all optional):
@@ -20,8 +22,8 @@ Settings by environment (all optional):
   RETRY_SCHEDULE     the 13 offsets in seconds, e.g. 1,2,3,...
   NOTIFY_TIME_SCALE  milliseconds that a second of the simulator's own repeats lasts
   LOG_LEVEL          of the functions (info)
-  HUB_PORT, NOTIFY_PORT, SIMULATOR_PORT, SHOP_PORT, AWS_PORT, SIMULATOR_TLS_PORT
-                     demo: 8600 to 8605, test: 8700 to 8705, others: 8800 to 8805
+  HUB_PORT, NOTIFY_PORT, SIMULATOR_PORT, SHOP_PORT, AWS_PORT, SIMULATOR_TLS_PORT,
+  FAULTS_PORT        demo: 8600 to 8605, test: 8700 to 8705, others: 8800 to 8806
 """
 
 import argparse
@@ -42,6 +44,10 @@ def main() -> None:
         import checks
 
         sys.exit(checks.run_all() if arguments.command == "test" else checks.audit())
+    if arguments.command in ("load", "chaos"):
+        import proofs
+
+        sys.exit(proofs.prove(arguments.command, arguments.rest))
     if arguments.command == "build":
         build_for_aws()
         return
@@ -66,10 +72,13 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["up", "demo", "down", "status", "test", "audit", "build"])
+    commands = ["up", "demo", "down", "status", "test", "audit", "load", "chaos", "build"]
+    parser.add_argument("command", choices=commands)
     parser.add_argument("--name", default="demo", help="which stack; each has its own ports and .local/NAME")
     parser.add_argument("--no-iam", action="store_true", help="let the functions do what their roles do not grant")
-    arguments = parser.parse_args()
+    arguments, arguments.rest = parser.parse_known_args()
+    if arguments.rest and arguments.command not in ("load", "chaos"):
+        parser.error(f"unknown arguments: {' '.join(arguments.rest)}")
     if arguments.name == "venv" or not arguments.name.isalnum():
         parser.error("--name must be letters and digits, and not venv")
     return arguments

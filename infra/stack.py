@@ -47,6 +47,10 @@ class Settings:
             for port in (self.hub_port, self.notify_port, self.simulator_port, self.shop_port, self.aws_port)
         )
         self.pay_base = given("WECHAT_API_BASE", f"https://127.0.0.1:{self.tls_port}")
+        # Chaos reaches AWS through a wire that fails to order.
+        faults_port = int(given("FAULTS_PORT", first + 6))
+        self.faults_port = faults_port if name == "chaos" else None
+        self.faults = f"http://127.0.0.1:{faults_port}"
         self.oauth_base = given("WECHAT_OAUTH_BASE", self.simulator)
         self.sign_type = given("WECHAT_SIGN_TYPE", "HMAC-SHA256")
         self.schedule = given("RETRY_SCHEDULE", SCHEDULES.get(name, SCHEDULES["demo"]))
@@ -91,6 +95,7 @@ class Stack:
         keys = self.keys()
         tls.prepare(self.tls, keys["WECHAT_MCH_ID"])
         self._start_emulator()
+        self._start_faults()
         outputs = self._deploy(keys)
         self._configure(outputs, keys)
         values = self._hub_env(outputs, keys)
@@ -105,7 +110,7 @@ class Stack:
         step(f"Up. Addresses and keys are in {self.env_file.relative_to(ROOT)}")
 
     def down(self) -> None:
-        stopped = [name for name in ("shop", "simulator", "forwarder", "emulator") if self.daemons.stop(name)]
+        stopped = [name for name in ("shop", "simulator", "forwarder", "faults", "emulator") if self.daemons.stop(name)]
         for path in (self.env_file, self.folder / "hub.env", self.folder / "deployed.json"):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.folder / "tmp", ignore_errors=True)
@@ -121,8 +126,9 @@ class Stack:
             ("simulator", "SIMULATOR_PORT", settings.simulator_port),
             ("simulator", "SIMULATOR_TLS_PORT", settings.tls_port),
             ("shop", "SHOP_PORT", settings.shop_port),
+            ("faults", "FAULTS_PORT", settings.faults_port),
         ):
-            if not self.daemons.alive(name) and reachable(port):
+            if port and not self.daemons.alive(name) and reachable(port):
                 raise Missing(f"Port {port} is taken by another program: set {setting} to a free one.")
 
     def keys(self) -> dict:
@@ -165,6 +171,8 @@ class Stack:
         bin_folder = environment("stack")
         command = [bin_folder / "python", ROOT / "infra/emulator.py"]
         env = self._clean_env() | {
+            # What the functions are given.
+            "AWS_ENDPOINT_URL": self.settings.faults if self.settings.faults_port else self.settings.aws,
             "GATEWAY_PORT": str(self.settings.aws_port),
             "BIND_HOST": "127.0.0.1",
             "AUTH": str(self.iam).lower(),
@@ -178,6 +186,15 @@ class Stack:
         self.daemons.ensure(
             "emulator", command, env, self.settings.aws_port, digest_of(self.tls / "trusted.pem")
         )
+
+    def _start_faults(self) -> None:
+        if not self.settings.faults_port:
+            return
+        config = self.folder / "faults.json"
+        # JSON is YAML; the rules come later, over the wire's own API.
+        config.write_text(json.dumps({"upstream": self.settings.aws, "port": self.settings.faults_port, "rules": []}))
+        command = [environment("stack") / "microburst", "--config", config]
+        self.daemons.ensure("faults", command, self._clean_env(), self.settings.faults_port)
 
     def _stack_status(self) -> str:
         try:
@@ -326,6 +343,8 @@ class Stack:
             "AWS_REGION": REGION,
             "STACK_NAME": self.stack_name,
         }
+        if self.settings.faults_port:
+            values["FAULTS_URL"] = self.settings.faults
         for key, value in outputs.items():
             if key not in ("ApiUrl", "NotifyUrl"):
                 values[re.sub(r"(?<!^)(?=[A-Z])", "_", key).upper()] = value

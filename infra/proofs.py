@@ -1,0 +1,21 @@
+"""`make load` and `make chaos`: a stack of its own for each, tests/proof to
+drive and judge it, and the stack's end, whatever happened."""
+
+import os
+import subprocess
+
+from stack import Stack
+from tools import BINARIES, build, step
+
+
+def prove(what: str, arguments: list[str]) -> int:
+    build()
+    stack = Stack(what)
+    try:
+        stack.up()
+        step(f"Proving under {what}")
+        folder = [stack.folder] if what == "chaos" else []
+        command = [BINARIES / "proof", what, *folder, *arguments]
+        return subprocess.run(command, env=os.environ | {"HUB_ENV": str(stack.env_file)}).returncode
+    finally:
+        stack.down()
