@@ -85,7 +85,7 @@ impl Buyer {
                 return None;
             }
             refused += 1;
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_millis(500) * refused.min(8)).await;
         };
         let mut pay = wish.pay.clone();
         pay["out_trade_no"] = json!(trade_no);
