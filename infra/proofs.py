@@ -10,7 +10,9 @@ from tools import BINARIES, build, step
 
 def prove(what: str, arguments: list[str]) -> int:
     build()
-    stack = Stack(what)
+    # The wire changes the host that a request was signed for, so that the
+    # emulator would refuse it. The roles are the journeys' matter.
+    stack = Stack(what, iam=what != "chaos")
     try:
         stack.up()
         step(f"Proving under {what}")
