@@ -1,6 +1,6 @@
 # The two commands are `make demo` and `make test`; infra/local.py does the work.
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test audit sim load chaos fuzz app build
+.PHONY: help demo up down status test audit sim bench load chaos fuzz app build
 
 help:
 	@echo "make demo    set up, start the local stack, and run one payment through it"
@@ -8,6 +8,7 @@ help:
 	@echo "make down    stop what up started"
 	@echo "make status  what is running"
 	@echo "make test    every check and test, on a stack of its own"
+	@echo "make bench   start-up, memory, size and cost, against their budgets"
 	@echo "make audit   known vulnerabilities of what is linked in (needs the network)"
 	@echo "make sim     play days of payments in which everything fails (ARGS='--help')"
 	@echo "make load    2,000 payments, each notified three times, with and without a dead app"
@@ -17,7 +18,7 @@ help:
 	@echo "make build   cross-compile for AWS; sam deploy --guided comes next"
 	@echo "Settings by environment: python3 infra/local.py --help"
 
-demo up down status test audit build:
+demo up down status test bench audit build:
 	@python3 infra/local.py $@
 
 # Deterministic: a seed that breaks a promise is printed and replays exactly.

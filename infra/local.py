@@ -7,6 +7,7 @@ with a simulated WeChat and a demo shop. Everything lives in .local/.
   down    stop what up started (the keys stay for the next time)
   status  what is running
   test    every check and test of the project, on a stack of its own
+  bench   start-up, memory, size and cost of what is deployed, against the budgets
   audit   known vulnerabilities of what is linked in (needs the network)
   load    2,000 payments at a steady rate, then the same with one app dead
   chaos   payments while AWS, WeChat, the shop and the hub's processes fail
@@ -37,6 +38,10 @@ from tools import ROOT, Missing, build, check_machine, environment, run, step
 def main() -> None:
     arguments = parse()
     check_machine()
+    if arguments.command == "bench":
+        import bench
+
+        sys.exit(bench.measure())
     python = environment("stack") / "python"
     if Path(sys.prefix) != python.parent.parent:
         os.execv(python, [str(python), *sys.argv])
@@ -72,7 +77,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = ["up", "demo", "down", "status", "test", "audit", "load", "chaos", "build"]
+    commands = ["up", "demo", "down", "status", "test", "audit", "bench", "load", "chaos", "build"]
     parser.add_argument("command", choices=commands)
     parser.add_argument("--name", default="demo", help="which stack; each has its own ports and .local/NAME")
     parser.add_argument("--no-iam", action="store_true", help="let the functions do what their roles do not grant")

@@ -88,14 +88,20 @@ impl Engine {
         }
     }
 
-    fn run(&self, operation: &str, body: &Value) -> Result<String, DynoxideError> {
+    /// Does what a request asks, and nothing else.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn run(&self, operation: &str, body: &Value) -> Result<String, DynoxideError> {
         let database = &self.database;
         let body = body.clone();
         match operation {
             "GetItem" => text(&database.get_item(request(body)?)?),
             "PutItem" => text(&database.put_item(request(body)?)?),
+            "DeleteItem" => text(&database.delete_item(request(body)?)?),
             "UpdateItem" => text(&database.update_item(request(body)?)?),
             "Query" => text(&database.query(request(body)?)?),
+            "Scan" => text(&database.scan(request(body)?)?),
             "TransactWriteItems" => text(&database.transact_write_items(request(body)?)?),
             other => Err(DynoxideError::ValidationException(format!(
                 "the simulation does not know {other}"

@@ -1,0 +1,112 @@
+//! The computations of every payment, without the network. It refuses to have
+//! budgets: `make bench` prints its figures beside Node.js's.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use shared::domain::delivery::{Delivery, MISSION_SCHEDULE, Schedule};
+use shared::domain::signature::Params;
+use shared::domain::time::Timestamp;
+use shared::wechat::sign::{SignType, sign};
+use shared::wechat::{Account, Secrets, Wechat, xml};
+
+const KEY: &str = "192006250b4c09247ec02edce69f6a2d";
+
+/// The same as in tests/bench/node/micro.js.
+const NOTICE: [(&str, &str); 16] = [
+    ("appid", "wxd930ea5d5a258f4f"),
+    ("bank_type", "CFT"),
+    ("cash_fee", "1999"),
+    ("fee_type", "CNY"),
+    ("is_subscribe", "Y"),
+    ("mch_id", "10000100"),
+    ("nonce_str", "5d2b6c2a8db53831f7eda20af46e531c"),
+    ("openid", "oUpF8uMEb4qRXf22hE3X68TekukE"),
+    ("out_trade_no", "bench00000000001A00000000101"),
+    ("result_code", "SUCCESS"),
+    ("return_code", "SUCCESS"),
+    ("sign_type", "HMAC-SHA256"),
+    ("time_end", "20261121120000"),
+    ("total_fee", "1999"),
+    ("trade_type", "NATIVE"),
+    ("transaction_id", "4200001234202611211234567890"),
+];
+
+const REQUEST: [(&str, &str); 13] = [
+    ("appid", "wxd930ea5d5a258f4f"),
+    ("body", "Tea, 100 g, in a tin"),
+    ("mch_id", "10000100"),
+    ("nonce_str", "5d2b6c2a8db53831f7eda20af46e531c"),
+    ("notify_url", "https://hub.example/wechat/notify"),
+    ("out_trade_no", "bench00000000001A00000000101"),
+    ("product_id", "A000000001"),
+    ("sign_type", "HMAC-SHA256"),
+    ("spbill_create_ip", "203.0.113.7"),
+    ("time_expire", "20261121140000"),
+    ("time_start", "20261121120000"),
+    ("total_fee", "1999"),
+    ("trade_type", "NATIVE"),
+];
+
+fn params(pairs: &[(&str, &str)]) -> Params {
+    let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+    pairs.iter().map(owned).collect()
+}
+
+fn signed(mut fields: Params) -> String {
+    let signature = sign(&fields, KEY, SignType::HmacSha256);
+    fields.insert("sign".to_owned(), signature);
+    xml::write(&fields)
+}
+
+fn merchant() -> Option<Wechat> {
+    let account = Account {
+        app_id: "wxd930ea5d5a258f4f".to_owned(),
+        mch_id: "10000100".to_owned(),
+        sign_type: SignType::HmacSha256,
+        pay_base: String::new(),
+        api_base: String::new(),
+        open_base: String::new(),
+    };
+    let secrets = format!(r#"{{"api_key": "{KEY}", "app_secret": "none"}}"#);
+    Wechat::new(account, Secrets::parse(&secrets).ok()?).ok()
+}
+
+fn delivery() -> Option<Delivery> {
+    let row = serde_json::json!({
+        "app_id": "bench00000000001", "order_no": "A000000001", "event": "payment.succeeded",
+        "event_id": "5d2b6c2a8db53831f7eda20af46e531c", "payload": params(&NOTICE),
+        "notify_url": "https://shop.example/notify", "return_url": "https://shop.example/return",
+        "status": "pending", "step": 4, "origin": 1_795_000_000_000_i64, "due": 1_795_000_240_000_i64,
+    });
+    serde_json::from_value(row).ok()
+}
+
+fn payment(criterion: &mut Criterion) {
+    let wechat = merchant();
+    let notice = signed(params(&NOTICE));
+    let request = params(&REQUEST);
+    let (delivery, schedule) = (delivery(), Schedule::parse(MISSION_SCHEDULE).ok());
+    let (Some(wechat), Some(delivery), Some(schedule)) = (wechat, delivery, schedule) else {
+        unreachable!("the constants above are well-formed");
+    };
+    assert!(wechat.verify_notice(notice.as_bytes()).is_ok());
+
+    criterion.bench_function("verify and parse a notification", |bencher| {
+        bencher.iter(|| wechat.verify_notice(black_box(notice.as_bytes())));
+    });
+    criterion.bench_function("sign and write a request", |bencher| {
+        bencher.iter(|| signed(black_box(&request).clone()));
+    });
+    let now = Timestamp::from_millis(1_795_000_245_000);
+    criterion.bench_function("decide a delivery", |bencher| {
+        bencher.iter(|| black_box(&delivery).after_failure(&schedule, now, 60));
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(50);
+    targets = payment
+}
+criterion_main!(benches);

@@ -1,0 +1,86 @@
+//! `make bench`: the release binaries under a Lambda made here, and what a
+//! million payments cost. It owns the budgets. It refuses to be a test: its
+//! figures belong to the machine, and only ratios, sizes and counts are held
+//! against budgets.
+
+#![expect(
+    clippy::float_arithmetic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "figures for people: no money moves here, and an absent JSON field reads as null"
+)]
+
+mod cold;
+mod cost;
+mod hub;
+mod micro;
+mod payment;
+mod report;
+mod runtime;
+mod world;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cold::Places;
+use cost::Deployed;
+use hub::Hub;
+use payment::Stage;
+use report::Report;
+use world::World;
+
+/// Whatever stops the measurement.
+pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Start-up, memory, size and cost of the hub's functions.
+#[derive(Parser)]
+struct Options {
+    /// The release binaries, each with its zip beside it.
+    #[arg(long)]
+    functions: PathBuf,
+    /// The `MemorySize` that they are deployed with.
+    #[arg(long)]
+    memory_mb: u16,
+    /// What criterion left.
+    #[arg(long)]
+    criterion: PathBuf,
+    /// Node.js; without it there are no ratios to it.
+    #[arg(long, requires = "script")]
+    node: Option<OsString>,
+    /// The function in Node.js.
+    #[arg(long)]
+    script: Option<OsString>,
+    /// Cold starts of each program.
+    #[arg(long, default_value_t = 30)]
+    runs: u32,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, Failed> {
+    shared::aws::use_ring();
+    let options = Options::parse();
+    let places = Places {
+        functions: &options.functions,
+        node: options.node.zip(options.script),
+    };
+    let mut report = Report::default();
+    let world = World::new().await?;
+    let hub = Hub::start(&world, &options.functions).await?;
+    let stage = Stage::new(world.clone(), hub)?;
+    let deployed = Deployed {
+        memory_mb: options.memory_mb,
+    };
+    cost::measure(&stage, deployed, &mut report).await?;
+    cold::measure((&stage, &world), &places, options.runs, &mut report).await?;
+    micro::show(&options.criterion, &places).await?;
+    stage.hub.stop()?;
+    let good = report.print();
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,214 @@
+//! Payments from beginning to end, as the app, the payer and WeChat see them:
+//! the steps whose cost is counted. It refuses to know prices.
+
+use axum::http::StatusCode;
+use reqwest::{Client, redirect};
+use serde_json::{Value, json};
+use shared::ambient::random_hex;
+use shared::domain::delivery::MISSION_SCHEDULE;
+
+use crate::Failed;
+use crate::hub::{Hub, Invocation};
+use crate::world::{APP_ID, APP_SECRET, World, now};
+
+const DESKTOP: &str = "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0 Safari/537.36";
+const WECHAT: &str =
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Mobile MicroMessenger/8.0.50";
+const PHONE: &str = "Mozilla/5.0 (Linux; Android 16; Pixel 10) Chrome/150.0 Mobile Safari/537.36";
+
+/// The stage that payments are made on.
+pub(crate) struct Stage {
+    /// What stands around the hub.
+    pub(crate) world: World,
+    /// The hub.
+    pub(crate) hub: Hub,
+    http: Client,
+}
+
+/// A way of paying.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Created over the API with this trade type; the app shows what it got.
+    Api(&'static str),
+    /// The payer opens the cashier's page in this kind of browser.
+    Cashier(&'static str),
+}
+
+/// What there is to pay, by name.
+pub(crate) const WAYS: [(&str, Way); 5] = [
+    ("NATIVE, by the API", Way::Api("NATIVE")),
+    ("APP, by the API", Way::Api("APP")),
+    ("NATIVE, by the cashier", Way::Cashier(DESKTOP)),
+    ("JSAPI, by the cashier", Way::Cashier(WECHAT)),
+    ("MWEB, by the cashier", Way::Cashier(PHONE)),
+];
+
+impl Stage {
+    /// The stage around this hub.
+    pub(crate) fn new(world: World, hub: Hub) -> Result<Self, Failed> {
+        let http = Client::builder().no_proxy().build()?;
+        Ok(Self { world, hub, http })
+    }
+
+    /// An order, created over the API.
+    pub(crate) async fn create(&self, trade_type: Option<&str>) -> Result<Value, Failed> {
+        let app = |address: &str| format!("{}/app/{address}", self.world.aws);
+        let mut order = json!({
+            "app_id": APP_ID, "order_no": random_hex().get(..10), "total_fee": 1999,
+            "body": "Tea, 100 g, in a tin", "notify_url": app("wechat-payment-notify"), "return_url": app("wechat-payment-return"),
+            "client_ip": "203.0.113.7", "timestamp": now() / 1000, "nonce": random_hex(),
+        });
+        if let Some(trade_type) = trade_type {
+            order["trade_type"] = json!(trade_type);
+        }
+        let params = order.as_object().into_iter().flatten();
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        };
+        let params = params
+            .map(|(name, value)| (name.clone(), text(value)))
+            .collect();
+        order["sign"] = json!(demo_shop::sign(&params, APP_SECRET));
+        self.post(&format!("{}/v1/orders", self.hub.url), &order)
+            .await
+    }
+
+    /// The payer pays; WeChat notifies the hub, or whoever catches it.
+    pub(crate) async fn pay(&self, order: &Value, caught: bool) -> Result<(), Failed> {
+        let pay = json!({"out_trade_no": order["trade_no"], "notify": false});
+        self.post(&format!("{}/_control/pay", self.world.wechat), &pay)
+            .await?;
+        let mut notify = json!({"out_trade_no": order["trade_no"]});
+        if caught {
+            notify["url"] = json!(format!("{}/caught", self.world.aws));
+        }
+        let told = self
+            .post(&format!("{}/_control/notify", self.world.wechat), &notify)
+            .await?;
+        match told[0]["accepted"] == true {
+            true => Ok(()),
+            false => Err(format!("the notification was not accepted: {told}").into()),
+        }
+    }
+
+    /// A paid order whose notification is in nobody's hands but ours.
+    pub(crate) async fn notification(&self) -> Result<String, Failed> {
+        let order = self.create(Some("NATIVE")).await?;
+        self.pay(&order, true).await?;
+        Ok(self.world.caught().ok_or("no notification was caught")?)
+    }
+
+    /// A payment up to its end, and all that it used.
+    pub(crate) async fn payment(&self, way: Way) -> Result<Vec<Invocation>, Failed> {
+        self.hub.used();
+        let order = match way {
+            Way::Api(trade_type) => self.create(Some(trade_type)).await?,
+            Way::Cashier(browser) => {
+                let order = self.create(None).await?;
+                self.open(&order, browser).await?;
+                order
+            }
+        };
+        self.pay(&order, false).await?;
+        self.settle().await?;
+        Ok(self.hub.used())
+    }
+
+    /// A payment whose app refuses every call, day long.
+    pub(crate) async fn refused_payment(&self) -> Result<Vec<Invocation>, Failed> {
+        self.world.app_answers(StatusCode::INTERNAL_SERVER_ERROR);
+        let used = self.payment(Way::Api("NATIVE")).await?;
+        self.world.app_answers(StatusCode::OK);
+        // Step 0 calls both addresses.
+        let wanted = MISSION_SCHEDULE.split(',').count() + 2;
+        let called: u32 = used.iter().map(|invocation| invocation.counts.app).sum();
+        match usize::try_from(called)? == wanted {
+            true => Ok(used),
+            false => Err(format!("the app was called {called} times, not {wanted}").into()),
+        }
+    }
+
+    /// One question of the pay page after a state, as it asks every few seconds.
+    pub(crate) async fn poll(&self) -> Result<Vec<Invocation>, Failed> {
+        let order = self.create(Some("NATIVE")).await?;
+        self.hub.used();
+        let address = order["pay_url"].as_str().unwrap_or_default();
+        let status = address.replace("/pay?", "/pay/status?");
+        self.http.get(status).send().await?.error_for_status()?;
+        Ok(self.hub.used())
+    }
+
+    /// A sweep of a hub that owes nothing.
+    pub(crate) async fn idle_sweep(&self) -> Result<Vec<Invocation>, Failed> {
+        self.hub.used();
+        self.hub.invoke("sweep", false, &json!({})).await?;
+        Ok(self.hub.used())
+    }
+
+    async fn open(&self, order: &Value, browser: &str) -> Result<(), Failed> {
+        let alice = json!({"oauth_user": "alice"});
+        self.post(&format!("{}/_control/settings", self.world.wechat), &alice)
+            .await?;
+        // The MWEB page at WeChat is the payer's business.
+        let hub = self.hub.url.clone();
+        let wechat = self.world.wechat.clone();
+        let policy = redirect::Policy::custom(move |attempt| {
+            let address = attempt.url().as_str();
+            let login = address.starts_with(&wechat) && attempt.url().path().contains("oauth2");
+            match login || address.starts_with(&hub) {
+                true => attempt.follow(),
+                false => attempt.stop(),
+            }
+        });
+        let client = Client::builder()
+            .no_proxy()
+            .cookie_store(true)
+            .redirect(policy)
+            .build()?;
+        let address = order["pay_url"].as_str().unwrap_or_default();
+        let answer = client
+            .get(address)
+            .header("user-agent", browser)
+            .send()
+            .await?;
+        let status = answer.status();
+        let page = answer.text().await?;
+        let fine = status.is_redirection() || page.contains("<svg") || page.contains("prepay_id");
+        match fine {
+            true => Ok(()),
+            false => Err(format!("the cashier answered {status}: {page}").into()),
+        }
+    }
+
+    /// Lets time pass until nothing is owed.
+    async fn settle(&self) -> Result<(), Failed> {
+        loop {
+            let (message, wake) = (self.world.next_message(), self.world.next_wake()?);
+            let Some(next) = message.into_iter().chain(wake).min() else {
+                return Ok(());
+            };
+            let wait = next - now();
+            if wait > 0 {
+                self.world.pass(wait)?;
+            }
+            if message == Some(next) {
+                let message = self.world.receive().ok_or("the message is gone")?;
+                self.hub.receive(&message).await?;
+            } else {
+                self.hub.invoke("sweep", false, &json!({})).await?;
+            }
+        }
+    }
+
+    async fn post(&self, url: &str, body: &Value) -> Result<Value, Failed> {
+        let answer = self.http.post(url).json(body).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        match status.is_success() {
+            true => Ok(serde_json::from_str(&text)?),
+            false => Err(format!("{url}: {status} {text}").into()),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Figures on a terminal: tables, medians, and budgets that hold or do not. It
+//! refuses to know what is measured.
+
+use std::time::Duration;
+
+/// The budgets, and whether one is broken.
+#[derive(Default)]
+pub(crate) struct Report {
+    rows: Vec<Vec<String>>,
+    over: u32,
+}
+
+impl Report {
+    /// A figure that may be at most its limit.
+    pub(crate) fn budget(&mut self, name: &str, (figure, limit): (f64, f64), unit: &str) {
+        self.note((name, unit), (figure, limit), figure <= limit);
+    }
+
+    /// A figure that must be at least its limit.
+    pub(crate) fn at_least(&mut self, name: &str, (figure, limit): (f64, f64), unit: &str) {
+        self.note((name, unit), (figure, limit), figure >= limit);
+    }
+
+    /// A budget that could not be measured here: said, and not held against
+    /// anybody.
+    pub(crate) fn unmeasured(&mut self, name: &str, why: &str) {
+        self.rows.push(vec![
+            name.to_owned(),
+            "-".to_owned(),
+            why.to_owned(),
+            "NOT MEASURED".to_owned(),
+        ]);
+    }
+
+    fn note(&mut self, (name, unit): (&str, &str), (figure, limit): (f64, f64), good: bool) {
+        self.over += u32::from(!good);
+        let verdict = if good { "PASS" } else { "OVER" };
+        self.rows.push(vec![
+            name.to_owned(),
+            format!("{figure:.2} {unit}"),
+            format!("{limit} {unit}"),
+            verdict.to_owned(),
+        ]);
+    }
+
+    /// Prints them; true when all hold.
+    pub(crate) fn print(&self) -> bool {
+        println!("\nBudgets\n");
+        table(&["", "measured", "budget", ""], &self.rows);
+        println!("\n{} budgets, {} broken", self.rows.len(), self.over);
+        self.over == 0
+    }
+}
+
+/// Prints a table, the first column to the left and the others to the right.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
+    let width = |column: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(String::as_str);
+        let cells = cells.chain(head.get(column).copied());
+        cells
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: Vec<&str>| {
+        let mut text = String::new();
+        for (column, (cell, width)) in cells.iter().zip(&widths).enumerate() {
+            let width = *width;
+            text.push_str(&match column {
+                0 => format!("{cell:width$}"),
+                _ => format!("  {cell:>width$}"),
+            });
+        }
+        println!("{}", text.trim_end());
+    };
+    line(head.to_vec());
+    for row in rows {
+        line(row.iter().map(String::as_str).collect());
+    }
+}
+
+/// The lower quartile, the median and the upper quartile.
+pub(crate) fn quartiles(mut samples: Vec<Duration>) -> [Duration; 3] {
+    samples.sort();
+    let last = samples.len().saturating_sub(1);
+    [1, 2, 3].map(|quarter| samples.get(last * quarter / 4).copied().unwrap_or_default())
+}
+
+/// In milliseconds.
+pub(crate) fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
