@@ -40,7 +40,7 @@ FUZZ_SECONDS ?= 60
 CARGO_FUZZ := 0.13.1
 fuzz:
 	@test -x .local/fuzz/bin/cargo-fuzz || cargo install cargo-fuzz --version $(CARGO_FUZZ) --locked --root .local/fuzz
-	@for target in notification request answer; do \
+	@for target in notification refund request answer; do \
 		mkdir -p .local/fuzz/corpus/$$target; \
 		.local/fuzz/bin/cargo-fuzz run --sanitizer none --fuzz-dir tests/fuzz $$target \
 			.local/fuzz/corpus/$$target tests/fuzz/seeds/$$target -- \

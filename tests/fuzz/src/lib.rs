@@ -1,8 +1,35 @@
-//! How an input becomes a signed document that is then changed: the first byte
-//! chooses where, the second into what, the rest are names and values. It
-//! refuses to know who signs and how.
+//! What the targets share: a merchant, and how an input becomes a signed
+//! document that is then changed: two bytes choose where, one into what, the
+//! rest are names and values. It refuses to know what is signed.
 
 use std::collections::BTreeMap;
+
+use shared::wechat::sign::SignType;
+use shared::wechat::{Account, Secrets, Wechat};
+
+/// The account.
+pub const APP_ID: &str = "wx0000000000000000";
+/// The merchant.
+pub const MCH_ID: &str = "1900000109";
+/// No input holds what was made with it, but by finding a collision.
+pub const KEY: &str = "0123456789abcdef0123456789ABCDEF";
+
+/// The merchant's side of WeChat.
+#[must_use]
+pub fn wechat(sign_type: SignType) -> Wechat {
+    let base = || "https://wechat.invalid".to_owned();
+    let account = Account {
+        app_id: APP_ID.to_owned(),
+        mch_id: MCH_ID.to_owned(),
+        sign_type,
+        pay_base: base(),
+        api_base: base(),
+        open_base: base(),
+    };
+    let secrets = format!(r#"{{"api_key": "{KEY}", "app_secret": "unused"}}"#);
+    let secrets = Secrets::parse(&secrets).expect("the secrets are complete");
+    Wechat::new(account, secrets).expect("a client can be made")
+}
 
 /// What is to be changed in a document, and the fields it is made of.
 #[derive(Debug)]

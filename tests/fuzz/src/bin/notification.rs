@@ -5,48 +5,29 @@
 
 use std::sync::LazyLock;
 
-use fuzz::Forgery;
+use fuzz::{Forgery, KEY};
 use libfuzzer_sys::fuzz_target;
 use shared::domain::signature::canonical;
 use shared::wechat::sign::{SignType, sign};
-use shared::wechat::{Account, Secrets, Wechat, xml};
+use shared::wechat::{Wechat, xml};
 
-/// No input holds a signature with it, but by finding a collision.
-const KEY: &str = "0123456789abcdef0123456789ABCDEF";
+const SIGN_TYPES: [SignType; 2] = [SignType::HmacSha256, SignType::Md5];
 
-static WECHAT: LazyLock<[Wechat; 2]> = LazyLock::new(|| {
-    [SignType::HmacSha256, SignType::Md5].map(|sign_type| {
-        let base = || "https://wechat.invalid".to_owned();
-        let account = Account {
-            app_id: "wx0000000000000000".to_owned(),
-            mch_id: "1900000109".to_owned(),
-            sign_type,
-            pay_base: base(),
-            api_base: base(),
-            open_base: base(),
-        };
-        let secrets = format!(r#"{{"api_key": "{KEY}", "app_secret": "unused"}}"#);
-        Wechat::new(
-            account,
-            Secrets::parse(&secrets).expect("the secrets are complete"),
-        )
-        .expect("a client can be made")
-    })
-});
+static WECHAT: LazyLock<[Wechat; 2]> = LazyLock::new(|| SIGN_TYPES.map(fuzz::wechat));
 
 fuzz_target!(|input: &[u8]| {
     for wechat in WECHAT.iter() {
-        assert!(wechat.verify_notice(input).is_err(), "unsigned, and taken");
+        assert!(wechat.read_notification(input).is_err(), "unsigned, and taken");
     }
     let Some(forgery) = Forgery::read(input) else {
         return;
     };
-    for (wechat, sign_type) in WECHAT.iter().zip([SignType::HmacSha256, SignType::Md5]) {
+    for (wechat, sign_type) in WECHAT.iter().zip(SIGN_TYPES) {
         let mut fields = forgery.fields.clone();
         fields.insert("sign".to_owned(), sign(&fields, KEY, sign_type));
         let mut document = xml::write(&fields).into_bytes();
         forgery.change(&mut document);
-        if wechat.verify_notice(&document).is_ok() {
+        if wechat.read_notification(&document).is_ok() {
             let taken = xml::parse(&document).expect("what is taken can be read");
             assert_eq!(
                 canonical(&taken, ""),
