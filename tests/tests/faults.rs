@@ -2,7 +2,11 @@
 //! not answer. It has a process of its own and goes one at a time, because it
 //! silences what every other journey listens to.
 
-#![expect(clippy::unwrap_used, reason = "a journey that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a journey that cannot go on has failed"
+)]
 
 use std::time::Duration;
 

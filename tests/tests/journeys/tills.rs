@@ -126,7 +126,7 @@ async fn what_wechat_is_not_sure_of_is_asked_about() {
         ("04", "payment.failed", "failed"),
     ] {
         let order_no = random_order_no();
-        let paying = scan(&hub, &order_no, &code(case)).await;
+        let paying = scan(&hub, &order_no, &auth_code(case)).await;
         assert_eq!(paying.status, 202, "{case}: {paying:?}");
         let shown = hub.told(&json!(order_no), event).await;
         assert_eq!(shown["status"], status, "{case}");
@@ -143,7 +143,7 @@ async fn a_refused_code_is_told_at_once_and_another_may_be_shown() {
     let hub = Hub::new().await;
     for (case, err_code) in [("05", "NOTENOUGH"), ("06", "AUTHCODEEXPIRE")] {
         let order_no = random_order_no();
-        let code = code(case);
+        let code = auth_code(case);
         for _ in 0..2 {
             let refused = scan(&hub, &order_no, &code).await;
             assert_eq!(
