@@ -92,6 +92,8 @@ impl Hub {
             allow_direct: false,
             skip_return_call: false,
             refund_by_hand: false,
+            sites: Vec::new(),
+            signed_profile: false,
         };
         change(&mut app);
         let registry = Registry::new(&aws, settings["REGISTRY_TABLE"].clone());

@@ -12,7 +12,7 @@ use shared::ambient::{Clock, random_hex};
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
 use shared::aws::secrets::store_certificate;
-use shared::domain::app::{App, AppSecret};
+use shared::domain::app::{App, AppSecret, check_site};
 use shared::domain::id::AppId;
 
 use certificate::Certificate;
@@ -61,6 +61,13 @@ struct NewApp {
     /// It refunds payments that do not fit their order itself.
     #[arg(long)]
     refund_by_hand: bool,
+    /// An address prefix of its pages, https://shop.example/wechat say:
+    /// log-ins may return there, pages there may use the JS-SDK. Repeatable.
+    #[arg(long = "site")]
+    sites: Vec<String>,
+    /// End its log-ins with the signed profile instead of a code.
+    #[arg(long)]
+    signed_profile: bool,
 }
 
 #[derive(Subcommand)]
@@ -108,6 +115,9 @@ async fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
 async fn create(new: NewApp) -> Result<(), Box<dyn std::error::Error>> {
     let registry = Registry::new(&sdk_config_for_people().await, new.registry_table);
+    for site in &new.sites {
+        check_site(site, new.allow_http).map_err(|rule| format!("--site {site} {rule}"))?;
+    }
     let app_id = new
         .app_id
         .unwrap_or_else(|| random_hex().chars().take(16).collect());
@@ -121,6 +131,8 @@ async fn create(new: NewApp) -> Result<(), Box<dyn std::error::Error>> {
         allow_direct: new.allow_direct,
         skip_return_call: new.skip_return_call,
         refund_by_hand: new.refund_by_hand,
+        sites: new.sites,
+        signed_profile: new.signed_profile,
     };
     if !registry.add_app(&app).await? {
         return Err(format!("an app with the id {app_id} exists already").into());

@@ -77,6 +77,46 @@ pub struct App {
     /// Refunds payments that do not fit their order itself, instead of the hub.
     #[serde(default)]
     pub refund_by_hand: bool,
+    /// Address prefixes of its pages: log-ins return there, and pages there may
+    /// use the JS-SDK.
+    #[serde(default)]
+    pub sites: Vec<String>,
+    /// Its log-ins end with the openid and the profile themselves, signed, in
+    /// the browser's address instead of a code.
+    #[serde(default)]
+    pub signed_profile: bool,
+}
+
+impl App {
+    /// Checks a page that the app names: under one of its sites.
+    ///
+    /// # Errors
+    /// The rule that the address breaks.
+    pub fn check_page(&self, address: &str) -> Result<(), Refused> {
+        let page = parse_page(address, self.allow_http)?;
+        let is_under = |site: &String| {
+            Url::parse(site).is_ok_and(|site| {
+                (site.scheme(), site.host_str(), site.port())
+                    == (page.scheme(), page.host_str(), page.port())
+                    && segments(&page).starts_with(&segments(&site))
+            })
+        };
+        if self.sites.iter().any(is_under) {
+            Ok(())
+        } else {
+            Err(Refused("must be under a site registered for the app"))
+        }
+    }
+
+    /// Checks the page that a log-in returns to: the hub's parameters are then
+    /// the only ones, so nobody can have put a second `code` beside them.
+    ///
+    /// # Errors
+    /// The rule that the address breaks.
+    pub fn check_redirect(&self, address: &str) -> Result<(), Refused> {
+        check_site(address, self.allow_http)?;
+        self.check_page(address)
+    }
 }
 
 /// The longest address: what WeChat's `notify_url` field holds.
@@ -120,9 +160,187 @@ pub fn check_address(address: &str, allow_http: bool) -> Result<(), Refused> {
     Ok(())
 }
 
+/// Checks a site for registration: a page's address without a query.
+///
+/// # Errors
+/// The rule that the address breaks.
+pub fn check_site(address: &str, allow_http: bool) -> Result<(), Refused> {
+    match parse_page(address, allow_http)?.query() {
+        None => Ok(()),
+        Some(_) => Err(Refused("must not have a query")),
+    }
+}
+
+/// The longest address of a page.
+const PAGE_MAX_BYTES: usize = 1024;
+
+/// Reads the address of a page. It must be written the way the parser writes
+/// it, so that no other parser can read another host or path out of it: that
+/// alone refuses dot segments, default ports, capital letters in the host, and
+/// whatever a browser would tidy up.
+fn parse_page(address: &str, allow_http: bool) -> Result<Url, Refused> {
+    if address.len() > PAGE_MAX_BYTES {
+        return Err(Refused("must be at most 1024 bytes"));
+    }
+    let url = Url::parse(address).map_err(|_| Refused("must be an absolute URL"))?;
+    if url.as_str() != address || address.contains('\\') {
+        return Err(Refused("must be written as a browser writes it"));
+    }
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_http => {}
+        _ => return Err(Refused("must be https (http only where the app may)")),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Refused("must not contain credentials"));
+    }
+    if url.fragment().is_some() {
+        return Err(Refused("must not have a fragment"));
+    }
+    // What a server behind it may decode, or cut at `;`, and then climb up.
+    let path = url.path().to_ascii_lowercase();
+    let hides = ["%2e", "%2f", "%5c", "%25"]
+        .iter()
+        .any(|code| path.contains(code));
+    if hides || path.split('/').any(|segment| segment.starts_with("..")) {
+        return Err(Refused(
+            "must not hide dots, slashes or percent signs in its path",
+        ));
+    }
+    Ok(url)
+}
+
+/// The path's segments; a slash at the end makes no difference.
+fn segments(url: &Url) -> Vec<&str> {
+    let mut segments: Vec<&str> = url.path().split('/').skip(1).collect();
+    if segments.last() == Some(&"") {
+        segments.pop();
+    }
+    segments
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn app(sites: &[&str]) -> App {
+        App {
+            app_id: AppId::parse("demo000000000001").unwrap(),
+            app_secret: AppSecret::parse("0123456789abcdef0123456789abcdef").unwrap(),
+            name: String::new(),
+            disabled: false,
+            allow_http: false,
+            allow_direct: false,
+            refund_by_hand: false,
+            skip_return_call: false,
+            sites: sites.iter().map(|&site| site.to_owned()).collect(),
+            signed_profile: false,
+        }
+    }
+
+    #[test]
+    fn pages_live_under_the_sites_of_their_app() {
+        let app = app(&["https://good.example/app", "https://good.example:8443/"]);
+        for address in [
+            "https://good.example/app",
+            "https://good.example/app/",
+            "https://good.example/app/back",
+            "https://good.example/app//back.php",
+            "https://good.example/app/.well-known/x",
+            "https://good.example:8443/",
+            "https://good.example:8443/anything",
+        ] {
+            assert_eq!(app.check_redirect(address), Ok(()), "{address}");
+        }
+        let with_query = "https://good.example/app/page?a=1&b=https%3A%2F%2Fevil.example%2F";
+        assert_eq!(app.check_page(with_query), Ok(()));
+        for address in [
+            // Another host, however it is written.
+            "https://evil.example/app/",
+            "https://good.example.evil.com/app/",
+            "https://xgood.example/app/",
+            "https://sub.good.example/app/",
+            "https://good.example./app/",
+            "https://good.example@evil.example/app/",
+            "https://good.example:x@evil.example/app/",
+            "https://@good.example/app/",
+            "https://user@good.example/app/",
+            "https://good.example\\@evil.example/app/",
+            "https://good.example\\.evil.example/app/",
+            "https://evil.example\\.good.example/app/",
+            "https:\\\\good.example\\app",
+            "https://good.example%2eevil.example/app/",
+            "https://good.example%2f.evil.example/app/",
+            "https://good.example#.evil.example/app/",
+            "https://good.example?.evil.example/app/",
+            "https://GOOD.example/app/",
+            "https://ｇood.example/app/",
+            "https:good.example/app/",
+            "https:/good.example/app/",
+            "https:///good.example/app/",
+            "//good.example/app/",
+            "good.example/app/",
+            " https://good.example/app/",
+            "https://good.example/app/ ",
+            "https://good.ex\tample/app/",
+            "https://good.example/app/\r\nx",
+            // Another scheme or port.
+            "http://good.example/app/",
+            "HTTPS://good.example/app/",
+            "ftp://good.example/app/",
+            "javascript://good.example/app/%0aalert(1)",
+            "data:text/html,x",
+            "https://good.example:443/app/",
+            "https://good.example:444/app/",
+            "https://good.example:08443/",
+            "https://good.example:/app/",
+            // Another path.
+            "https://good.example",
+            "https://good.example/",
+            "https://good.example/application",
+            "https://good.example/App/",
+            "https://good.example/app%2fx",
+            "https://good.example/app/..",
+            "https://good.example/app/../evil",
+            "https://good.example/app/./x",
+            "https://good.example/app/%2e%2e/evil",
+            "https://good.example/app/.%2E/evil",
+            "https://good.example/app/%2e%2e%2fevil",
+            "https://good.example/app/%252e%252e/evil",
+            "https://good.example/app/..;/evil",
+            "https://good.example/app/..%5cevil",
+            "https://good.example/app\\..\\evil",
+            "https://good.example//app/",
+            "https://good.example/app/#x",
+            "https://good.example/app/#",
+            "",
+        ] {
+            assert!(app.check_page(address).is_err(), "{address}");
+            assert!(app.check_redirect(address).is_err(), "{address}");
+        }
+        for address in [
+            with_query,
+            "https://good.example/app?",
+            "https://good.example/app?code=1",
+        ] {
+            assert!(app.check_redirect(address).is_err(), "{address}");
+        }
+        let long = format!("https://good.example/app/{}", "x".repeat(PAGE_MAX_BYTES));
+        assert!(app.check_page(&long).is_err());
+    }
+
+    #[test]
+    fn an_app_without_sites_has_no_pages_and_a_damaged_site_admits_nobody() {
+        for sites in [&[][..], &["", "good.example", "https://"]] {
+            assert!(app(sites).check_page("https://good.example/").is_err());
+        }
+        let mut insecure = app(&["http://good.example/"]);
+        assert!(insecure.check_page("http://good.example/").is_err());
+        insecure.allow_http = true;
+        assert_eq!(insecure.check_page("http://good.example/"), Ok(()));
+        assert!(insecure.check_page("https://good.example/").is_err());
+        assert!(check_site("https://good.example/app?x=1", false).is_err());
+    }
 
     #[test]
     fn addresses_are_complete_and_without_parameters() {
