@@ -2,6 +2,7 @@
 //! WeChat's protocol, the tables and queues, and the third parties' API.
 //! It refuses to know which function is running.
 
+pub mod account;
 pub mod ambient;
 pub mod aws;
 pub mod batch;

@@ -2,6 +2,7 @@
 //! endpoint; WeChat's wire names live here and nowhere else. It refuses to
 //! know what an answer means for an order's row.
 
+pub mod account;
 pub mod micropay;
 pub mod notify;
 pub mod oauth;
@@ -51,8 +52,12 @@ pub struct Account {
 pub struct Secrets {
     /// The 32-character API key that signs payments.
     api_key: String,
-    /// The official account's secret, for OAuth.
+    /// The official account's secret, for OAuth and its access token.
     app_secret: String,
+    /// The token of the account's server address; without one that address
+    /// believes nobody.
+    #[serde(default)]
+    server_token: Option<String>,
 }
 
 impl Secrets {
@@ -66,6 +71,10 @@ impl Secrets {
             .map_err(|_| "the WeChat secret must be JSON with api_key and app_secret")?;
         if secrets.api_key.len() != 32 || !secrets.api_key.is_ascii() {
             return Err("api_key in the WeChat secret must have 32 characters");
+        }
+        // An empty one would be known to everybody.
+        if secrets.server_token.as_ref().is_some_and(String::is_empty) {
+            return Err("server_token in the WeChat secret must not be empty");
         }
         Ok(secrets)
     }

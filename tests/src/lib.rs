@@ -147,6 +147,39 @@ impl Hub {
         order
     }
 
+    /// An address of the hub with signed parameters; `changes` adds, replaces
+    /// or (null) removes some before signing.
+    #[must_use]
+    pub fn signed_url(&self, path: &str, changes: Value) -> String {
+        let signed = self.signed(changes);
+        let base = format!("{}{path}", self.setting("HUB_URL"));
+        let params = flat(signed.as_object().unwrap());
+        url::Url::parse_with_params(&base, params).unwrap().into()
+    }
+
+    /// Signed parameters, for a query or a body.
+    #[must_use]
+    pub fn signed(&self, changes: Value) -> Value {
+        let base = json!({
+            "app_id": self.app_id,
+            "timestamp": unix_seconds(),
+            "nonce": random_hex(),
+        });
+        let mut params = with(base, changes);
+        let fields = params.as_object_mut().unwrap();
+        fields.retain(|_, value| !value.is_null());
+        let sign = self.sign(&flat(fields));
+        fields.entry("sign").or_insert(json!(sign));
+        params
+    }
+
+    /// How often the simulator was called at this path so far.
+    pub async fn calls(&self, path: &str) -> i64 {
+        let url = format!("{}/_control/counters", self.setting("SIMULATOR_URL"));
+        let counters = answer(self.http.get(url)).await.body;
+        counters[path].as_i64().unwrap_or_default()
+    }
+
     /// `POST /v1/orders`.
     pub async fn create(&self, order: &Value) -> Answer {
         let url = format!("{}/v1/orders", self.setting("HUB_URL"));

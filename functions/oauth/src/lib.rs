@@ -2,6 +2,8 @@
 //! it knows. The code is exchanged once and the browser sent on. It refuses to
 //! know what happens there.
 
+mod jssdk;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,6 +11,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
+use shared::account::AccountTokens;
 use shared::ambient::Clock;
 use shared::aws::registry::Registry;
 use shared::aws::secrets::Merchant;
@@ -25,6 +28,8 @@ pub struct Hub {
     pub registry: Registry,
     /// The official account.
     pub merchant: Merchant,
+    /// Its tokens.
+    pub tokens: AccountTokens,
     /// The hub's own address.
     pub public_url: String,
 }
@@ -33,6 +38,7 @@ pub struct Hub {
 pub fn router(hub: Arc<Hub>) -> Router {
     Router::new()
         .route("/oauth/callback", get(callback))
+        .route("/v1/jssdk/config", get(jssdk::config))
         .with_state(hub)
 }
 

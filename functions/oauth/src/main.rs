@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use oauth::{Hub, router};
+use shared::account::AccountTokens;
 use shared::ambient::Clock;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
@@ -13,10 +14,13 @@ use shared::config::{self, Environment};
 async fn main() -> Result<(), lambda_http::Error> {
     shared::telemetry::init();
     let aws = sdk_config(&Environment::read()?);
+    let registry = Registry::new(&aws, config::required("REGISTRY_TABLE")?);
+    let merchant = Merchant::new(aws, config::wechat()?);
     let hub = Arc::new(Hub {
         clock: Clock::System,
-        registry: Registry::new(&aws, config::required("REGISTRY_TABLE")?),
-        merchant: Merchant::new(aws, config::wechat()?),
+        tokens: AccountTokens::new(registry.clone(), merchant.clone()),
+        registry,
+        merchant,
         public_url: config::public_url()?,
     });
     let warming = Arc::clone(&hub);

@@ -1,5 +1,7 @@
 //! The `registry` table: apps, and short-lived entries that may be taken once
-//! (OAuth states and tickets). It refuses to know what an entry is for.
+//! (OAuth states, codes and tickets). It refuses to know what an entry is for.
+
+pub mod tokens;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};

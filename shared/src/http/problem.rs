@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use crate::account;
 use crate::aws::Failure;
 use crate::domain::order::Refusal;
 use crate::telemetry::causes;
@@ -151,6 +152,19 @@ impl From<wechat::Error> for Problem {
             },
             wechat::Error::Unreachable(_) | wechat::Error::Unknown(_) => Self::WechatTimeout,
             wechat::Error::NoCertificate => Self::Unavailable,
+        }
+    }
+}
+
+impl From<account::Error> for Problem {
+    fn from(error: account::Error) -> Self {
+        match error {
+            account::Error::Aws(failure) => failure.into(),
+            account::Error::Wechat(error) => error.into(),
+            account::Error::Busy => {
+                tracing::warn!(%error, "WeChat failed");
+                Self::Unavailable
+            }
         }
     }
 }

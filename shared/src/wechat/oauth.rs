@@ -5,7 +5,8 @@
 use serde::Deserialize;
 use url::Url;
 
-use super::{Error, Wechat, read_capped, unreachable_or_unknown};
+use super::account::official;
+use super::{Error, Wechat};
 
 /// How much of the user an app may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +38,6 @@ struct TokenAnswer {
     openid: String,
     #[serde(default)]
     is_snapshotuser: u8,
-    #[serde(default)]
-    errcode: i64,
-    #[serde(default)]
-    errmsg: String,
 }
 
 impl Wechat {
@@ -71,29 +68,13 @@ impl Wechat {
     /// # Errors
     /// [`Error::Business`] with WeChat's errcode, or an unknown outcome.
     pub async fn exchange_code(&self, code: &str) -> Result<User, Error> {
-        let base = &self.account.api_base;
-        let mut url = Url::parse(&format!("{base}/sns/oauth2/access_token"))
-            .map_err(|_| Error::Refused("the API base is no URL".to_owned()))?;
+        let mut url = self.api("/sns/oauth2/access_token")?;
         url.query_pairs_mut()
             .append_pair("appid", &self.account.app_id)
             .append_pair("secret", &self.secrets.app_secret)
             .append_pair("code", code)
             .append_pair("grant_type", "authorization_code");
-        let response = self
-            .http
-            .get(url)
-            .send()
-            .await
-            .map_err(unreachable_or_unknown)?;
-        let body = read_capped(response).await?;
-        let answer: TokenAnswer =
-            serde_json::from_slice(&body).map_err(|_| Error::Forged("not WeChat's JSON"))?;
-        if answer.errcode != 0 {
-            return Err(Error::Business {
-                code: answer.errcode.to_string(),
-                text: answer.errmsg,
-            });
-        }
+        let answer: TokenAnswer = official(self.http.get(url)).await?;
         if answer.openid.is_empty() {
             return Err(Error::Forged("openid is missing"));
         }

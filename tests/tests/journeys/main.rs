@@ -12,6 +12,7 @@ mod api;
 mod attempts;
 mod cashier;
 mod deliveries;
+mod jssdk;
 mod notifications;
 mod refunds;
 mod roles;

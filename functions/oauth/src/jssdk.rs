@@ -1,0 +1,30 @@
+//! `GET /v1/jssdk/config`: lets a page of an app use WeChat's JS-SDK, which
+//! wants it signed by the account that owns the domain. It refuses to know what
+//! the page does there.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use shared::http::problem::Problem;
+use shared::http::request::{Fields, Signed};
+
+use crate::Hub;
+
+pub(crate) async fn config(
+    State(hub): State<Arc<Hub>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let now = hub.clock.now();
+    let fields = Fields::from_query(&query.unwrap_or_default())?;
+    let Signed { app, fields } = Signed::fresh(fields, &hub.registry, now).await?;
+    fields.only(&["url"])?;
+    let url = fields.required("url", 1024)?;
+    app.check_page(url)
+        .map_err(|rule| Problem::param("url", rule.0))?;
+    let ticket = hub.tokens.ticket(now).await?;
+    let config = hub.merchant.wechat().await?.page_config(&ticket, url, now);
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(config)).into_response())
+}

@@ -1,0 +1,257 @@
+//! The official account's access token and JS-SDK ticket, for every caller of
+//! every function: fetched by one caller at a time, cached in the registry and
+//! in memory, renewed before they end, and at once when WeChat refuses one. It
+//! refuses to know what they are used for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use crate::ambient::random_hex;
+use crate::aws::Failure;
+use crate::aws::registry::Registry;
+use crate::aws::registry::tokens::{Leased, TokenRow};
+use crate::aws::secrets::Merchant;
+use crate::domain::time::Timestamp;
+use crate::wechat::account::{Issued, Renewal, Token};
+use crate::wechat::{self, Wechat};
+
+/// How long others leave the fetching to whoever began it: two calls of WeChat
+/// at their limit. A fetch that failed keeps its lease, so that an account that
+/// WeChat refuses is asked about once in this time and not by everybody.
+const LEASE_SECONDS: i64 = 10;
+/// How often, and how many times, the others look whether it is done.
+const POLL: Duration = Duration::from_millis(250);
+const POLLS: i64 = 24;
+/// WeChat renews a token in the last 300 of its 7200 seconds, with both valid:
+/// the same part of whatever life it states.
+const LAST_PART: i64 = 24;
+
+/// Why there is no credential.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The registry or the secret.
+    #[error(transparent)]
+    Aws(#[from] Failure),
+    /// WeChat did not give one.
+    #[error(transparent)]
+    Wechat(#[from] wechat::Error),
+    /// Another caller is fetching it and has not finished.
+    #[error("the credential is being fetched and did not come in time")]
+    Busy,
+}
+
+/// The account's credentials. Clones share what is in memory.
+#[derive(Debug, Clone)]
+pub struct AccountTokens {
+    registry: Registry,
+    merchant: Merchant,
+    known: Arc<Mutex<BTreeMap<Kind, Known>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Access,
+    Ticket,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    token: Token,
+    fresh_until: Timestamp,
+}
+
+enum Turn {
+    /// Somebody has fetched it.
+    Known(Token),
+    /// The caller fetches it.
+    Fetch(Errand),
+}
+
+struct Errand {
+    kind: Kind,
+    name: String,
+    lease: String,
+    /// Still good, if the errand fails.
+    old: Option<Token>,
+}
+
+impl AccountTokens {
+    /// The credentials of this merchant's official account.
+    #[must_use]
+    pub fn new(registry: Registry, merchant: Merchant) -> Self {
+        Self {
+            registry,
+            merchant,
+            known: Arc::default(),
+        }
+    }
+
+    /// The access token. When WeChat refuses it ([`wechat::Error::refuses_token`]),
+    /// ask [`AccountTokens::refused`] for another, once.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn access_token(&self, now: Timestamp) -> Result<Token, Error> {
+        self.access(None, now).await
+    }
+
+    /// An access token other than this one, which WeChat refuses: one that
+    /// another caller has fetched meanwhile, or a new one.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn refused(&self, token: &Token, now: Timestamp) -> Result<Token, Error> {
+        self.access(Some(token), now).await
+    }
+
+    /// The ticket that signs pages for the JS-SDK.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn ticket(&self, now: Timestamp) -> Result<Token, Error> {
+        match self.turn(Kind::Ticket, None, now).await? {
+            Turn::Known(ticket) => Ok(ticket),
+            Turn::Fetch(errand) => {
+                let fetched = self.fetch_ticket(now).await;
+                self.finish(errand, fetched, now).await
+            }
+        }
+    }
+
+    async fn access(&self, refused: Option<&Token>, now: Timestamp) -> Result<Token, Error> {
+        match self.turn(Kind::Access, refused, now).await? {
+            Turn::Known(token) => Ok(token),
+            Turn::Fetch(errand) => {
+                let fetched = self.fetch_access(refused).await;
+                self.finish(errand, fetched, now).await
+            }
+        }
+    }
+
+    /// Asks for the token in circulation, and forces a new one only if that is
+    /// the refused one: forcing ends the tokens of everybody else.
+    async fn fetch_access(&self, refused: Option<&Token>) -> Result<Issued, Error> {
+        let wechat = self.merchant.wechat().await?;
+        let issued = wechat.stable_token(Renewal::Plain).await?;
+        if Some(&issued.token) == refused {
+            tracing::warn!("WeChat refuses the token that it hands out: forcing a new one");
+            return Ok(wechat.stable_token(Renewal::Force).await?);
+        }
+        Ok(issued)
+    }
+
+    async fn fetch_ticket(&self, now: Timestamp) -> Result<Issued, Error> {
+        let wechat = self.merchant.wechat().await?;
+        let token = self.access_token(now).await?;
+        match wechat.ticket(&token).await {
+            Err(error) if error.refuses_token() => {
+                let token = self.refused(&token, now).await?;
+                Ok(wechat.ticket(&token).await?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Finds out who fetches: nobody if there is a fresh one, the one caller
+    /// who gets the lease, and the others use the old one or wait.
+    async fn turn(
+        &self,
+        kind: Kind,
+        refused: Option<&Token>,
+        now: Timestamp,
+    ) -> Result<Turn, Error> {
+        if let Some(known) = self.known.lock().await.get(&kind)
+            && known.fresh_until > now
+            && Some(&known.token) != refused
+        {
+            return Ok(Turn::Known(known.token.clone()));
+        }
+        let name = name(kind, &*self.merchant.wechat().await?);
+        let lease = random_hex();
+        for poll in 0..POLLS {
+            let now = now.plus(POLL.saturating_mul(u32::try_from(poll).unwrap_or(u32::MAX)));
+            let row = self.registry.token(&name).await?;
+            let old = usable(&row, refused, now);
+            if let Some(token) = &old
+                && row.fresh_until > now
+            {
+                self.remember(kind, token, row.fresh_until).await;
+                return Ok(Turn::Known(token.clone()));
+            }
+            if row.lease_until <= now {
+                let seen = (lease.as_str(), row.credential.as_ref());
+                let until = now.plus_seconds(LEASE_SECONDS);
+                let leased = self.registry.lease_token(&name, seen, (now, until)).await?;
+                if matches!(leased, Leased::Ours) {
+                    return Ok(Turn::Fetch(Errand {
+                        kind,
+                        name,
+                        lease,
+                        old,
+                    }));
+                }
+            }
+            if let Some(token) = old {
+                return Ok(Turn::Known(token));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Err(Error::Busy)
+    }
+
+    /// Keeps what was fetched. It serves even if it could not be kept: the
+    /// lease ends, and WeChat hands the same one to the next caller.
+    async fn finish(
+        &self,
+        errand: Errand,
+        fetched: Result<Issued, Error>,
+        now: Timestamp,
+    ) -> Result<Token, Error> {
+        let Issued { token, expires_in } = match (fetched, errand.old) {
+            (Ok(issued), _) => issued,
+            (Err(error), Some(old)) => {
+                tracing::warn!(%error, kind = ?errand.kind, "a credential could not be renewed");
+                return Ok(old);
+            }
+            (Err(error), None) => return Err(error),
+        };
+        let ends_at = now.plus_seconds(expires_in);
+        // At least a second, or a credential at its end would be asked for by
+        // every caller.
+        let fresh_until = now.plus_seconds((expires_in - expires_in / LAST_PART).max(1));
+        let place = (errand.name.as_str(), errand.lease.as_str());
+        let times = (fresh_until, ends_at);
+        match self.registry.keep_token(place, &token, times).await {
+            Ok(()) => tracing::info!(kind = ?errand.kind, expires_in, "a credential was fetched"),
+            Err(failure) => tracing::warn!(%failure, "a credential could not be kept"),
+        }
+        self.remember(errand.kind, &token, fresh_until).await;
+        Ok(token)
+    }
+
+    async fn remember(&self, kind: Kind, token: &Token, fresh_until: Timestamp) {
+        let known = Known {
+            token: token.clone(),
+            fresh_until,
+        };
+        self.known.lock().await.insert(kind, known);
+    }
+}
+
+/// The row's name. The account is part of it, so that another account's
+/// credentials are never used after a change of settings.
+fn name(kind: Kind, wechat: &Wechat) -> String {
+    let kind = match kind {
+        Kind::Access => "access",
+        Kind::Ticket => "ticket",
+    };
+    format!("token#{kind}#{}", wechat.app_id())
+}
+
+fn usable(row: &TokenRow, refused: Option<&Token>, now: Timestamp) -> Option<Token> {
+    let credential = row.credential.as_ref()?;
+    (row.ends_at > now && Some(credential) != refused).then(|| credential.clone())
+}
