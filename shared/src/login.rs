@@ -1,5 +1,6 @@
-//! Logging a WeChat user in, from the redirect to WeChat until a ticket brings
-//! the openid back. State, cookie and ticket are random, used once, and short
+//! Logging a WeChat user in, for the cashier and for the apps: from the redirect
+//! to WeChat until a ticket (the cashier's) or a code (an app's) is exchanged
+//! for the user. State, cookie, ticket and code are random, used once, and short
 //! lived; the state is bound to the browser by the cookie. It refuses to know
 //! what the user logs in for beyond where to send the browser back.
 
@@ -8,25 +9,49 @@ use url::{Url, form_urlencoded};
 
 use crate::ambient::random_hex;
 use crate::aws::registry::Registry;
-use crate::domain::id::Refused;
+use crate::domain::id::{AppId, Refused};
 use crate::domain::signature::same;
 use crate::domain::time::Timestamp;
 use crate::http::problem::Problem;
 use crate::wechat::Wechat;
 use crate::wechat::oauth::{Scope, User};
 
-/// The cookie that ties a state to the browser it was made for.
-pub const COOKIE: &str = "hub_login";
 /// The parameter that brings the user back to the cashier.
 const TICKET: &str = "hub_ticket";
 const STATE_SECONDS: i64 = 600;
 const TICKET_SECONDS: i64 = 300;
+const CODE_SECONDS: i64 = 300;
 
 /// Where the browser goes after the login.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Purpose {
-    /// The pay address's query, as the app signed it.
-    pub pay_query: String,
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Back to the pay address with this query, as the app signed it.
+    PayQuery(String),
+    /// Back to an app.
+    App(AppLogin),
+}
+
+/// A login that an app asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppLogin {
+    /// Who asked.
+    pub app_id: AppId,
+    /// Where the browser returns to.
+    pub redirect_uri: String,
+    /// The app's own state, given back to it.
+    pub state: String,
+    /// What it wants to know.
+    pub scope: Scope,
+}
+
+impl Purpose {
+    const fn scope(&self) -> Scope {
+        match self {
+            Self::PayQuery(_) => Scope::Base,
+            Self::App(login) => login.scope,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -38,6 +63,12 @@ struct State {
 #[derive(Serialize, Deserialize)]
 struct Ticket {
     openid: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Grant {
+    app_id: AppId,
+    user: User,
 }
 
 /// A login under way.
@@ -60,6 +91,7 @@ pub async fn start(
     now: Timestamp,
 ) -> Result<Started, Problem> {
     let (state, browser) = (random_hex(), random_hex());
+    let scope = purpose.scope();
     let kept = State {
         purpose,
         browser: browser.clone(),
@@ -73,7 +105,7 @@ pub async fn start(
         .await?;
     let callback = format!("{public_url}/oauth/callback");
     let authorize_url = wechat
-        .authorize_url(&callback, Scope::Base, &state)
+        .authorize_url(&callback, scope, &state)
         .map_err(|_| Problem::Unavailable)?;
     let secure = if public_url.starts_with("https:") {
         "; Secure"
@@ -81,12 +113,20 @@ pub async fn start(
         ""
     };
     let cookie = format!(
-        "{COOKIE}={browser}; Path=/oauth/callback; Max-Age={STATE_SECONDS}; HttpOnly; SameSite=Lax{secure}"
+        "{}={browser}; Path=/oauth/callback; Max-Age={STATE_SECONDS}; HttpOnly; SameSite=Lax{secure}",
+        cookie_name(&state)
     );
     Ok(Started {
         authorize_url,
         cookie,
     })
+}
+
+/// The cookie that ties a state to the browser it was made for. Each state has
+/// its own, so that two logins in two tabs do not end each other.
+#[must_use]
+pub fn cookie_name(state: &str) -> String {
+    format!("hub_login_{}", state.get(..8).unwrap_or_default())
 }
 
 /// Takes a state that WeChat brought back. It is gone whatever comes of it.
@@ -114,6 +154,47 @@ pub async fn resume(
     Ok(Ok(kept.purpose))
 }
 
+/// A code with which the app gets the user, once.
+///
+/// # Errors
+/// When the registry does not answer.
+pub async fn issue_code(
+    registry: &Registry,
+    app_id: &AppId,
+    user: User,
+    now: Timestamp,
+) -> Result<String, Problem> {
+    let code = format!("{}{}", random_hex(), random_hex());
+    let grant = Grant {
+        app_id: app_id.clone(),
+        user,
+    };
+    let expires_at = now.plus_seconds(CODE_SECONDS);
+    registry
+        .keep(&format!("code#{code}"), &grant, expires_at)
+        .await?;
+    Ok(code)
+}
+
+/// Exchanges a code for the user, once. Another app's code is used up too:
+/// whoever has it has found it.
+///
+/// # Errors
+/// [`Problem::CodeInvalid`], or when the registry does not answer: then the
+/// code may be used up.
+pub async fn exchange_code(
+    registry: &Registry,
+    app_id: &AppId,
+    code: &str,
+    now: Timestamp,
+) -> Result<User, Problem> {
+    let grant: Option<Grant> = registry.take(&format!("code#{code}"), now).await?;
+    grant
+        .filter(|grant| grant.app_id == *app_id)
+        .map(|grant| grant.user)
+        .ok_or(Problem::CodeInvalid)
+}
+
 /// The address that brings a logged-in user back to the cashier.
 ///
 /// # Errors
@@ -121,7 +202,7 @@ pub async fn resume(
 pub async fn finish(
     registry: &Registry,
     public_url: &str,
-    (purpose, user): (&Purpose, User),
+    (pay_query, user): (&str, User),
     now: Timestamp,
 ) -> Result<String, Problem> {
     let ticket = random_hex();
@@ -135,10 +216,7 @@ pub async fn finish(
             now.plus_seconds(TICKET_SECONDS),
         )
         .await?;
-    Ok(format!(
-        "{public_url}/pay?{}&{TICKET}={ticket}",
-        purpose.pay_query
-    ))
+    Ok(format!("{public_url}/pay?{pay_query}&{TICKET}={ticket}"))
 }
 
 /// Separates the hub's ticket from the query that the app signed.

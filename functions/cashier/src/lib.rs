@@ -228,7 +228,7 @@ fn closed(
 /// with a ticket.
 async fn log_in(hub: &Hub, query: String, now: Timestamp) -> Result<Response, Problem> {
     let wechat = hub.checkout.merchant.wechat().await?;
-    let purpose = login::Purpose { pay_query: query };
+    let purpose = login::Purpose::PayQuery(query);
     let started = login::start(&hub.registry, (&wechat, &hub.public_url), purpose, now).await?;
     let mut response = Redirect::to(started.authorize_url.as_str()).into_response();
     let cookie = HeaderValue::from_str(&started.cookie).map_err(|_| Problem::Unavailable)?;

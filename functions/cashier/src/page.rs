@@ -249,6 +249,8 @@ fn explain(problem: &Problem, reader: Reader) -> &'static str {
         | Problem::RefundConflict
         | Problem::RefundExceeds
         | Problem::OrderNotPaid
+        | Problem::LoginDeclined
+        | Problem::CodeInvalid
         | Problem::OrderConflict => reader.say(
             "支付链接无效，请回到商家重新下单",
             "This payment link is not valid. Please order again at the shop.",

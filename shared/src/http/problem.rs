@@ -41,6 +41,12 @@ pub enum Problem {
     /// 403 `app_disabled`
     #[error("the operator has disabled this app")]
     AppDisabled,
+    /// 400 `access_denied`
+    #[error("the user declined the login at WeChat")]
+    LoginDeclined,
+    /// 400 `code_invalid`
+    #[error("the code is unknown, used, expired or another app's")]
+    CodeInvalid,
     /// 404 `order_not_found`
     #[error("this app has no order with this number")]
     OrderNotFound,
@@ -110,6 +116,8 @@ impl Problem {
             Self::TimestampExpired => (StatusCode::UNAUTHORIZED, "timestamp_expired"),
             Self::SignInvalid => (StatusCode::UNAUTHORIZED, "sign_invalid"),
             Self::AppDisabled => (StatusCode::FORBIDDEN, "app_disabled"),
+            Self::LoginDeclined => (StatusCode::BAD_REQUEST, "access_denied"),
+            Self::CodeInvalid => (StatusCode::BAD_REQUEST, "code_invalid"),
             Self::OrderNotFound => (StatusCode::NOT_FOUND, "order_not_found"),
             Self::OrderConflict => (StatusCode::CONFLICT, "order_conflict"),
             Self::OrderPaid => (StatusCode::CONFLICT, "order_paid"),

@@ -1,43 +1,89 @@
-//! The official account's OAuth: the authorisation address and the exchange of
-//! a code. <https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html>
+//! The official account's OAuth: the authorisation address, the exchange of a
+//! code, and the user's profile. <https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html>
 //! It refuses to know who wants the user and why.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::account::official;
+use super::account::{Token, official};
 use super::{Error, Wechat};
 
 /// How much of the user an app may see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// The openid only; the user is not asked.
+    #[serde(rename = "snsapi_base")]
     Base,
+    /// The profile too; the user may decline.
+    #[serde(rename = "snsapi_userinfo")]
+    UserInfo,
 }
 
 impl Scope {
+    /// Reads WeChat's name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Base, Self::UserInfo]
+            .into_iter()
+            .find(|scope| scope.as_str() == text)
+    }
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Base => "snsapi_base",
+            Self::UserInfo => "snsapi_userinfo",
         }
     }
 }
 
 /// A WeChat user as this official account sees them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// The user's identifier for this official account.
     pub openid: String,
+    /// The user's identifier for all accounts of its owner, if WeChat tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unionid: Option<String>,
     /// A virtual account that WeChat shows to previewers: it cannot pay.
     pub is_snapshot: bool,
+    /// How the user presents themselves, when they were asked for it.
+    #[serde(flatten)]
+    pub profile: Option<Profile>,
+}
+
+/// A user's profile, in WeChat's names. WeChat leaves most of it empty now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    nickname: String,
+    #[serde(default)]
+    headimgurl: String,
+    #[serde(default)]
+    sex: i64,
+    #[serde(default)]
+    province: String,
+    #[serde(default)]
+    city: String,
+    #[serde(default)]
+    country: String,
 }
 
 #[derive(Deserialize)]
 struct TokenAnswer {
-    #[serde(default)]
+    access_token: Token,
     openid: String,
     #[serde(default)]
+    unionid: Option<String>,
+    #[serde(default)]
     is_snapshotuser: u8,
+}
+
+#[derive(Deserialize)]
+struct ProfileAnswer {
+    openid: String,
+    #[serde(default)]
+    unionid: Option<String>,
+    #[serde(flatten)]
+    profile: Profile,
 }
 
 impl Wechat {
@@ -63,11 +109,12 @@ impl Wechat {
         Ok(url)
     }
 
-    /// Exchanges a code for the user. A code works once.
+    /// Exchanges a code for the user, and asks for their profile where the scope
+    /// has it. A code works once.
     ///
     /// # Errors
     /// [`Error::Business`] with WeChat's errcode, or an unknown outcome.
-    pub async fn exchange_code(&self, code: &str) -> Result<User, Error> {
+    pub async fn exchange_code(&self, code: &str, scope: Scope) -> Result<User, Error> {
         let mut url = self.api("/sns/oauth2/access_token")?;
         url.query_pairs_mut()
             .append_pair("appid", &self.account.app_id)
@@ -78,9 +125,32 @@ impl Wechat {
         if answer.openid.is_empty() {
             return Err(Error::Forged("openid is missing"));
         }
-        Ok(User {
+        let user = User {
             openid: answer.openid,
+            unionid: answer.unionid,
             is_snapshot: answer.is_snapshotuser == 1,
+            profile: None,
+        };
+        match scope {
+            Scope::Base => Ok(user),
+            Scope::UserInfo => self.with_profile(user, &answer.access_token).await,
+        }
+    }
+
+    async fn with_profile(&self, user: User, user_token: &Token) -> Result<User, Error> {
+        let mut url = self.api("/sns/userinfo")?;
+        url.query_pairs_mut()
+            .append_pair("access_token", user_token.expose())
+            .append_pair("openid", &user.openid)
+            .append_pair("lang", "zh_CN");
+        let answer: ProfileAnswer = official(self.http.get(url)).await?;
+        if answer.openid != user.openid {
+            return Err(Error::Forged("openid is another's"));
+        }
+        Ok(User {
+            unionid: answer.unionid.or(user.unionid),
+            profile: Some(answer.profile),
+            ..user
         })
     }
 }

@@ -13,6 +13,7 @@ mod attempts;
 mod cashier;
 mod deliveries;
 mod jssdk;
+mod logins;
 mod notifications;
 mod refunds;
 mod roles;

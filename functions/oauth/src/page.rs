@@ -1,0 +1,36 @@
+//! The page that a browser gets instead of a log-in, in both languages. Nothing
+//! of the request is repeated on it: the codes and rules are the hub's own.
+
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use shared::http::problem::Problem;
+
+/// Tells the user to start again, and the app's developer why.
+pub(crate) fn of(problem: &Problem) -> Response {
+    tracing::warn!(%problem, "a login failed");
+    let (status, code) = problem.identity();
+    let status = match status {
+        StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+        other => other,
+    };
+    let rule = match problem {
+        Problem::ParamInvalid { rule, .. } => rule,
+        _ => "",
+    };
+    let html = format!(
+        "<!doctype html><html lang=\"zh-CN\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>WeChat</title>\
+         <p>登录未完成，请返回重新打开。</p>\
+         <p lang=\"en\">The login was not completed. Please go back and open the page again.</p>\
+         <p lang=\"en\"><small>{code} {rule}</small></p></html>"
+    );
+    let headers = [
+        (header::CACHE_CONTROL, "no-store"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+    ];
+    (status, headers, Html(html)).into_response()
+}
