@@ -18,6 +18,7 @@ Settings by environment (all optional):
   WECHAT_OAUTH_BASE  another server for OAuth than the simulator
   WECHAT_SIGN_TYPE   HMAC-SHA256 (default) or MD5
   WECHAT_APP_ID, WECHAT_MCH_ID, WECHAT_API_KEY, WECHAT_APP_SECRET,
+  WECHAT_SERVER_TOKEN,
   HUB_APP_ID, HUB_APP_SECRET
                      instead of the ones made at the first start
   RETRY_SCHEDULE     the 13 offsets in seconds, e.g. 1,2,3,...

@@ -25,6 +25,7 @@ REGION = "us-east-1"
 BUCKET = "hub-artifacts"
 # The mission's 13 offsets with a second for a minute; the tests' end sooner.
 SCHEDULES = {"demo": "1,2,3,4,5,10,20,30,60,120,300,720,1440", "test": "1,2,3,4,5,6,7,8,9,10,11,12,13"}
+MP_VERIFY_CODE = "localDomain00001"
 FIRST_PORTS = {"demo": 8600, "test": 8700}
 DEPLOYED = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 
@@ -66,6 +67,7 @@ class Settings:
             "WechatOpenBase": self.oauth_base,
             "PublicUrl": self.hub,
             "NotifyUrl": self.notify + "/",
+            "MpVerifyCodes": MP_VERIFY_CODE,
             "RetrySchedule": self.schedule,
             "DoorbellGraceSeconds": "5",
             "CallbackAllowedNetworks": "127.0.0.0/8",
@@ -136,7 +138,7 @@ class Stack:
         path = self.folder / "keys.json"
         keys = json.loads(path.read_text()) if path.exists() else {}
         letters = string.ascii_letters + string.digits
-        for key, length in (("WECHAT_API_KEY", 32), ("WECHAT_APP_SECRET", 32), ("HUB_APP_ID", 16), ("HUB_APP_SECRET", 32)):
+        for key, length in (("WECHAT_API_KEY", 32), ("WECHAT_APP_SECRET", 32), ("WECHAT_SERVER_TOKEN", 32), ("HUB_APP_ID", 16), ("HUB_APP_SECRET", 32)):
             keys.setdefault(key, "".join(secrets.choice(letters) for _ in range(length)))
         keys.setdefault("WECHAT_APP_ID", "wx" + secrets.token_hex(8))
         keys.setdefault("WECHAT_MCH_ID", "1900000109")
@@ -257,7 +259,8 @@ class Stack:
             dynamodb.update_time_to_live(
                 TableName=table, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": True}
             )
-        secret = json.dumps({"api_key": keys["WECHAT_API_KEY"], "app_secret": keys["WECHAT_APP_SECRET"]})
+        names = ("api_key", "app_secret", "server_token")
+        secret = json.dumps({name: keys[f"WECHAT_{name.upper()}"] for name in names})
         manager = self._client("secretsmanager")
         if manager.get_secret_value(SecretId=outputs["WechatSecretName"])["SecretString"] != secret:
             manager.put_secret_value(SecretId=outputs["WechatSecretName"], SecretString=secret)
@@ -306,7 +309,7 @@ class Stack:
         mark = f"{values['REGISTRY_TABLE']} {values['HUB_APP_ID']}"
         self._hubctl_once(
             "registered", mark, values, "app", "create", "--app-id", values["HUB_APP_ID"],
-            "--app-secret", values["HUB_APP_SECRET"], "--allow-http",
+            "--app-secret", values["HUB_APP_SECRET"], "--allow-http", "--site", self.settings.shop + "/",
         )  # fmt: skip
 
     def _hubctl_once(self, name: str, mark: str, values: dict, *arguments) -> None:
@@ -335,7 +338,9 @@ class Stack:
             "WECHAT_APP_SECRET": keys["WECHAT_APP_SECRET"],
             "WECHAT_MCH_ID": keys["WECHAT_MCH_ID"],
             "WECHAT_API_KEY": keys["WECHAT_API_KEY"],
+            "WECHAT_SERVER_TOKEN": keys["WECHAT_SERVER_TOKEN"],
             "WECHAT_SIGN_TYPE": self.settings.sign_type,
+            "MP_VERIFY_CODE": MP_VERIFY_CODE,
             "RETRY_SCHEDULE": self.settings.schedule,
             "AWS_ENDPOINT_URL": self.settings.aws,
             "AWS_ACCESS_KEY_ID": "test",

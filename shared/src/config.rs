@@ -193,6 +193,17 @@ pub fn callback_networks() -> Result<Vec<IpNet>, Invalid> {
         .collect()
 }
 
+/// `MP_VERIFY_CODES`: the codes of WeChat's domain files, `a,b`. None unless set.
+#[must_use]
+pub fn mp_verify_codes() -> Vec<String> {
+    let text = optional("MP_VERIFY_CODES").unwrap_or_default();
+    let codes = text.split(',').map(str::trim);
+    codes
+        .filter(|code| !code.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
 /// `RUST_LOG`: the log level.
 #[must_use]
 pub fn log_level() -> Option<String> {

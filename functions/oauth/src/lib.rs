@@ -5,10 +5,12 @@
 mod jssdk;
 mod login;
 mod page;
+mod server;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use shared::account::AccountTokens;
 use shared::ambient::Clock;
@@ -28,14 +30,22 @@ pub struct Hub {
     pub tokens: AccountTokens,
     /// The hub's own address.
     pub public_url: String,
+    /// What WeChat asks for to see whose the domain is.
+    pub verify_codes: Vec<String>,
 }
+
+/// No message of WeChat's comes near this.
+const MESSAGE_MAX_BYTES: usize = 64 * 1024;
 
 /// The routes.
 pub fn router(hub: Arc<Hub>) -> Router {
+    let messages = post(server::message).layer(DefaultBodyLimit::max(MESSAGE_MAX_BYTES));
     Router::new()
         .route("/oauth/authorize", get(login::authorize))
         .route("/oauth/callback", get(login::callback))
         .route("/v1/oauth/token", post(login::token))
         .route("/v1/jssdk/config", get(jssdk::config))
+        .route("/wechat/server", get(server::check).merge(messages))
+        .route("/{file}", get(server::domain_file))
         .with_state(hub)
 }

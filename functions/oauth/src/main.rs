@@ -22,6 +22,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         registry,
         merchant,
         public_url: config::public_url()?,
+        verify_codes: config::mp_verify_codes(),
     });
     let warming = Arc::clone(&hub);
     tokio::spawn(async move { warming.merchant.warm().await });

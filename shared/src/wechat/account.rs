@@ -220,6 +220,16 @@ mod tests {
         );
     }
 
+    /// The expected value comes from Python's `hashlib`.
+    #[test]
+    fn server_signatures_equal_one_computed_in_python() {
+        let parts = ["hubServerToken01", "1414587457", "Nonce-9"];
+        let expected = "04ec19442ad4e154e6a0723f21a2f84221ef7ea6";
+        assert_eq!(server_signature(parts), expected);
+        let [token, timestamp, nonce] = parts;
+        assert_eq!(server_signature([nonce, token, timestamp]), expected);
+    }
+
     #[test]
     fn a_token_cannot_be_printed() {
         let token = Token("secret".to_owned());

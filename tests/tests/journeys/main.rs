@@ -17,6 +17,7 @@ mod logins;
 mod notifications;
 mod refunds;
 mod roles;
+mod server;
 mod store;
 mod tills;
 mod trades;

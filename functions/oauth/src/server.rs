@@ -1,0 +1,87 @@
+//! What WeChat itself asks of the domain: the official account's server check
+//! (`GET /wechat/server`), the messages it posts there, and the files that prove
+//! who owns the domain (`GET /MP_verify_<code>.txt`). It refuses to read the
+//! messages: they are taken so that WeChat does not complain to the user.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use shared::http::problem::Problem;
+use shared::http::request::Fields;
+
+use crate::Hub;
+
+/// How far WeChat's clock may be off.
+const CLOCK_SKEW_SECONDS: u64 = 300;
+
+pub(crate) async fn check(State(hub): State<Arc<Hub>>, RawQuery(query): RawQuery) -> Response {
+    let given = asked_by_wechat(&hub, &query.unwrap_or_default()).await;
+    answer(given.and_then(|fields| Ok(fields.required("echostr", 128)?.to_owned())))
+}
+
+pub(crate) async fn message(
+    State(hub): State<Arc<Hub>>,
+    RawQuery(query): RawQuery,
+    body: Bytes,
+) -> Response {
+    let given = asked_by_wechat(&hub, &query.unwrap_or_default()).await;
+    if given.is_ok() {
+        tracing::info!(bytes = body.len(), "a message to the official account");
+    }
+    answer(given.map(|_| "success".to_owned()))
+}
+
+/// The query's parameters, if WeChat signed them just now.
+async fn asked_by_wechat(hub: &Hub, query: &str) -> Result<Fields, Problem> {
+    let fields = Fields::from_query(query)?;
+    let signature = fields.required("signature", 64)?;
+    let signed = (
+        fields.required("timestamp", 20)?,
+        fields.required("nonce", 64)?,
+    );
+    let now = hub.clock.now().seconds();
+    let sent = signed.0.parse::<i64>();
+    if !sent.is_ok_and(|sent| sent.abs_diff(now) <= CLOCK_SKEW_SECONDS) {
+        return Err(Problem::TimestampExpired);
+    }
+    let wechat = hub.merchant.wechat().await?;
+    if !wechat.is_from_server(signature, signed) {
+        return Err(Problem::SignInvalid);
+    }
+    Ok(fields)
+}
+
+/// Plain text, which no browser takes for a page: `echostr` is the caller's.
+fn answer(text: Result<String, Problem>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    match text {
+        Ok(text) => (headers, text).into_response(),
+        Err(Problem::Unavailable) => (StatusCode::SERVICE_UNAVAILABLE, headers).into_response(),
+        Err(problem) => {
+            tracing::warn!(%problem, "not WeChat's request");
+            (StatusCode::FORBIDDEN, headers, "forbidden").into_response()
+        }
+    }
+}
+
+/// Any file of one segment that no other route has; only WeChat's exist. The
+/// gateway's routes know no part of a segment.
+pub(crate) async fn domain_file(State(hub): State<Arc<Hub>>, Path(file): Path<String>) -> Response {
+    let code = file
+        .strip_prefix("MP_verify_")
+        .and_then(|rest| rest.strip_suffix(".txt"));
+    match code.and_then(|code| hub.verify_codes.iter().find(|known| *known == code)) {
+        Some(code) => answer(Ok(code.clone())),
+        None => {
+            let json = [(header::CONTENT_TYPE, "application/json")];
+            (StatusCode::NOT_FOUND, json, r#"{"message":"Not Found"}"#).into_response()
+        }
+    }
+}
