@@ -80,7 +80,7 @@ async fn place_order(
             let status = match error {
                 HubError::UnknownApp(_) | HubError::NotFlat(_) => StatusCode::BAD_REQUEST,
                 HubError::NoRandomness(_) => StatusCode::INTERNAL_SERVER_ERROR,
-                HubError::NoAnswer(_) => StatusCode::BAD_GATEWAY,
+                HubError::NoAnswer(_) | HubError::NoAddress => StatusCode::BAD_GATEWAY,
             };
             (status, Json(json!({ "error": error.to_string() }))).into_response()
         }

@@ -10,6 +10,7 @@ mod book;
 mod callback;
 mod clock;
 mod control;
+mod login;
 mod pages;
 mod shop;
 mod signature;
@@ -47,6 +48,8 @@ pub fn router(config: Config) -> Router {
     Router::new()
         .route("/", get(pages::catalogue))
         .route("/buy", post(pages::buy))
+        .route("/login", get(login::begin))
+        .route("/logged-in", get(login::finish))
         .route("/notify", get(callback::notified))
         .route("/return", get(callback::returned))
         .route("/redirected", get(callback::redirected))

@@ -187,7 +187,7 @@ pub(crate) async fn returned(
     )
 }
 
-fn refused(reply: &Reply) -> Response {
+pub(crate) fn refused(reply: &Reply) -> Response {
     let title = match reply.text("title") {
         "" => "The payment hub refused",
         title => title,
@@ -200,7 +200,7 @@ fn refused(reply: &Reply) -> Response {
     )
 }
 
-fn hub_problem(error: &HubError) -> Response {
+pub(crate) fn hub_problem(error: &HubError) -> Response {
     problem(
         StatusCode::BAD_GATEWAY,
         "The payment hub cannot be reached",
@@ -209,7 +209,7 @@ fn hub_problem(error: &HubError) -> Response {
     )
 }
 
-fn problem(status: StatusCode, title: &str, detail: &str, code: &str) -> Response {
+pub(crate) fn problem(status: StatusCode, title: &str, detail: &str, code: &str) -> Response {
     page(
         status,
         &ProblemPage {
@@ -220,7 +220,7 @@ fn problem(status: StatusCode, title: &str, detail: &str, code: &str) -> Respons
     )
 }
 
-fn page(status: StatusCode, template: &impl Template) -> Response {
+pub(crate) fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => (status, Html(html)).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

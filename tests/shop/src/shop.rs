@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, RequestBuilder, Url};
 use serde_json::{Map, Value};
 
 use crate::Config;
@@ -60,6 +60,9 @@ pub(crate) enum HubError {
     /// The signature is defined for flat bodies only.
     #[error("{0:?} is neither a string nor an integer")]
     NotFlat(String),
+    /// The configured address of the hub is no URL.
+    #[error("the hub's address is no URL")]
+    NoAddress,
     /// The operating system gave no random bytes.
     #[error("no random numbers: {0}")]
     NoRandomness(getrandom::Error),
@@ -176,21 +179,49 @@ impl Shop {
     /// Asks the hub for the truth about an order. The number comes out of a
     /// verified address and has no characters that could leave the path.
     pub(crate) async fn look_up(&self, app_id: &str, order_no: &str) -> Result<Reply, HubError> {
-        let secret = self.secret(app_id)?;
-        let mut params = BTreeMap::from([
-            ("app_id".to_owned(), app_id.to_owned()),
-            ("order_no".to_owned(), order_no.to_owned()),
-            ("timestamp".to_owned(), self.clock.now().to_string()),
-            (
-                "nonce".to_owned(),
-                clock::nonce().map_err(HubError::NoRandomness)?,
-            ),
-        ]);
-        let signature = sign(&params, &secret);
-        params.insert("sign".to_owned(), signature);
+        let mut params = self.signed(app_id, &[("order_no", order_no)])?;
         params.remove("order_no");
         let url = format!("{}/v1/orders/{order_no}", self.config.hub_url);
         ask(self.client.get(url).query(&params)).await
+    }
+
+    /// Where a browser logs in; it comes back to `/logged-in`.
+    pub(crate) fn authorize_url(&self, state: &str) -> Result<String, HubError> {
+        let back = format!("{}/logged-in", self.config.public_url);
+        let wish = [
+            ("redirect_uri", back.as_str()),
+            ("scope", "snsapi_userinfo"),
+            ("state", state),
+        ];
+        let params = self.signed(&self.config.app_id, &wish)?;
+        let base = format!("{}/oauth/authorize", self.config.hub_url);
+        let url = Url::parse_with_params(&base, params);
+        Ok(url.map_err(|_| HubError::NoAddress)?.into())
+    }
+
+    /// Asks the hub who a code stands for.
+    pub(crate) async fn exchange(&self, code: &str) -> Result<Reply, HubError> {
+        let body = self.signed(&self.config.app_id, &[("code", code)])?;
+        let url = format!("{}/v1/oauth/token", self.config.hub_url);
+        ask(self.client.post(url).json(&body)).await
+    }
+
+    fn signed(
+        &self,
+        app_id: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<BTreeMap<String, String>, HubError> {
+        let (now, nonce) = (self.clock.now().to_string(), clock::nonce());
+        let nonce = nonce.map_err(HubError::NoRandomness)?;
+        let frame = [("app_id", app_id), ("timestamp", &now), ("nonce", &nonce)];
+        let mut params: BTreeMap<String, String> = frame
+            .iter()
+            .chain(fields)
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let signature = sign(&params, &self.secret(app_id)?);
+        params.insert("sign".to_owned(), signature);
+        Ok(params)
     }
 
     fn secret(&self, app_id: &str) -> Result<String, HubError> {

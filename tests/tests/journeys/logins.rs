@@ -360,6 +360,23 @@ async fn an_app_may_choose_the_signed_profile_and_no_endpoint_takes_it() {
 }
 
 #[tokio::test]
+async fn the_demo_shop_logs_a_user_in() {
+    let hub = Hub::new().await;
+    let shop = hub.setting("SHOP_URL");
+    let browser = browser();
+    let authorize = next(&browser, &format!("{shop}/login")).await;
+    let back = log_in(&browser, authorize.as_str(), "bob").await;
+    assert!(back.as_str().starts_with(&format!("{shop}/logged-in?")));
+    let stolen = hub.page(back.as_str(), WECHAT, "en").await;
+    assert_eq!(stolen.status, 400, "another browser: {stolen:?}");
+    let welcome = browser.get(back.as_str()).send().await.unwrap();
+    let html = welcome.text().await.unwrap();
+    assert!(html.contains("Hello, Bob") && html.contains(BOB), "{html}");
+    let again = browser.get(back.as_str()).send().await.unwrap();
+    assert!(again.text().await.unwrap().contains("code_invalid"));
+}
+
+#[tokio::test]
 async fn a_disabled_app_logs_nobody_in() {
     let hub = Hub::with_app(|app| {
         app.sites = vec!["https://tea.example/".to_owned()];
