@@ -1,6 +1,7 @@
 //! WeChat's one callback domain, shared by many apps: their users' log-ins and
 //! the JS-SDK signatures of their pages. The cashier's log-ins come back here
-//! too, and WeChat checks here whose the domain is. It refuses to know what users do once they are logged in.
+//! too, and here WeChat checks whose the domain is. It refuses to know what
+//! users do once they are logged in.
 
 mod jssdk;
 mod login;

@@ -39,10 +39,15 @@ async fn begin(hub: &Hub, query: &str) -> Result<Response, Problem> {
         .map_err(|rule| Problem::param("redirect_uri", rule.0))?;
     let scope = Scope::parse(fields.required("scope", 32)?)
         .ok_or_else(|| Problem::param("scope", "must be snsapi_base or snsapi_userinfo"))?;
+    let state = fields.required("state", 128)?;
+    if app.signed_profile && state.contains('&') {
+        let rule = "must not contain & where the profile is signed";
+        return Err(Problem::param("state", rule));
+    }
     let purpose = Purpose::App(AppLogin {
         app_id: app.app_id.clone(),
         redirect_uri: redirect_uri.to_owned(),
-        state: fields.required("state", 128)?.to_owned(),
+        state: state.to_owned(),
         scope,
     });
     let wechat = hub.merchant.wechat().await?;
@@ -134,6 +139,10 @@ async fn identify(hub: &Hub, fields: &Fields, scope: Scope) -> Result<User, Prob
 /// WePaySystem's simpler way: the user in the address, signed. `purpose` marks
 /// what this is: no request of the API has such a parameter and so none takes
 /// these, and no callback has it.
+///
+/// The signed text joins raw values by `&`, and users name themselves: somebody
+/// called `x&openid=<another's>&..` could cut that text into other parameters
+/// under the same signature. So no value has an `&`.
 fn signed_profile((app, login): (&App, &AppLogin), user: &User, now: Timestamp) -> Params {
     let mut params = Params::from([
         ("app_id".to_owned(), app.app_id.to_string()),
@@ -149,7 +158,7 @@ fn signed_profile((app, login): (&App, &AppLogin), user: &User, now: Timestamp) 
                 .map_or_else(|| value.to_string(), str::to_owned);
             // Empty ones are not signed; left out, nobody can fill them in.
             if !text.is_empty() {
-                params.insert(name, text);
+                params.insert(name, text.replace('&', "＆"));
             }
         }
     }
@@ -188,4 +197,40 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .find_map(|(key, value)| (key == name).then_some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use shared::domain::signature::canonical;
+
+    use super::*;
+
+    #[test]
+    fn nobody_becomes_another_user_by_their_nickname() {
+        let app: App = serde_json::from_value(json!({
+            "app_id": "demo000000000001",
+            "app_secret": "0123456789abcdef0123456789abcdef",
+            "name": "",
+        }))
+        .unwrap();
+        let login = AppLogin {
+            app_id: app.app_id.clone(),
+            redirect_uri: "https://tea.example/".to_owned(),
+            state: "s".to_owned(),
+            scope: Scope::UserInfo,
+        };
+        let user: User = serde_json::from_value(json!({
+            "openid": "oThief",
+            "is_snapshot": false,
+            "nickname": "x&nonce=1&openid=oVictim&province=x",
+        }))
+        .unwrap();
+        let params = signed_profile((&app, &login), &user, Timestamp::from_millis(1_000));
+        assert_eq!(params["openid"], "oThief");
+        assert_eq!(params["nickname"], "x＆nonce=1＆openid=oVictim＆province=x");
+        // Each `&` of what is signed separates two parameters of ours.
+        let text = canonical(&params, app.app_secret.expose());
+        assert_eq!(text.matches('&').count(), params.len() - 1, "{text}");
+    }
 }

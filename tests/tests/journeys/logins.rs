@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use reqwest::Client;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
+use shared::domain::app::App;
 use tests::{Hub, WECHAT, unix_seconds};
 use url::Url;
 
@@ -312,19 +313,27 @@ async fn a_virtual_account_is_marked_for_apps_and_cannot_pay() {
 
 #[tokio::test]
 async fn an_app_may_choose_the_signed_profile_and_no_endpoint_takes_it() {
-    let change = |app: &mut shared::domain::app::App| {
+    let change = |app: &mut App| {
         app.sites = vec!["https://tea.example/".to_owned()];
         app.signed_profile = true;
     };
     let hub = Hub::with_app(change).await;
-    let authorize = authorize_url(&hub, "https://tea.example/", "snsapi_userinfo");
+    let ambiguous = authorize_url(&hub, "https://tea.example/", "snsapi_userinfo");
+    let (status, html) = page(&browser(), &ambiguous).await;
+    assert!(
+        status == 400 && html.contains("must not contain &"),
+        "{html}"
+    );
+    let mut wish = json!({"redirect_uri": "https://tea.example/", "scope": "snsapi_userinfo"});
+    wish["state"] = "the app's = 茶".into();
+    let authorize = hub.signed_url("/oauth/authorize", wish);
     let home = log_in(&browser(), &authorize, "bob").await;
     let given = params(&home);
     assert_eq!(given["sign"], hub.sign(&given), "{given:?}");
     let expected = [
         ("app_id", hub.app_id.as_str()),
         ("purpose", "login"),
-        ("state", "the app's = & 茶"),
+        ("state", "the app's = 茶"),
         ("openid", BOB),
         ("nickname", "Bob"),
         ("is_snapshot", "false"),
