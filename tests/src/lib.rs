@@ -25,8 +25,11 @@ use reqwest::header::{ACCEPT_LANGUAGE, USER_AGENT};
 use serde_json::{Map, Value, json};
 use shared::ambient::random_hex;
 use shared::aws::registry::Registry;
+use shared::aws::secrets::Merchant;
 use shared::domain::app::{App, AppSecret};
 use shared::domain::id::AppId;
+use shared::wechat::Account;
+use shared::wechat::sign::SignType;
 
 /// A browser on a desktop.
 pub const DESKTOP: &str = "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0 Safari/537.36";
@@ -171,6 +174,23 @@ impl Hub {
         let sign = self.sign(&flat(fields));
         fields.entry("sign").or_insert(json!(sign));
         params
+    }
+
+    /// The merchant, as a function that has just started knows it. Its payments
+    /// are out of reach: they speak TLS.
+    #[must_use]
+    pub fn merchant(&self) -> Merchant {
+        let base = self.setting("SIMULATOR_URL");
+        let account = Account {
+            app_id: self.setting("WECHAT_APP_ID").to_owned(),
+            mch_id: self.setting("WECHAT_MCH_ID").to_owned(),
+            sign_type: SignType::HmacSha256,
+            pay_base: base.to_owned(),
+            api_base: base.to_owned(),
+            open_base: base.to_owned(),
+        };
+        let secret = self.setting("WECHAT_SECRET_NAME").to_owned();
+        Merchant::new(self.aws.clone(), (account, secret, None))
     }
 
     /// How often the simulator was called at this path so far.

@@ -11,14 +11,11 @@ use shared::account::AccountTokens;
 use shared::ambient::{Clock, random_hex};
 use shared::aws::registry::Registry;
 use shared::aws::registry::tokens::Leased;
-use shared::aws::secrets::Merchant;
 use shared::domain::time::Timestamp;
-use shared::wechat::Account;
 use shared::wechat::account::Token;
-use shared::wechat::sign::SignType;
 use tests::cut::Wire;
 use tests::{Hub, operator};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -32,20 +29,8 @@ fn now() -> Timestamp {
 
 /// What a function that has just started knows.
 fn cold_start(hub: &Hub) -> AccountTokens {
-    let account = Account {
-        app_id: hub.setting("WECHAT_APP_ID").to_owned(),
-        mch_id: hub.setting("WECHAT_MCH_ID").to_owned(),
-        sign_type: SignType::HmacSha256,
-        pay_base: hub.setting("SIMULATOR_URL").to_owned(),
-        api_base: hub.setting("SIMULATOR_URL").to_owned(),
-        open_base: hub.setting("SIMULATOR_URL").to_owned(),
-    };
-    let secret = hub.setting("WECHAT_SECRET_NAME").to_owned();
     let registry = Registry::new(&hub.aws, hub.setting("REGISTRY_TABLE").to_owned());
-    AccountTokens::new(
-        registry,
-        Merchant::new(hub.aws.clone(), (account, secret, None)),
-    )
+    AccountTokens::new(registry, hub.merchant())
 }
 
 fn row(hub: &Hub, kind: &str) -> AttributeValue {
@@ -62,6 +47,29 @@ async fn forget(hub: &Hub, kinds: &[&str]) {
             .await
             .unwrap();
     }
+}
+
+/// The stack with nothing cached, whatever a test before this one left.
+async fn alone() -> (Hub, MutexGuard<'static, ()>) {
+    let turn = ONE_AT_A_TIME.lock().await;
+    let hub = Hub::new().await;
+    forget(&hub, &["access", "ticket"]).await;
+    (hub, turn)
+}
+
+/// Another system makes WeChat hand out a new token and take no older one.
+async fn force(hub: &Hub) {
+    let forced = json!({
+        "grant_type": "client_credential",
+        "appid": hub.setting("WECHAT_APP_ID"),
+        "secret": hub.setting("WECHAT_APP_SECRET"),
+        "force_refresh": true,
+    });
+    let url = format!("{}{TOKEN}", hub.setting("SIMULATOR_URL"));
+    assert_eq!(
+        hub.send(|http| http.post(url).json(&forced)).await.status,
+        200
+    );
 }
 
 /// Many function instances ask for a ticket at once; how often they called
@@ -87,27 +95,16 @@ async fn storm(hub: &Hub, instances: usize) -> (i64, i64) {
 
 #[tokio::test]
 async fn a_hundred_cold_starts_make_one_call_to_wechat() {
-    let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
-    forget(&hub, &["access", "ticket"]).await;
+    let (hub, _turn) = alone().await;
     assert_eq!(storm(&hub, 100).await, (1, 1));
     assert_eq!(storm(&hub, 100).await, (0, 0));
 }
 
 #[tokio::test]
 async fn a_token_that_another_system_replaced_is_fetched_once_and_the_call_succeeds() {
-    let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
+    let (hub, _turn) = alone().await;
     let old = cold_start(&hub).access_token(now()).await.unwrap();
-    forget(&hub, &["ticket"]).await;
-    let forced = json!({
-        "grant_type": "client_credential",
-        "appid": hub.setting("WECHAT_APP_ID"),
-        "secret": hub.setting("WECHAT_APP_SECRET"),
-        "force_refresh": true,
-    });
-    let url = format!("{}{TOKEN}", hub.setting("SIMULATOR_URL"));
-    hub.send(|http| http.post(url).json(&forced)).await;
+    force(&hub).await;
     // Refused, fetched, called again.
     assert_eq!(storm(&hub, 20).await, (1, 2));
 
@@ -120,8 +117,7 @@ async fn a_token_that_another_system_replaced_is_fetched_once_and_the_call_succe
 
 #[tokio::test]
 async fn a_token_that_wechat_hands_out_and_refuses_is_forced_anew() {
-    let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
+    let (hub, _turn) = alone().await;
     let old = cold_start(&hub).access_token(now()).await.unwrap();
     for errcode in ["40001", "42001"] {
         forget(&hub, &["ticket"]).await;
@@ -142,9 +138,8 @@ async fn a_token_that_wechat_hands_out_and_refuses_is_forced_anew() {
 
 #[tokio::test]
 async fn a_token_is_renewed_before_its_end_and_serves_on_while_wechat_fails() {
-    let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
-    forget(&hub, &["access"]).await;
+    let (hub, _turn) = alone().await;
+    force(&hub).await;
     let begun = now();
     let old = cold_start(&hub).access_token(begun).await.unwrap();
     let before = hub.calls(TOKEN).await;
@@ -170,9 +165,7 @@ async fn a_token_is_renewed_before_its_end_and_serves_on_while_wechat_fails() {
 
 #[tokio::test]
 async fn when_the_fetcher_dies_its_lease_ends_and_another_takes_over() {
-    let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
-    forget(&hub, &["access"]).await;
+    let (hub, _turn) = alone().await;
     let registry = Registry::new(&hub.aws, hub.setting("REGISTRY_TABLE").to_owned());
     let name = row(&hub, "access").as_s().unwrap().clone();
     let until = now().plus_seconds(1);
@@ -187,8 +180,7 @@ async fn when_the_fetcher_dies_its_lease_ends_and_another_takes_over() {
 
 #[tokio::test]
 async fn the_registry_knows_its_own_lease_and_token_when_the_answer_was_lost() {
-    let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
+    let (hub, _turn) = alone().await;
     let token = cold_start(&hub).access_token(now()).await.unwrap();
     let wire = Wire::to(hub.setting("AWS_ENDPOINT_URL")).await;
     let credentials = Credentials::new("test", "test", None, None, "tests");

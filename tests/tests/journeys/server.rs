@@ -33,7 +33,7 @@ async fn the_server_check_echoes_for_wechat_and_nobody_else() {
         asked(&hub, ("another token", now), script),
         asked(&hub, ("", now), script),
         asked(&hub, (token, now - 301), script),
-        asked(&hub, (token, now + 301), script),
+        asked(&hub, (token, now + 400), script),
         asked(&hub, (token, now), "&echostr=a&echostr=b"),
         asked(&hub, (token, now), ""),
         asked(&hub, (token, now), "&nonce=1").replace("nonce=1372623149&", ""),

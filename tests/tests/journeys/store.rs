@@ -1,6 +1,7 @@
 //! The ledger's conditions and transactions against the emulator, with answers
 //! lost on the wire: the SDK repeats the call, and the store must recognise
-//! its own first success.
+//! its own first success. And the registry's entries, which end at their time
+//! though DynamoDB removes them late.
 
 use aws_sdk_dynamodb::config::Credentials;
 use shared::ambient::{Clock, random_hex};
@@ -12,7 +13,9 @@ use shared::domain::id::{AppId, OrderKey, OrderNo};
 use shared::domain::money::Fen;
 use shared::domain::order::{Order, Payment, Request, Settlement, Status, TradeType, Version};
 use shared::domain::time::Timestamp;
+use shared::login::{self, Purpose, Started};
 use shared::settle::Settler;
+use shared::wechat::oauth::User;
 use tests::cut::Wire;
 use tests::{Hub, operator, random_order_no};
 
@@ -325,4 +328,42 @@ async fn the_same_payment_settled_twenty_times_at_once_is_settled_once() {
     let (stored, rows) = (stored.order, stored.deliveries);
     assert_eq!(stored.status, Status::Paid);
     assert_eq!(rows.len(), 1);
+}
+
+#[tokio::test]
+async fn states_and_codes_end_with_their_time() {
+    let hub = Hub::new().await;
+    let registry = Registry::new(&hub.aws, hub.setting("REGISTRY_TABLE").to_owned());
+    let app_id = AppId::parse(&hub.app_id).unwrap();
+    let now = now();
+
+    let wechat = hub.merchant().wechat().await.unwrap();
+    let place = (&*wechat, hub.setting("HUB_URL"));
+    for (seconds, good) in [(599, true), (600, false)] {
+        let purpose = Purpose::PayQuery("the order's".to_owned());
+        let started = login::start(&registry, place, purpose.clone(), now).await;
+        let Started {
+            authorize_url,
+            cookie,
+        } = started.unwrap();
+        let mut pairs = authorize_url.query_pairs();
+        let state = pairs.find(|(name, _)| name == "state").unwrap().1;
+        let browser = cookie.split(['=', ';']).nth(1).unwrap();
+        let later = now.plus_seconds(seconds);
+        let resumed = login::resume(&registry, (&state, browser), later).await;
+        assert_eq!(resumed.unwrap().ok(), good.then_some(purpose), "{seconds}");
+    }
+
+    let user = User {
+        openid: "oSimulatedPayerAlice00000001".to_owned(),
+        unionid: None,
+        is_snapshot: false,
+        profile: None,
+    };
+    for (seconds, good) in [(299, true), (300, false)] {
+        let code = login::issue_code(&registry, &app_id, user.clone(), now).await;
+        let later = now.plus_seconds(seconds);
+        let exchanged = login::exchange_code(&registry, &app_id, &code.unwrap(), later).await;
+        assert_eq!(exchanged.ok(), good.then(|| user.clone()), "{seconds}");
+    }
 }
