@@ -21,6 +21,8 @@ pub(crate) fn of(problem: &Problem) -> Response {
         "<!doctype html><html lang=\"zh-CN\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>WeChat</title>\
+         <style>body{{margin:20vh auto 0;max-width:24em;padding:0 1em;font:1.1em/1.6 sans-serif;\
+         text-align:center}}small{{color:#767676}}</style>\
          <p>登录未完成，请返回重新打开。</p>\
          <p lang=\"en\">The login was not completed. Please go back and open the page again.</p>\
          <p lang=\"en\"><small>{code} {rule}</small></p></html>"
@@ -29,7 +31,7 @@ pub(crate) fn of(problem: &Problem) -> Response {
         (header::CACHE_CONTROL, "no-store"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'",
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
         ),
     ];
     (status, headers, Html(html)).into_response()
