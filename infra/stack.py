@@ -138,7 +138,13 @@ class Stack:
         path = self.folder / "keys.json"
         keys = json.loads(path.read_text()) if path.exists() else {}
         letters = string.ascii_letters + string.digits
-        for key, length in (("WECHAT_API_KEY", 32), ("WECHAT_APP_SECRET", 32), ("WECHAT_SERVER_TOKEN", 32), ("HUB_APP_ID", 16), ("HUB_APP_SECRET", 32)):
+        for key, length in (
+            ("WECHAT_API_KEY", 32),
+            ("WECHAT_APP_SECRET", 32),
+            ("WECHAT_SERVER_TOKEN", 32),
+            ("HUB_APP_ID", 16),
+            ("HUB_APP_SECRET", 32),
+        ):
             keys.setdefault(key, "".join(secrets.choice(letters) for _ in range(length)))
         keys.setdefault("WECHAT_APP_ID", "wx" + secrets.token_hex(8))
         keys.setdefault("WECHAT_MCH_ID", "1900000109")
