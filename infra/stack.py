@@ -142,6 +142,7 @@ class Stack:
             ("WECHAT_API_KEY", 32),
             ("WECHAT_APP_SECRET", 32),
             ("WECHAT_SERVER_TOKEN", 32),
+            ("WECHAT_APP_KEY", 128),
             ("HUB_APP_ID", 16),
             ("HUB_APP_SECRET", 32),
         ):
@@ -265,7 +266,7 @@ class Stack:
             dynamodb.update_time_to_live(
                 TableName=table, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": True}
             )
-        names = ("api_key", "app_secret", "server_token")
+        names = ("api_key", "app_secret", "server_token", "app_key")
         secret = json.dumps({name: keys[f"WECHAT_{name.upper()}"] for name in names})
         manager = self._client("secretsmanager")
         if manager.get_secret_value(SecretId=outputs["WechatSecretName"])["SecretString"] != secret:
@@ -285,6 +286,7 @@ class Stack:
         binary = BINARIES / "wechat-simulator"
         env = {key: keys[key] for key in ("WECHAT_APP_ID", "WECHAT_APP_SECRET", "WECHAT_MCH_ID", "WECHAT_API_KEY")}
         env |= {
+            "WECHAT_PAY_SIGN_KEY": keys["WECHAT_APP_KEY"],
             "SIMULATOR_PORT": str(self.settings.simulator_port),
             "SIMULATOR_TLS_PORT": str(self.settings.tls_port),
             "SIMULATOR_TLS_DIR": str(self.tls),

@@ -6,11 +6,12 @@ use std::net::IpAddr;
 
 use url::Url;
 
+use crate::account::{self, AccountTokens};
 use crate::aws::ledger::{Ledger, Saved};
 use crate::aws::secrets::Merchant;
 use crate::domain::app::App;
 use crate::domain::id::OutTradeNo;
-use crate::domain::order::{Order, Preparation, TradeType};
+use crate::domain::order::{Order, Preparation, Prepay, TradeType};
 use crate::domain::signature::{Params, sign};
 use crate::domain::time::Timestamp;
 use crate::http::problem::Problem;
@@ -27,6 +28,8 @@ pub struct Checkout {
     pub ledger: Ledger,
     /// Who is paid.
     pub merchant: Merchant,
+    /// For the APP flow of 2014.
+    pub tokens: AccountTokens,
     /// Where WeChat reports payments.
     pub notify_url: String,
 }
@@ -69,28 +72,55 @@ impl Checkout {
                         Closing::Paid => return Err(self.paid(order, now).await),
                     }
                 }
-                Preparation::Ask(number) => {
-                    match wechat.unified_order(&order, number, &self.notify_url).await {
-                        Ok(prepay) => order.prepaid(number, prepay, now),
-                        Err(error) => match error.business_code() {
-                            Some("ORDERPAID") => return Err(self.paid(order, now).await),
-                            Some("ORDERCLOSED") => order.attempt_closed(number),
-                            Some("ORDERREVERSED" | "OUT_TRADE_NO_USED" | "INVALID_REQUEST") => {
-                                match retire(&wechat, &order.out_trade_no(number)).await? {
-                                    Closing::Closed => order.attempt_closed(number),
-                                    Closing::Paid => return Err(self.paid(order, now).await),
-                                }
+                Preparation::Ask(number) => match self.ask(&wechat, (&order, number), now).await {
+                    Ok(prepay) => order.prepaid(number, prepay, now),
+                    Err(account::Error::Wechat(error)) => match error.business_code() {
+                        Some("ORDERPAID") => return Err(self.paid(order, now).await),
+                        Some("ORDERCLOSED") => order.attempt_closed(number),
+                        Some("ORDERREVERSED" | "OUT_TRADE_NO_USED" | "INVALID_REQUEST") => {
+                            match retire(&wechat, &order.out_trade_no(number)).await? {
+                                Closing::Closed => order.attempt_closed(number),
+                                Closing::Paid => return Err(self.paid(order, now).await),
                             }
-                            _ => return Err(error.into()),
-                        },
-                    }
-                }
+                        }
+                        _ => return Err(error.into()),
+                    },
+                    Err(error) => return Err(error.into()),
+                },
             }
             if let Saved::Changed(row) = self.ledger.save(&mut order).await? {
                 order = *row;
             }
         }
         Err(Problem::Unavailable)
+    }
+
+    async fn ask(
+        &self,
+        wechat: &Wechat,
+        (order, number): (&Order, u8),
+        now: Timestamp,
+    ) -> Result<Prepay, account::Error> {
+        let mut attempts = order.attempts.iter();
+        let attempt = attempts.find(|attempt| attempt.number == number);
+        let attempt = attempt.ok_or(wechat::Error::Forged("there is no such attempt"))?;
+        let asked = (order, attempt);
+        if attempt.trade_type != TradeType::Genprepay {
+            return Ok(wechat.unified_order(asked, &self.notify_url).await?);
+        }
+        let token = self.tokens.access_token(now).await?;
+        match wechat
+            .genprepay(asked, &self.notify_url, (&token, now))
+            .await
+        {
+            Err(error) if error.refuses_token() => {
+                let token = self.tokens.refused(&token, now).await?;
+                Ok(wechat
+                    .genprepay(asked, &self.notify_url, (&token, now))
+                    .await?)
+            }
+            other => Ok(other?),
+        }
     }
 
     /// WeChat says that an attempt is paid: the next sweep asks and settles. If

@@ -176,7 +176,7 @@ fn log(refund: &Refund, error: &wechat::Error) {
             tracing::warn!(%order, %refund_no, cause, "WeChat gave no answer about a refund");
         }
         // A missing certificate has alarmed where it was missed.
-        wechat::Error::NoCertificate => {}
+        wechat::Error::NoCertificate | wechat::Error::NoAppKey => {}
         wechat::Error::Business { .. } | wechat::Error::Refused(_) | wechat::Error::Forged(_) => {
             tracing::error!(alarm = "refund_refused", %order, %refund_no, cause,
                 "WeChat does not take a refund yet, it is asked again");

@@ -3,6 +3,7 @@
 //! know what an answer means for an order's row.
 
 pub mod account;
+pub mod genprepay;
 pub mod micropay;
 pub mod notify;
 pub mod oauth;
@@ -58,6 +59,9 @@ pub struct Secrets {
     /// believes nobody.
     #[serde(default)]
     server_token: Option<String>,
+    /// What signed APP payments in 2014; without it that flow is off.
+    #[serde(default)]
+    app_key: Option<String>,
 }
 
 impl Secrets {
@@ -75,6 +79,9 @@ impl Secrets {
         // An empty one would be known to everybody.
         if secrets.server_token.as_ref().is_some_and(String::is_empty) {
             return Err("server_token in the WeChat secret must not be empty");
+        }
+        if secrets.app_key.as_ref().is_some_and(String::is_empty) {
+            return Err("app_key in the WeChat secret must not be empty");
         }
         Ok(secrets)
     }
@@ -112,6 +119,9 @@ pub enum Error {
     /// The call needs it, and nothing was sent.
     #[error("the merchant's client certificate has not been imported")]
     NoCertificate,
+    /// The same for the APP flow of 2014.
+    #[error("the WeChat secret has no app_key")]
+    NoAppKey,
 }
 
 /// Whether a call may be made again when nobody knows if it was heard.
@@ -133,7 +143,8 @@ impl Error {
             | Self::Unknown(_)
             | Self::Refused(_)
             | Self::Forged(_)
-            | Self::NoCertificate => None,
+            | Self::NoCertificate
+            | Self::NoAppKey => None,
         }
     }
 

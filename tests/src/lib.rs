@@ -95,6 +95,7 @@ impl Hub {
             allow_direct: false,
             skip_return_call: false,
             refund_by_hand: false,
+            genprepay: false,
             sites: Vec::new(),
             signed_profile: false,
         };

@@ -137,6 +137,19 @@ async fn a_token_that_wechat_hands_out_and_refuses_is_forced_anew() {
 }
 
 #[tokio::test]
+async fn a_payment_of_2014_whose_token_is_refused_goes_on_with_a_new_one() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let hub = Hub::with_app(|app| app.genprepay = true).await;
+    let old = cold_start(&hub).access_token(now()).await.unwrap();
+    let fault = json!({"path": "/pay/genprepay", "kind": "error", "err_code": "42001", "times": 1});
+    assert_eq!(hub.wechat("faults", &fault).await.status, 200);
+    let order = json!({"trade_type": "APP", "client_ip": "203.0.113.7"});
+    let order = hub.native(order).await;
+    assert!(order["app_params"]["prepayid"].is_string(), "{order}");
+    assert_ne!(cold_start(&hub).access_token(now()).await.unwrap(), old);
+}
+
+#[tokio::test]
 async fn a_token_is_renewed_before_its_end_and_serves_on_while_wechat_fails() {
     let (hub, _turn) = alone().await;
     force(&hub).await;

@@ -159,7 +159,7 @@ async fn show(hub: &Hub, visit: Visit) -> Result<Response, Problem> {
             }
         }
         TradeType::Jsapi => Page::Busy { order: &order },
-        TradeType::App => Page::InApp { order: &order },
+        TradeType::App | TradeType::Genprepay => Page::InApp { order: &order },
         TradeType::Micropay => Page::AtTill { order: &order },
     };
     Ok(page.response(visit.reader))

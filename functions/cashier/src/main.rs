@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cashier::{Hub, router};
+use shared::account::AccountTokens;
 use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
 use shared::aws::registry::Registry;
@@ -15,12 +16,15 @@ use shared::config::{self, Environment};
 async fn main() -> Result<(), lambda_http::Error> {
     shared::telemetry::init();
     let aws = sdk_config(&Environment::read()?);
+    let registry = Registry::new(&aws, config::required("REGISTRY_TABLE")?);
+    let merchant = Merchant::new(aws.clone(), config::wechat()?);
     let hub = Arc::new(Hub {
         clock: Clock::System,
-        registry: Registry::new(&aws, config::required("REGISTRY_TABLE")?),
+        registry: registry.clone(),
         checkout: Checkout {
             ledger: Ledger::new(&aws, config::required("LEDGER_TABLE")?),
-            merchant: Merchant::new(aws, config::wechat()?),
+            tokens: AccountTokens::new(registry, merchant.clone()),
+            merchant,
             notify_url: config::required("NOTIFY_URL")?,
         },
         public_url: config::public_url()?,

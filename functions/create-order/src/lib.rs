@@ -67,7 +67,7 @@ async fn create(
     if let Some(code) = auth_code {
         return scan::charge(&hub, (key, request), (&code, payer.ip), now).await;
     }
-    let method = method(&request);
+    let method = method(&request, &signed.app);
 
     // The attempt is stored with the order: one write instead of two.
     let mut order = Order::new(key, request, random_hex(), now);
@@ -90,14 +90,19 @@ async fn create(
 
 /// How the order is paid, when enough is known to ask WeChat now; the cashier
 /// page finds out the rest.
-fn method(request: &Request) -> Option<TradeType> {
-    request.trade_type.filter(|asked| match asked {
-        TradeType::Native | TradeType::App => true,
+fn method(request: &Request, app: &App) -> Option<TradeType> {
+    let asked = match request.trade_type? {
+        TradeType::App if app.genprepay => TradeType::Genprepay,
+        asked => asked,
+    };
+    let known = match asked {
+        TradeType::Native | TradeType::App | TradeType::Genprepay => true,
         TradeType::Jsapi => request.openid.is_some(),
         // WeChat compares it with the address the payer comes from.
         TradeType::Mweb => request.client_ip.is_some(),
         TradeType::Micropay => false,
-    })
+    };
+    known.then_some(asked)
 }
 
 async fn reply(
@@ -111,10 +116,11 @@ async fn reply(
     let open = order.check_open(now).is_ok();
     let attempt = order.attempts.last().filter(|_| open);
     let prepay = attempt.and_then(|attempt| attempt.prepay.as_ref());
+    let wechat = hub.checkout.merchant.wechat().await?;
     let app_params = match (attempt.map(|attempt| attempt.trade_type), prepay) {
-        (Some(TradeType::App), Some(prepay)) => {
-            let wechat = hub.checkout.merchant.wechat().await?;
-            Some(wechat.app_params(&prepay.prepay_id, now))
+        (Some(TradeType::App), Some(prepay)) => Some(wechat.app_params(&prepay.prepay_id, now)),
+        (Some(TradeType::Genprepay), Some(prepay)) => {
+            Some(wechat.genprepay_params(&prepay.prepay_id, now)?)
         }
         _ => None,
     };

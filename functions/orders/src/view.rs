@@ -30,7 +30,7 @@ pub(crate) fn order(partition: &Partition, pay_url: String) -> Value {
         "trade_no": order.trade_no().to_string(),
         "status": order.status,
         "version": order.request.version,
-        "trade_type": attempt.map(|attempt| attempt.trade_type),
+        "trade_type": attempt.map(|attempt| attempt.trade_type.as_str()),
         "total_fee": order.request.total_fee,
         "refunded_fee": payment.map(|paid| paid.refunded).unwrap_or_default(),
         "body": order.request.body,

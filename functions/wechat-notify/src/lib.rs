@@ -1,13 +1,14 @@
 //! WeChat's notifications of payments and refunds: verify, compare, confirm,
-//! commit, ring, and answer within 5 s. Anything but a durable commit is answered FAIL, so that
-//! WeChat repeats it. It refuses to know how apps are told.
+//! commit, ring, and answer within 5 s. Anything but a durable commit is
+//! answered FAIL, so that WeChat repeats it. It refuses to know how apps are
+//! told.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -19,7 +20,7 @@ use shared::refunds::Refunds;
 use shared::telemetry::causes;
 use shared::wechat::notify::{ACCEPTED, Forgery, Notice, Notification, REFUSED};
 use shared::wechat::pay::Trade;
-use shared::wechat::{self, Wechat};
+use shared::wechat::{self, Wechat, genprepay};
 
 /// WeChat waits 5 s for an answer.
 const DEADLINE: Duration = Duration::from_millis(4700);
@@ -45,21 +46,33 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .with_state(hub)
 }
 
-async fn notified(State(hub): State<Arc<Hub>>, body: Bytes) -> Response {
+async fn notified(State(hub): State<Arc<Hub>>, RawQuery(query): RawQuery, body: Bytes) -> Response {
+    // The flow of 2014 says everything in the query, and wants plain words.
+    let query = query.filter(|query| !query.is_empty());
+    let (content_type, [accepted, refused]) = match query {
+        Some(_) => ("text/plain", genprepay::ANSWERS),
+        None => ("text/xml; charset=utf-8", [ACCEPTED, REFUSED]),
+    };
     // Giving up is safe at every point: what is committed is owed, and WeChat
     // repeats what is not.
-    let received = tokio::time::timeout(DEADLINE, receive(&hub, &body)).await;
-    let (status, answer) = match received.unwrap_or(Err(Refused::TooSlow)) {
-        Ok(()) => (StatusCode::OK, ACCEPTED),
+    let received = tokio::time::timeout(DEADLINE, receive(&hub, query.as_deref(), &body)).await;
+    let (status, is_accepted) = match received.unwrap_or(Err(Refused::TooSlow)) {
+        Ok(()) => (StatusCode::OK, true),
         Err(refused) => refused.answer(),
     };
-    let content_type = [(header::CONTENT_TYPE, "text/xml; charset=utf-8")];
-    (status, content_type, answer).into_response()
+    let answer = if is_accepted { accepted } else { refused };
+    (status, [(header::CONTENT_TYPE, content_type)], answer).into_response()
 }
 
-async fn receive(hub: &Hub, body: &[u8]) -> Result<(), Refused> {
+async fn receive(hub: &Hub, query: Option<&str>, body: &[u8]) -> Result<(), Refused> {
     let wechat = hub.refunds.merchant.wechat().await?;
-    match wechat.read_notification(body)? {
+    let read = match query {
+        Some(query) => wechat
+            .read_query_notification(query)
+            .map(Notification::Payment),
+        None => wechat.read_notification(body),
+    };
+    match read? {
         Notification::Payment(notice) => paid(hub, &wechat, notice).await,
         Notification::Refund(number) => refunded(hub, number).await,
     }
@@ -135,25 +148,26 @@ enum Refused {
 }
 
 impl Refused {
-    /// Logs the refusal once and says what WeChat is told.
-    fn answer(&self) -> (StatusCode, &'static str) {
+    /// Logs the refusal once and says what WeChat is told: the status, and
+    /// whether it need not come again.
+    fn answer(&self) -> (StatusCode, bool) {
         match self {
             // Nothing to settle, and repeating it would help nobody.
             Self::Forged(Forgery::NoPayment) => {
                 tracing::info!(reason = %self, "notification of a failed payment");
-                (StatusCode::OK, ACCEPTED)
+                (StatusCode::OK, true)
             }
             Self::Forged(Forgery::UnknownNumber(_)) | Self::UnknownOrder(_) => {
                 tracing::error!(alarm = "order_unknown", reason = %self, "notification refused");
-                (StatusCode::OK, REFUSED)
+                (StatusCode::OK, false)
             }
             Self::Forged(_) | Self::UnknownRefund | Self::Unconfirmed => {
                 tracing::warn!(reason = %self, "notification refused");
-                (StatusCode::OK, REFUSED)
+                (StatusCode::OK, false)
             }
             Self::Query(_) | Self::TooSlow | Self::Aws(_) => {
                 tracing::error!(reason = %self, "notification not handled, WeChat will repeat it");
-                (StatusCode::SERVICE_UNAVAILABLE, REFUSED)
+                (StatusCode::SERVICE_UNAVAILABLE, false)
             }
         }
     }

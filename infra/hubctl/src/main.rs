@@ -61,6 +61,9 @@ struct NewApp {
     /// It refunds payments that do not fit their order itself.
     #[arg(long)]
     refund_by_hand: bool,
+    /// Its APP payments go the way of 2014 (genprepay), which old clients need.
+    #[arg(long)]
+    genprepay: bool,
     /// An address prefix of its pages, https://shop.example/wechat say:
     /// log-ins may return there, pages there may use the JS-SDK. Repeatable.
     #[arg(long = "site")]
@@ -131,6 +134,7 @@ async fn create(new: NewApp) -> Result<(), Box<dyn std::error::Error>> {
         allow_direct: new.allow_direct,
         skip_return_call: new.skip_return_call,
         refund_by_hand: new.refund_by_hand,
+        genprepay: new.genprepay,
         sites: new.sites,
         signed_profile: new.signed_profile,
     };

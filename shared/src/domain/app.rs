@@ -77,6 +77,9 @@ pub struct App {
     /// Refunds payments that do not fit their order itself, instead of the hub.
     #[serde(default)]
     pub refund_by_hand: bool,
+    /// Its APP payments go the way of 2014, which its old clients need.
+    #[serde(default)]
+    pub genprepay: bool,
     /// Address prefixes of its pages: log-ins return there, and pages there may
     /// use the JS-SDK.
     #[serde(default)]
@@ -232,6 +235,7 @@ mod tests {
             allow_http: false,
             allow_direct: false,
             refund_by_hand: false,
+            genprepay: false,
             skip_return_call: false,
             sites: sites.iter().map(|&site| site.to_owned()).collect(),
             signed_profile: false,

@@ -159,7 +159,7 @@ impl From<wechat::Error> for Problem {
                 err_code_des: String::new(),
             },
             wechat::Error::Unreachable(_) | wechat::Error::Unknown(_) => Self::WechatTimeout,
-            wechat::Error::NoCertificate => Self::Unavailable,
+            wechat::Error::NoCertificate | wechat::Error::NoAppKey => Self::Unavailable,
         }
     }
 }

@@ -20,7 +20,7 @@ pub const REFUSED: &str = "<xml><return_code><![CDATA[FAIL]]></return_code>\
                            <return_msg><![CDATA[ERROR]]></return_msg></xml>";
 
 /// A notification that WeChat signed for this merchant. There is no other way
-/// to make one than [`Wechat::verify_notice`].
+/// to make one than to verify it.
 #[derive(Debug)]
 pub struct Notice {
     number: OutTradeNo,
@@ -28,6 +28,16 @@ pub struct Notice {
 }
 
 impl Notice {
+    /// From fields whose signature has been verified.
+    pub(super) fn read(fields: &Params) -> Result<Self, Forgery> {
+        let number = fields.get("out_trade_no").map_or("", String::as_str);
+        // WeChat allows 32 plain characters.
+        let number = OutTradeNo::parse(number)
+            .map_err(|_| Forgery::UnknownNumber(number.chars().take(32).collect()))?;
+        let payment = read_payment(fields, number.attempt).map_err(Forgery::Invalid)?;
+        Ok(Self { number, payment })
+    }
+
     /// The hub's number that was paid.
     #[must_use]
     pub fn number(&self) -> &OutTradeNo {
@@ -106,11 +116,6 @@ impl Wechat {
             "FAIL" => return Err(Forgery::NoPayment),
             _ => return Err(Forgery::Invalid("result_code is missing")),
         }
-        // Signed by WeChat, which allows 32 plain characters.
-        let number = OutTradeNo::parse(field("out_trade_no")).map_err(|_| {
-            Forgery::UnknownNumber(field("out_trade_no").chars().take(32).collect())
-        })?;
-        let payment = read_payment(fields, number.attempt).map_err(Forgery::Invalid)?;
-        Ok(Notice { number, payment })
+        Notice::read(fields)
     }
 }

@@ -47,15 +47,9 @@ impl Wechat {
     /// [`Error::Business`] with WeChat's code, or an unknown outcome.
     pub async fn unified_order(
         &self,
-        order: &Order,
-        number: u8,
+        (order, attempt): (&Order, &Attempt),
         notify_url: &str,
     ) -> Result<Prepay, Error> {
-        let stored = order
-            .attempts
-            .iter()
-            .find(|attempt| attempt.number == number);
-        let attempt = stored.ok_or(Error::Forged("there is no such attempt"))?;
         let mut fields = Params::new();
         let mut put = |name: &str, value: String| fields.insert(name.to_owned(), value);
         let out_trade_no = order.out_trade_no(attempt.number).to_string();
@@ -66,18 +60,12 @@ impl Wechat {
         put("time_start", attempt.started_at.beijing());
         put("time_expire", expiry(order, attempt).beijing());
         put("trade_type", attempt.trade_type.as_str().to_owned());
-        put(
-            "notify_url",
-            match order.request.version {
-                Version::Hub => notify_url.to_owned(),
-                Version::Direct => order.request.notify_url.clone(),
-            },
-        );
+        put("notify_url", notify_address(order, notify_url).to_owned());
         match attempt.trade_type {
             TradeType::Native => put("product_id", order.order_no.to_string()),
             TradeType::Jsapi => put("openid", attempt.openid.clone().unwrap_or_default()),
             TradeType::Mweb => put("scene_info", scene_info(&order.request.return_url)),
-            TradeType::App | TradeType::Micropay => None,
+            TradeType::App | TradeType::Genprepay | TradeType::Micropay => None,
         };
         put("out_trade_no", out_trade_no);
 
@@ -197,8 +185,16 @@ fn scene_info(return_url: &str) -> String {
     serde_json::json!({ "h5_info": shop }).to_string()
 }
 
+/// Where WeChat reports the payment.
+pub(super) fn notify_address<'a>(order: &'a Order, hub: &'a str) -> &'a str {
+    match order.request.version {
+        Version::Hub => hub,
+        Version::Direct => &order.request.notify_url,
+    }
+}
+
 /// WeChat wants the expiry at least a minute after the start.
-fn expiry(order: &Order, attempt: &Attempt) -> Timestamp {
+pub(super) fn expiry(order: &Order, attempt: &Attempt) -> Timestamp {
     order.expires_at.max(attempt.started_at.plus_seconds(61))
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
+use shared::account::AccountTokens;
 use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
@@ -97,6 +98,7 @@ impl Site {
             registry: self.registry(),
             checkout: Checkout {
                 ledger: self.ledger(),
+                tokens: AccountTokens::new(self.registry(), merchant.clone()),
                 merchant,
                 notify_url: NOTIFY_URL.to_owned(),
             },

@@ -51,6 +51,46 @@ async fn an_app_order_gives_the_parameters_with_which_wechat_opens() {
 }
 
 #[tokio::test]
+async fn an_app_with_old_clients_is_paid_the_way_of_2014() {
+    let hub = Hub::with_app(|app| app.genprepay = true).await;
+    let order =
+        json!({"trade_type": "APP", "client_ip": "203.0.113.7", "body": "Tea & cake + 1 支"});
+    let order = hub.native(order).await;
+    assert_eq!(order["app_params"]["sign"].as_str().unwrap().len(), 40);
+    let again = hub.at_wechat(&order["trade_no"]).await;
+    assert_eq!(again["total_fee"], 1999, "{again}");
+    let paid = hub
+        .send(|http| {
+            let url = format!("{}/phone/app", hub.setting("SIMULATOR_URL"));
+            http.post(url).json(&order["app_params"])
+        })
+        .await;
+    assert!(
+        paid.body["err_msg"].as_str().unwrap().ends_with(":ok"),
+        "{paid:?}"
+    );
+    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    assert_eq!(
+        (&shown["status"], &shown["trade_type"]),
+        (&json!("paid"), &json!("APP"))
+    );
+    // It tells by the query and wants plain words; twenty at once are one.
+    let answers = hub.notify(&order["trade_no"], json!({"copies": 20})).await;
+    assert_eq!(answers.len(), 20);
+    assert!(answers.iter().all(|answer| answer["accepted"] == true));
+    let told = hub.told_of(&order["order_no"], "payment.succeeded").await;
+    assert_eq!(told.len(), 1);
+    for query in ["sign=", "total_fee=1999&trade_state=0&sign=ABC", "a=1&a=2"] {
+        let url = format!("{}/?{query}", hub.setting("HUB_NOTIFY_URL"));
+        let refused = hub.send(|http| http.post(url)).await;
+        assert_eq!((refused.status, &refused.body), (200, &json!("fail")));
+    }
+    let back = json!({"refund_fee": 1999});
+    assert_eq!(hub.refund(&order["order_no"], "R1", back).await.status, 201);
+    hub.told(&order["order_no"], "refund.succeeded").await;
+}
+
+#[tokio::test]
 async fn an_mweb_order_gives_an_address_that_comes_back_to_the_pay_page() {
     let hub = Hub::new().await;
     let order = hub

@@ -64,9 +64,11 @@ impl Attempt {
         let given = self.prepaid_at.filter(|_| self.prepay.is_some());
         let lives = match self.trade_type {
             TradeType::Mweb => MWEB_SECONDS,
-            TradeType::Native | TradeType::Jsapi | TradeType::App | TradeType::Micropay => {
-                PREPAY_SECONDS
-            }
+            TradeType::Native
+            | TradeType::Jsapi
+            | TradeType::App
+            | TradeType::Genprepay
+            | TradeType::Micropay => PREPAY_SECONDS,
         };
         given.is_some_and(|at| now < at.plus_seconds(lives))
     }

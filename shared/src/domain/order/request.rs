@@ -16,6 +16,8 @@ pub enum TradeType {
     Jsapi,
     /// The merchant's own app opens WeChat.
     App,
+    /// The same in the flow of 2014, for old clients.
+    Genprepay,
     /// A phone's browser outside WeChat opens WeChat.
     Mweb,
     /// The shop's till scans the code on the payer's phone.
@@ -29,7 +31,7 @@ impl TradeType {
         match self {
             Self::Native => "NATIVE",
             Self::Jsapi => "JSAPI",
-            Self::App => "APP",
+            Self::App | Self::Genprepay => "APP",
             Self::Mweb => "MWEB",
             Self::Micropay => "MICROPAY",
         }

@@ -1,0 +1,284 @@
+//! The APP flow of 2014: `genprepay` with the official account's access token,
+//! the signature for the merchant's app, and the notification in the query
+//! string. For apps whose old clients know nothing else; queries, closing and
+//! refunds are v2's. It refuses to know who may use it.
+
+use serde::Deserialize;
+use serde_json::json;
+use sha1::{Digest, Sha1};
+use url::form_urlencoded;
+
+use crate::ambient::random_hex;
+use crate::domain::order::{Attempt, Order, Prepay};
+use crate::domain::signature::Params;
+use crate::domain::time::Timestamp;
+
+use super::account::{Token, official};
+use super::notify::{Forgery, Notice};
+use super::pay::{BODY_MAX_BYTES, cut, expiry, notify_address};
+use super::sign::{SignType, sign, verify};
+use super::{Error, Wechat};
+
+/// WeChat's own is a few hundred bytes.
+const QUERY_MAX_BYTES: usize = 8 * 1024;
+
+/// The answers to such a notification: accepted, and to be repeated.
+pub const ANSWERS: [&str; 2] = ["success", "fail"];
+
+#[derive(Deserialize)]
+struct Answer {
+    prepayid: String,
+}
+
+impl Wechat {
+    /// genprepay. The same attempt always sends the same package, so repeating
+    /// it is safe. When WeChat refuses the token, another one may be tried.
+    ///
+    /// # Errors
+    /// [`Error::Business`] with WeChat's errcode, or an unknown outcome.
+    pub async fn genprepay(
+        &self,
+        (order, attempt): (&Order, &Attempt),
+        notify_url: &str,
+        (token, now): (&Token, Timestamp),
+    ) -> Result<Prepay, Error> {
+        let app_key = self.app_key()?;
+        let out_trade_no = order.out_trade_no(attempt.number).to_string();
+        let package = params([
+            ("bank_type", "WX"),
+            ("body", cut(&order.request.body, BODY_MAX_BYTES)),
+            ("fee_type", "1"),
+            ("input_charset", "UTF-8"),
+            ("notify_url", notify_address(order, notify_url)),
+            ("out_trade_no", &out_trade_no),
+            ("partner", &self.account.mch_id),
+            ("spbill_create_ip", &attempt.client_ip.to_string()),
+            ("total_fee", &order.request.total_fee.to_string()),
+            ("time_start", &attempt.started_at.beijing()),
+            ("time_expire", &expiry(order, attempt).beijing()),
+        ]);
+        let package = packed(&package, &self.secrets.api_key);
+        let (timestamp, noncestr) = (now.seconds(), random_hex());
+        let signature = sha1_signature(params([
+            ("appid", &self.account.app_id),
+            ("appkey", app_key),
+            ("noncestr", &noncestr),
+            ("package", &package),
+            ("timestamp", &timestamp.to_string()),
+            ("traceid", &out_trade_no),
+        ]));
+        let request = json!({
+            "appid": self.account.app_id,
+            "noncestr": noncestr,
+            "package": package,
+            "timestamp": timestamp,
+            "traceid": out_trade_no,
+            "sign_method": "sha1",
+            "app_signature": signature,
+        });
+        let mut url = self.api("/pay/genprepay")?;
+        url.query_pairs_mut()
+            .append_pair("access_token", token.expose());
+        let answer: Answer = official(self.http.post(url).body(request.to_string())).await?;
+        if answer.prepayid.is_empty() {
+            return Err(Error::Forged("prepayid is missing"));
+        }
+        Ok(Prepay {
+            prepay_id: answer.prepayid,
+            code_url: None,
+            mweb_url: None,
+        })
+    }
+
+    /// The parameters with which the merchant's app opens WeChat, signed as
+    /// clients of that time expect it.
+    ///
+    /// # Errors
+    /// When there is no `app_key`.
+    pub fn genprepay_params(&self, prepay_id: &str, now: Timestamp) -> Result<Params, Error> {
+        let app_key = self.app_key()?;
+        let mut handed = params([
+            ("appid", &self.account.app_id),
+            ("noncestr", &random_hex()),
+            ("package", "Sign=WXPay"),
+            ("partnerid", &self.account.mch_id),
+            ("prepayid", prepay_id),
+            ("timestamp", &now.seconds().to_string()),
+        ]);
+        let mut signed = handed.clone();
+        signed.insert("appkey".to_owned(), app_key.to_owned());
+        handed.insert("sign".to_owned(), sha1_signature(signed));
+        Ok(handed)
+    }
+
+    /// Reads a notification of this flow, which is all in the query string,
+    /// and checks what can be checked of it.
+    ///
+    /// # Errors
+    /// The first check it fails; every one is a stranger's without `app_key`.
+    pub fn read_query_notification(&self, query: &str) -> Result<Notice, Forgery> {
+        if self.secrets.app_key.is_none() {
+            return Err(Forgery::Stranger);
+        }
+        if query.len() > QUERY_MAX_BYTES {
+            return Err(Forgery::Invalid("the query is too long"));
+        }
+        let mut fields = Params::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()).into_owned() {
+            if fields.insert(name, value).is_some() {
+                return Err(Forgery::Invalid("a parameter comes twice"));
+            }
+        }
+        if !verify(&fields, &self.secrets.api_key, SignType::Md5) {
+            return Err(Forgery::Signature);
+        }
+        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+        if field("partner") != self.account.mch_id {
+            return Err(Forgery::Stranger);
+        }
+        if field("fee_type") != "1" {
+            return Err(Forgery::Invalid("fee_type is not 1"));
+        }
+        if field("trade_state") != "0" {
+            return Err(Forgery::NoPayment);
+        }
+        fields.insert("trade_type".to_owned(), "APP".to_owned());
+        Notice::read(&fields)
+    }
+
+    fn app_key(&self) -> Result<&str, Error> {
+        let app_key = self.secrets.app_key.as_deref();
+        if app_key.is_none() {
+            tracing::error!(
+                alarm = "configuration",
+                "an app is set to the APP flow of 2014, and the WeChat secret has no app_key"
+            );
+        }
+        app_key.ok_or(Error::NoAppKey)
+    }
+}
+
+fn params<const N: usize>(pairs: [(&str, &str); N]) -> Params {
+    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    pairs.map(own).into()
+}
+
+/// The signature is made over the raw values, what is sent is encoded.
+fn packed(package: &Params, api_key: &str) -> String {
+    let signature = sign(package, api_key, SignType::Md5);
+    let mut packed = String::new();
+    for (name, value) in package {
+        let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+        // A plus of the value is %2B by now, so what is left is spaces.
+        packed += &format!("{name}={}&", value.replace('+', "%20"));
+    }
+    packed + "sign=" + &signature
+}
+
+fn sha1_signature(fields: Params) -> String {
+    let pairs = fields.iter().map(|(name, value)| format!("{name}={value}"));
+    hex::encode(Sha1::digest(pairs.collect::<Vec<_>>().join("&")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wechat::{Account, Secrets};
+
+    const PARTNER_KEY: &str = "8934e7d15453e97507ef794cf7b0519d";
+
+    fn wechat(more: &str) -> Wechat {
+        let account = Account {
+            app_id: "wx".to_owned(),
+            mch_id: "1900000109".to_owned(),
+            sign_type: SignType::HmacSha256,
+            pay_base: String::new(),
+            api_base: String::new(),
+            open_base: String::new(),
+        };
+        let secrets = format!(r#"{{"api_key":"{PARTNER_KEY}","app_secret":""{more}}}"#);
+        Wechat::new(account, Secrets::parse(&secrets).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_documented_package_is_reproduced() {
+        let package = params([
+            ("bank_type", "WX"),
+            ("body", "支付测试"),
+            ("fee_type", "1"),
+            ("input_charset", "UTF-8"),
+            ("notify_url", "http://weixin.qq.com"),
+            ("out_trade_no", "7240b65810859cbf2a8d9f76a638c0a3"),
+            ("partner", "1900000109"),
+            ("spbill_create_ip", "196.168.1.1"),
+            ("total_fee", "1"),
+        ]);
+        let packed = packed(&package, PARTNER_KEY);
+        assert!(packed.ends_with("&sign=7F77B507B755B3262884291517E380F8"));
+        assert!(packed.contains("&body=%E6%94%AF%E4%BB%98%E6%B5%8B%E8%AF%95&"));
+        assert!(packed.contains("&notify_url=http%3A%2F%2Fweixin.qq.com&"));
+    }
+
+    #[test]
+    fn what_is_encoded_for_a_form_is_encoded_for_a_package() {
+        let package = params([("body", "a+b c&d=é")]);
+        assert!(packed(&package, "").starts_with("body=a%2Bb%20c%26d%3D%C3%A9&sign="));
+    }
+
+    fn notification(changes: &[(&str, &str)]) -> String {
+        let mut fields = params([
+            ("sign_type", "MD5"),
+            ("trade_mode", "1"),
+            ("trade_state", "0"),
+            ("partner", "1900000109"),
+            ("total_fee", "1999"),
+            ("fee_type", "1"),
+            ("transaction_id", "1900000109201411210000000001"),
+            ("out_trade_no", "demo000000000001A00000000101"),
+            ("time_end", "20141121153000"),
+        ]);
+        for (name, value) in changes {
+            fields.insert((*name).to_owned(), (*value).to_owned());
+        }
+        let signature = sign(&fields, PARTNER_KEY, SignType::Md5);
+        fields.insert("sign".to_owned(), signature);
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish()
+    }
+
+    #[test]
+    fn a_signed_query_is_a_payment_and_nothing_else_is() {
+        let wechat = wechat(r#","app_key":"k""#);
+        let good = notification(&[]);
+        let notice = wechat.read_query_notification(&good).unwrap();
+        assert_eq!(notice.number().to_string(), "demo000000000001A00000000101");
+        let payment = notice.into_payment();
+        assert_eq!(payment.total_fee.to_string(), "1999");
+        assert_eq!(payment.trade_type, "APP");
+        for bad in [
+            String::new(),
+            good.replace("1999", "1"),
+            good.replace("&sign=", "&sing="),
+            format!("{good}&total_fee=1999"),
+            format!("{good}&more={}", "x".repeat(QUERY_MAX_BYTES)),
+            notification(&[("partner", "1900000100")]),
+            notification(&[("trade_state", "1")]),
+            notification(&[("fee_type", "2")]),
+            notification(&[("out_trade_no", "another's")]),
+            notification(&[("total_fee", "19.99")]),
+            notification(&[("transaction_id", "")]),
+        ] {
+            assert!(wechat.read_query_notification(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn without_the_key_of_that_time_the_flow_is_off() {
+        let wechat = wechat("");
+        let read = wechat.read_query_notification(&notification(&[]));
+        assert!(matches!(read, Err(Forgery::Stranger)));
+        let handed = wechat.genprepay_params("wx1", Timestamp::from_millis(0));
+        assert!(matches!(handed, Err(Error::NoAppKey)));
+    }
+}
