@@ -39,7 +39,9 @@ pub enum Error {
     #[error(transparent)]
     Wechat(#[from] wechat::Error),
     /// Another caller is fetching it and has not finished.
-    #[error("the credential is being fetched and did not come in time")]
+    #[error(
+        "the credential is being fetched and did not come in time, or could not be fetched just now"
+    )]
     Busy,
 }
 
@@ -197,6 +199,9 @@ impl AccountTokens {
             if let Some(token) = old {
                 return Ok(Turn::Known(token));
             }
+            if row.is_given_up(now) {
+                return Err(Error::Busy);
+            }
             tokio::time::sleep(POLL).await;
         }
         Err(Error::Busy)
@@ -212,11 +217,18 @@ impl AccountTokens {
     ) -> Result<Token, Error> {
         let Issued { token, expires_in } = match (fetched, errand.old) {
             (Ok(issued), _) => issued,
-            (Err(error), Some(old)) => {
-                tracing::warn!(%error, kind = ?errand.kind, "a credential could not be renewed");
-                return Ok(old);
+            (Err(error), old) => {
+                tracing::warn!(%error, kind = ?errand.kind, "a credential could not be fetched");
+                if let Error::Wechat(error) = &error {
+                    error.alarm_if_ours();
+                }
+                // Whoever waits for it need not.
+                let place = (errand.name.as_str(), errand.lease.as_str());
+                if let Err(failure) = self.registry.give_up_token(place).await {
+                    tracing::warn!(%failure, "a lease could not be given up");
+                }
+                return old.ok_or(error);
             }
-            (Err(error), None) => return Err(error),
         };
         let ends_at = now.plus_seconds(expires_in);
         // At least a second, or a credential at its end would be asked for by

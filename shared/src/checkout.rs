@@ -59,6 +59,7 @@ impl Checkout {
         now: Timestamp,
     ) -> Result<Order, Problem> {
         let wechat = self.merchant.wechat().await?;
+        let mut retired = false;
         for _ in 0..ROUNDS {
             order.check_open(now)?;
             match order.preparation(trade_type, payer.openid.as_deref(), now) {
@@ -77,7 +78,11 @@ impl Checkout {
                     Err(account::Error::Wechat(error)) => match error.business_code() {
                         Some("ORDERPAID") => return Err(self.paid(order, now).await),
                         Some("ORDERCLOSED") => order.attempt_closed(number),
-                        Some("ORDERREVERSED" | "OUT_TRADE_NO_USED" | "INVALID_REQUEST") => {
+                        // The same answer to a fresh number has another reason.
+                        Some("ORDERREVERSED" | "OUT_TRADE_NO_USED" | "INVALID_REQUEST")
+                            if !retired =>
+                        {
+                            retired = true;
                             match retire(&wechat, &order.out_trade_no(number)).await? {
                                 Closing::Closed => order.attempt_closed(number),
                                 Closing::Paid => return Err(self.paid(order, now).await),

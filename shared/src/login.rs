@@ -107,26 +107,25 @@ pub async fn start(
     let authorize_url = wechat
         .authorize_url(&callback, scope, &state)
         .map_err(|_| Problem::Unavailable)?;
-    let secure = if public_url.starts_with("https:") {
-        "; Secure"
-    } else {
-        ""
-    };
-    let cookie = format!(
-        "{}={browser}; Path=/oauth/callback; Max-Age={STATE_SECONDS}; HttpOnly; SameSite=Lax{secure}",
-        cookie_name(&state)
-    );
+    let (name, place) = cookie_place(&state, public_url);
+    let cookie =
+        format!("{name}={browser}; {place}; Max-Age={STATE_SECONDS}; HttpOnly; SameSite=Lax");
     Ok(Started {
         authorize_url,
         cookie,
     })
 }
 
-/// The cookie that ties a state to the browser it was made for. Each state has
-/// its own, so that two logins in two tabs do not end each other.
+/// The name of the cookie that ties a state to the browser it was made for, and
+/// where it holds. Each state has its own, so that two logins in two tabs do not
+/// end each other. `__Host-`: no neighbouring domain can plant one.
 #[must_use]
-pub fn cookie_name(state: &str) -> String {
-    format!("hub_login_{}", state.get(..8).unwrap_or_default())
+pub fn cookie_place(state: &str, public_url: &str) -> (String, &'static str) {
+    let name = format!("hub_login_{}", state.get(..8).unwrap_or_default());
+    match public_url.starts_with("https:") {
+        true => (format!("__Host-{name}"), "Path=/; Secure"),
+        false => (name, "Path=/oauth/callback"),
+    }
 }
 
 /// Takes a state that WeChat brought back. It is gone whatever comes of it.

@@ -76,7 +76,8 @@ impl Refunds {
         }
         let wechat = self.merchant.wechat().await?;
         match wechat.refund_query(&refund).await {
-            Ok(News::Unknown) => Ok(None),
+            // Not what the notification says, and nothing new: the poll goes on.
+            Ok(News::Unknown | News::Later | News::Accepted(_)) => Ok(None),
             Ok(news) => self.learn(refund, news, now).await.map(Some),
             Err(error) => {
                 log(&refund, &error);
@@ -93,6 +94,11 @@ impl Refunds {
         let mut row = refund;
         for round in 0..ROUNDS {
             let before = row.status;
+            if row.is_stuck(&news) {
+                tracing::error!(alarm = "refund_stuck", order = %row.order_key(),
+                    refund_no = %row.refund_no, status = row.status.as_str(),
+                    "WeChat has not told how a refund fares for too long");
+            }
             match row.learn(news.clone(), now) {
                 Turn::Nothing => return Ok(row),
                 Turn::GoesOn => {

@@ -246,6 +246,44 @@ async fn a_refund_that_wechat_did_not_answer_is_repeated_and_goes_out_once() {
 }
 
 #[tokio::test]
+async fn refunds_that_come_too_fast_for_wechat_go_out_one_after_the_other() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let hub = Hub::new().await;
+    let order = paid(&hub).await;
+    let order_no = &order["order_no"];
+    set(&hub, json!({"refund_gap_seconds": 1000})).await;
+    for (refund_no, status) in [("R1", 201), ("R2", 202), ("R3", 202)] {
+        let asked = hub.refund(order_no, refund_no, json!({"refund_fee": 500}));
+        assert_eq!(asked.await.status, status, "{refund_no}");
+    }
+    hub.told(order_no, "refund.succeeded").await;
+    for (refund_no, ahead) in [("R2", 2000), ("R3", 4000)] {
+        // As often as it may be refused, it is offered again after a minute.
+        for _ in 0..6 {
+            hub.age_refund(order_no, refund_no, 61).await;
+            hub.sweep().await;
+            refund_is(&hub, order_no, (refund_no, "pending")).await;
+        }
+        set(&hub, json!({"clock_ahead_seconds": ahead})).await;
+        eventually(|| async {
+            hub.age_refund(order_no, refund_no, 61).await;
+            hub.sweep().await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let shown = hub.show_refund(order_no, refund_no).await.body;
+            let done = shown["status"] == "succeeded";
+            if done { Ok(()) } else { Err(shown) }
+        })
+        .await;
+    }
+    set(
+        &hub,
+        json!({"refund_gap_seconds": 0, "clock_ahead_seconds": 0}),
+    )
+    .await;
+    assert_eq!(refunds(&hub, &order).await.len(), 3);
+}
+
+#[tokio::test]
 async fn a_refund_that_wechat_does_not_tell_of_is_asked_about() {
     let _turn = ONE_AT_A_TIME.lock().await;
     let hub = Hub::new().await;

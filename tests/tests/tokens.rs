@@ -177,6 +177,27 @@ async fn a_token_is_renewed_before_its_end_and_serves_on_while_wechat_fails() {
 }
 
 #[tokio::test]
+async fn while_wechat_refuses_it_is_asked_once_and_nobody_waits() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let hub = Hub::new().await;
+    forget(&hub, &["access"]).await;
+    let fault = json!({"path": TOKEN, "kind": "error", "err_code": "40125", "times": 1});
+    assert_eq!(hub.wechat("faults", &fault).await.status, 200);
+    let before = hub.calls(TOKEN).await;
+    assert!(cold_start(&hub).access_token(now()).await.is_err());
+    let asked = std::time::Instant::now();
+    for _ in 0..5 {
+        assert!(cold_start(&hub).access_token(now()).await.is_err());
+    }
+    // Waiting for another's fetch would take six seconds each.
+    assert!(asked.elapsed().as_secs() < 6);
+    assert_eq!(hub.calls(TOKEN).await, before + 1);
+    let later = now().plus_seconds(11);
+    cold_start(&hub).access_token(later).await.unwrap();
+    forget(&hub, &["access"]).await;
+}
+
+#[tokio::test]
 async fn when_the_fetcher_dies_its_lease_ends_and_another_takes_over() {
     let (hub, _turn) = alone().await;
     let registry = Registry::new(&hub.aws, hub.setting("REGISTRY_TABLE").to_owned());

@@ -99,8 +99,13 @@ async fn show(hub: &Hub, visit: Visit) -> Result<Response, Problem> {
         return closed(&order, (&app, now), visit.reader);
     }
     let asked = order.request.trade_type;
-    if asked == Some(TradeType::Micropay) {
-        return Ok(Page::AtTill { order: &order }.response(visit.reader));
+    match asked {
+        Some(TradeType::Micropay) => {
+            return Ok(Page::AtTill { order: &order }.response(visit.reader));
+        }
+        // What the payer's phone holds already must not be replaced from here.
+        Some(TradeType::App) => return Ok(Page::InApp { order: &order }.response(visit.reader)),
+        _ => {}
     }
     let trade_type = asked.unwrap_or_else(|| visit.reader.browser.trade_type());
     let mut payer = Payer {

@@ -11,6 +11,10 @@ use shared::http::request::Signed;
 /// An order lives two hours unless the app says otherwise.
 const EXPIRES_IN_DEFAULT: i64 = 7200;
 
+fn has_ampersand(text: &str) -> bool {
+    text.contains('&')
+}
+
 /// Reads an order from a signed request.
 ///
 /// # Errors
@@ -57,6 +61,11 @@ pub(crate) fn read(
         client_ip: fields.ip("client_ip")?,
         expires_in,
     };
+    // WeChat signs what it notifies as raw text. Whoever receives that itself
+    // could cut an `&` of its own into another order's notification.
+    if request.version == Version::Direct && request.attach.as_deref().is_some_and(has_ampersand) {
+        return Err(Problem::param("attach", "must not have & with version 1.0"));
+    }
     let auth_code = auth_code(signed, &request, prefixes)?;
     let app_id = signed.app.app_id.clone();
     Ok((OrderKey { app_id, order_no }, request, auth_code))

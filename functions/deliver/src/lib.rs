@@ -42,6 +42,7 @@ pub struct Hub {
 /// # Errors
 /// When AWS does not answer; SQS and the sweeper both repeat.
 pub async fn deliver(hub: Arc<Hub>, doorbell: Doorbell) -> Result<(), Failure> {
+    let row = &doorbell.sk;
     let Some(claim) = hub.ledger.claim(&doorbell, hub.clock.now()).await? else {
         return Ok(());
     };
@@ -57,7 +58,7 @@ pub async fn deliver(hub: Arc<Hub>, doorbell: Doorbell) -> Result<(), Failure> {
     };
     if next == Next::Exhausted {
         // Before the write: a second alarm is better than none.
-        tracing::error!(alarm = "delivery_exhausted", order = %claim.delivery.key(),
+        tracing::error!(alarm = "delivery_exhausted", order = %claim.delivery.key(), row,
             event_id = claim.delivery.event_id, "the app never answered success; redeliver by hand");
     }
     if hub.ledger.record_failure(&claim, &attempts, &next).await? {

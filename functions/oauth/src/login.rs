@@ -40,9 +40,9 @@ async fn begin(hub: &Hub, query: &str) -> Result<Response, Problem> {
     let scope = Scope::parse(fields.required("scope", 32)?)
         .ok_or_else(|| Problem::param("scope", "must be snsapi_base or snsapi_userinfo"))?;
     let state = fields.required("state", 128)?;
-    if app.signed_profile && state.contains('&') {
-        let rule = "must not contain & where the profile is signed";
-        return Err(Problem::param("state", rule));
+    // It may be a visitor's text, and this address is signed as raw text.
+    if state.contains('&') {
+        return Err(Problem::param("state", "must not contain &"));
     }
     let purpose = Purpose::App(AppLogin {
         app_id: app.app_id.clone(),
@@ -74,7 +74,8 @@ async fn come_back(hub: &Hub, query: &str, headers: &HeaderMap) -> Result<String
     let now = hub.clock.now();
     let fields = Fields::from_query(query)?;
     let state = fields.required("state", 128)?;
-    let browser = cookie(headers, &login::cookie_name(state)).unwrap_or_default();
+    let (name, _) = login::cookie_place(state, &hub.public_url);
+    let browser = cookie(headers, &name).unwrap_or_default();
     let purpose = login::resume(&hub.registry, (state, browser), now)
         .await?
         .map_err(|refused| Problem::param("state", refused.0))?;
@@ -128,12 +129,15 @@ async fn back_to_app(
 /// Asks WeChat who came back. Without a code, somebody who declined.
 async fn identify(hub: &Hub, fields: &Fields, scope: Scope) -> Result<User, Problem> {
     let code = fields.text("code", 512)?.ok_or(Problem::LoginDeclined)?;
-    Ok(hub
-        .merchant
-        .wechat()
-        .await?
-        .exchange_code(code, scope)
-        .await?)
+    let wechat = hub.merchant.wechat().await?;
+    wechat.exchange_code(code, scope).await.map_err(|error| {
+        error.alarm_if_ours();
+        match error.business_code() {
+            // Anybody can bring a code that WeChat did not give, or gave before.
+            Some("40029" | "40163" | "42003") => Problem::CodeInvalid,
+            _ => error.into(),
+        }
+    })
 }
 
 /// WePaySystem's simpler way: the user in the address, signed. `purpose` marks

@@ -52,8 +52,8 @@ pub(crate) async fn create(
     };
     let status = match (is_new, refund.status) {
         (_, Status::Pending) => StatusCode::ACCEPTED,
+        (false, _) | (true, Status::Failed) => StatusCode::OK,
         (true, _) => StatusCode::CREATED,
-        (false, _) => StatusCode::OK,
     };
     Ok((status, Json(view::refund(&refund))).into_response())
 }

@@ -45,13 +45,16 @@ pub async fn reconcile(hub: Arc<Hub>, doorbell: Doorbell) -> Result<(), Failure>
 }
 
 async fn refund(hub: &Hub, number: &OutRefundNo, step: u8) -> Result<(), Failure> {
-    let refund = hub.refunds.settler.ledger.refund(number).await?;
-    match refund.filter(|refund| refund.step == step) {
-        Some(refund) => hub
-            .refunds
-            .go_on(refund, &hub.notify_url, hub.clock.now())
-            .await
-            .map(drop),
-        None => Ok(()),
+    let (ledger, now) = (&hub.refunds.settler.ledger, hub.clock.now());
+    let refund = ledger.refund(number).await?;
+    let Some(mut refund) = refund.filter(|refund| refund.step == step) else {
+        return Ok(());
+    };
+    // Doorbells come twice. Of two runs at once, one could be refused for good
+    // and the other accepted.
+    if !refund.claim(now) || !ledger.save_refund(&mut refund).await? {
+        return Ok(());
     }
+    let told = hub.refunds.go_on(refund, &hub.notify_url, now).await;
+    told.map(drop)
 }

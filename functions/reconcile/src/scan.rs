@@ -16,6 +16,8 @@ use shared::wechat::{self, Wechat};
 
 use crate::Hub;
 
+/// So long after it was given up, a payment by code is stuck.
+const STUCK_SECONDS: i64 = 600;
 /// WeChat's `recall=Y`, answered at once.
 const RECALLS: u32 = 3;
 
@@ -35,9 +37,12 @@ pub(crate) async fn ask(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(
     let is_reversing = |order: &Order| order.scan().is_some_and(|scan| scan.reversing);
     let wechat = hub.refunds.merchant.wechat().await?;
     let mut found = look(&wechat, &order, attempt).await;
-    if let Ok(Found::Waiting) = found
-        && order.is_last_question(now)
-    {
+    // No answer is a reason to take it back, too: a till cannot wait for one.
+    let undecided = matches!(
+        found,
+        Ok(Found::Waiting) | Err(wechat::Error::Unknown(_) | wechat::Error::Unreachable(_))
+    );
+    if undecided && order.is_last_question(now) {
         if !is_reversing(&order) {
             order.reverse();
             if let Saved::Changed(_) = hub.refunds.settler.ledger.save(&mut order).await? {
@@ -61,9 +66,28 @@ pub(crate) async fn ask(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(
             .map(drop),
         Ok(Found::Waiting) => ask_later(hub, order, now).await,
         Err(error) => {
-            tracing::warn!(order = %order.key(), error = causes(&error), "WeChat gave no answer about a payment code");
+            log(&order, &error, now);
             ask_later(hub, order, now).await
         }
+    }
+}
+
+/// A payer may have been charged, and nobody is told before this ends: what
+/// repeating does not mend, or lasts, is for a person.
+fn log(order: &Order, error: &wechat::Error, now: Timestamp) {
+    let (order_key, cause) = (order.key(), causes(error));
+    let lasts = order
+        .scan()
+        .is_some_and(|scan| now > scan.give_up_at.plus_seconds(STUCK_SECONDS));
+    let passing = matches!(
+        error,
+        wechat::Error::Unknown(_) | wechat::Error::Unreachable(_)
+    );
+    if lasts || !passing {
+        tracing::error!(alarm = "payment_stuck", order = %order_key, cause,
+            "a payment code is not decided; look it up in WeChat's platform");
+    } else {
+        tracing::warn!(order = %order_key, cause, "WeChat gave no answer about a payment code");
     }
 }
 

@@ -191,6 +191,11 @@ impl Ledger {
                 Some(item) => read_order(item.clone()).map(Some),
                 None => Err(Failure::vanished("order")),
             },
+            // A transaction on the row is under way: decide again after it.
+            Some(PutItemError::TransactionConflictException(_)) => {
+                let now = self.order(&order.key()).await?;
+                now.map(Some).ok_or_else(|| Failure::vanished("order"))
+            }
             _ => Err(Failure::of("write an order")(error)),
         }
     }

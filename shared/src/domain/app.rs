@@ -98,9 +98,10 @@ impl App {
     pub fn check_page(&self, address: &str) -> Result<(), Refused> {
         let page = parse_page(address, self.allow_http)?;
         let is_under = |site: &String| {
-            Url::parse(site).is_ok_and(|site| {
+            parse_page(site, true).is_ok_and(|site| {
                 (site.scheme(), site.host_str(), site.port())
                     == (page.scheme(), page.host_str(), page.port())
+                    && site.query().is_none()
                     && segments(&page).starts_with(&segments(&site))
             })
         };
@@ -205,6 +206,13 @@ fn parse_page(address: &str, allow_http: bool) -> Result<Url, Refused> {
     let hides = ["%2e", "%2f", "%5c", "%25"]
         .iter()
         .any(|code| path.contains(code));
+    // `%u002e` is a dot to some servers.
+    let escapes = path.split('%').skip(1);
+    let is_hex = |escape: &str| {
+        let digits = escape.bytes().take(2);
+        digits.clone().count() == 2 && digits.into_iter().all(|b| b.is_ascii_hexdigit())
+    };
+    let hides = hides || !escapes.into_iter().all(is_hex);
     if hides || path.split('/').any(|segment| segment.starts_with("..")) {
         return Err(Refused(
             "must not hide dots, slashes or percent signs in its path",
@@ -311,6 +319,8 @@ mod tests {
             "https://good.example/app/.%2E/evil",
             "https://good.example/app/%2e%2e%2fevil",
             "https://good.example/app/%252e%252e/evil",
+            "https://good.example/app/%u002e%u002e/evil",
+            "https://good.example/app/%",
             "https://good.example/app/..;/evil",
             "https://good.example/app/..%5cevil",
             "https://good.example/app\\..\\evil",

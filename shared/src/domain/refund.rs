@@ -98,12 +98,15 @@ pub struct Refund {
 pub enum News {
     /// It has it, under its own number.
     Accepted(String),
-    /// The money is back, since then if WeChat says when.
-    Succeeded(Option<Timestamp>),
+    /// The money is back, under WeChat's number for the refund, since then if
+    /// WeChat says when.
+    Succeeded(String, Option<Timestamp>),
     /// The payer's account cannot be reached.
     Change,
     /// It will not happen, for this reason.
     Failed(String),
+    /// Not now: one refund of a payment a minute.
+    Later,
     /// Nothing that is known: ask again later.
     Unknown,
 }
@@ -122,6 +125,13 @@ pub enum Turn {
 /// Between two questions about one refund, in seconds; the last one repeats.
 /// Banks take up to three days.
 const GAPS: [i64; 8] = [60, 120, 300, 900, 3600, 10_800, 43_200, 86_400];
+/// What WeChat has not taken yet, or not told, is asked at least this often: what
+/// is in the way is mended by a person, and then the payer waits for it.
+const UNTOLD_GAP_MAX: i64 = 3600;
+/// Longer than a function may run; reconcile's is 60 s.
+const CLAIM_SECONDS: i64 = 90;
+/// So many questions without an answer are not an accident.
+const STUCK_STEP: u8 = 4;
 
 impl Refund {
     /// A refund of a payment of this order, to be sent to WeChat at `due`.
@@ -182,6 +192,7 @@ impl Refund {
         if self.status.is_final() {
             return Turn::Nothing;
         }
+        let unanswered = news == News::Unknown;
         match news {
             News::Accepted(refund_id) => {
                 if self.status == Status::Pending {
@@ -191,9 +202,11 @@ impl Refund {
                 self.refund_id = Some(refund_id);
             }
             News::Change => self.status = Status::Change,
+            News::Later => self.step = 0,
             News::Unknown => {}
-            News::Succeeded(at) => {
+            News::Succeeded(refund_id, at) => {
                 self.status = Status::Succeeded;
+                self.refund_id = Some(refund_id);
                 return self.end(at.unwrap_or(now));
             }
             News::Failed(err_code) => {
@@ -203,15 +216,117 @@ impl Refund {
             }
         }
         let gap = GAPS.get(usize::from(self.step)).or(GAPS.last());
-        let due = now.plus_seconds(gap.copied().unwrap_or_default());
+        let mut gap = gap.copied().unwrap_or_default();
+        if unanswered || self.status == Status::Pending {
+            gap = gap.min(UNTOLD_GAP_MAX);
+        }
+        let due = now.plus_seconds(gap);
         self.step = self.step.saturating_add(1);
         (self.due, self.wake) = (Some(due), Some(due));
         Turn::GoesOn
+    }
+
+    /// Reserves the question that is due for one run, for longer than a run
+    /// lasts. False when it is not due, or another run's.
+    #[must_use]
+    pub fn claim(&mut self, now: Timestamp) -> bool {
+        // SQS may be a little early.
+        let is_due = self.due.is_some_and(|due| due <= now.plus_seconds(1));
+        if is_due {
+            let until = now.plus_seconds(CLAIM_SECONDS);
+            (self.due, self.wake) = (Some(until), Some(until));
+        }
+        is_due
+    }
+
+    /// Whether WeChat has been silent about it for too long.
+    #[must_use]
+    pub fn is_stuck(&self, news: &News) -> bool {
+        *news == News::Unknown && self.step >= STUCK_STEP && !self.status.is_final()
     }
 
     fn end(&mut self, at: Timestamp) -> Turn {
         self.ended_at = Some(at);
         (self.due, self.wake) = (None, None);
         Turn::Ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::order::Request;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+    fn refund() -> Refund {
+        let request: Request = serde_json::from_value(serde_json::json!({
+            "total_fee": 1999, "body": "x", "notify_url": "https://a.example/n",
+            "return_url": "https://a.example/r", "trade_type": "NATIVE", "version": "2.0",
+            "expires_in": 7200,
+        }))
+        .unwrap();
+        let key = OrderKey::parse("demo000000000001#A000000001").unwrap();
+        let order = Order::new(key, request, "nonce".into(), NOW);
+        let payment = Payment {
+            transaction_id: "4200001".into(),
+            attempt: 1,
+            trade_type: "NATIVE".into(),
+            total_fee: Fen::positive(1999).unwrap(),
+            cash_fee: Fen::positive(1999).unwrap(),
+            openid: None,
+            paid_at: NOW,
+            refund_reserved: Fen::ZERO,
+            refunded: Fen::ZERO,
+        };
+        let number = RefundNo::parse("R1").unwrap();
+        let fee = Fen::positive(5).unwrap();
+        Refund::new(&order, &payment, (number, fee), (NOW, NOW))
+    }
+
+    fn wait(refund: &mut Refund, news: News) -> i64 {
+        assert_eq!(refund.learn(news, NOW), Turn::GoesOn);
+        refund.due.unwrap().seconds() - NOW.seconds()
+    }
+
+    #[test]
+    fn a_question_is_one_runs_until_it_is_over() {
+        let mut refund = refund();
+        assert!(!refund.claim(NOW.plus_seconds(-2)));
+        assert!(refund.claim(NOW));
+        assert!(!refund.claim(NOW.plus_seconds(60)));
+        assert!(refund.claim(NOW.plus_seconds(90)));
+    }
+
+    #[test]
+    fn what_comes_too_soon_comes_again_each_minute() {
+        let mut refund = refund();
+        for _ in 0..20 {
+            assert_eq!(wait(&mut refund, News::Later), 60);
+        }
+        assert!(!refund.is_stuck(&News::Unknown));
+    }
+
+    #[test]
+    fn a_refund_that_wechat_never_answers_is_offered_each_hour_and_is_stuck() {
+        let mut refund = refund();
+        let waits: Vec<i64> = (0..7).map(|_| wait(&mut refund, News::Unknown)).collect();
+        assert_eq!(waits, [60, 120, 300, 900, 3600, 3600, 3600]);
+        assert!(refund.is_stuck(&News::Unknown));
+        assert!(!refund.is_stuck(&News::Change));
+    }
+
+    #[test]
+    fn an_accepted_refund_is_asked_about_more_and_more_rarely() {
+        let mut refund = refund();
+        let waits: Vec<i64> = (0..10)
+            .map(|_| wait(&mut refund, News::Accepted("5".into())))
+            .collect();
+        assert_eq!(waits[..8], GAPS);
+        assert_eq!(waits[9], 86_400);
+        assert_eq!(wait(&mut refund, News::Unknown), 3600);
+        let ended = refund.learn(News::Succeeded("5".into(), None), NOW);
+        assert_eq!((ended, refund.due, refund.wake), (Turn::Ended, None, None));
+        assert_eq!(refund.learn(News::Change, NOW), Turn::Nothing);
     }
 }

@@ -222,6 +222,13 @@ pub struct Signed {
     pub fields: Fields,
 }
 
+/// The signed text joins raw values by `&`. A nonce with an `&` in it could
+/// swallow parameters of a text that was signed for something else.
+fn is_nonce(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=64).contains(&text.len()) && text.bytes().all(plain)
+}
+
 impl Signed {
     /// Checks a request to the API: known app, fresh timestamp, signature,
     /// and that the app is not disabled.
@@ -238,11 +245,11 @@ impl Signed {
             .get("timestamp")
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| Problem::param("timestamp", "must be seconds since 1970"))?;
-        if !params
-            .get("nonce")
-            .is_some_and(|nonce| (1..=64).contains(&nonce.len()))
-        {
-            return Err(Problem::param("nonce", "must have 1 to 64 bytes"));
+        if !params.get("nonce").is_some_and(|nonce| is_nonce(nonce)) {
+            return Err(Problem::param(
+                "nonce",
+                "must be 1 to 64 characters of 0-9, A-Z, a-z, - and _",
+            ));
         }
         let signed = Self::lasting(fields, registry).await?;
         if now.seconds().abs_diff(timestamp) > CLOCK_SKEW_SECONDS.unsigned_abs() {
@@ -310,6 +317,16 @@ mod tests {
             code(Fields::from_json(format!("{{\"a\":{deep}").as_bytes())),
             "body_invalid"
         );
+    }
+
+    #[test]
+    fn a_nonce_cannot_swallow_other_parameters() {
+        for good in ["1", "c0ffee-C0FFEE_01", &"x".repeat(64)] {
+            assert!(is_nonce(good), "{good}");
+        }
+        for bad in ["", "1&order_no=A", "1=2", "茶", " ", &"x".repeat(65)] {
+            assert!(!is_nonce(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -78,6 +78,16 @@ struct Refusal {
 }
 
 impl Error {
+    /// Raises an alarm when WeChat names a mistake of the account's settings,
+    /// which ends every call of this side until a person mends it.
+    pub fn alarm_if_ours(&self) {
+        // Unknown appid, wrong secret, address not on the list, no permission.
+        if let Some("40013" | "40125" | "40164" | "48001") = self.business_code() {
+            tracing::error!(alarm = "configuration", error = %self,
+                "WeChat refuses the official account's calls");
+        }
+    }
+
     /// WeChat does not take the access token: not its own, not the latest, or
     /// expired.
     #[must_use]

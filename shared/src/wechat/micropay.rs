@@ -68,7 +68,18 @@ impl Wechat {
                 .map(Charge::Paid)
                 .map_err(Error::Forged),
             Err(Error::Business { code, .. }) if is_final(&code) => Ok(Charge::Refused(code)),
-            Err(Error::Business { .. } | Error::Unknown(_)) => Ok(Charge::Paying),
+            Err(Error::Business { code, .. }) if is_ours(&code) => {
+                // Every till fails like this, and no payer can help it.
+                tracing::error!(
+                    alarm = "configuration",
+                    code,
+                    "WeChat refuses payments by code"
+                );
+                Ok(Charge::Refused(code))
+            }
+            Err(Error::Business { .. } | Error::Unknown(_) | Error::Unreachable(_)) => {
+                Ok(Charge::Paying)
+            }
             Err(error) => Err(error),
         }
     }
@@ -111,7 +122,14 @@ fn is_final(code: &str) -> bool {
             | "NOTSUPORTCARD"
             | "NOTENOUGH"
             | "BUYER_MISMATCH"
-            | "PARAM_ERROR"
+    )
+}
+
+/// The codes that name a mistake of ours or of the account's: as final.
+fn is_ours(code: &str) -> bool {
+    matches!(
+        code,
+        "PARAM_ERROR"
             | "LACK_PARAMS"
             | "NOAUTH"
             | "APPID_NOT_EXIST"

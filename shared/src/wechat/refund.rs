@@ -44,6 +44,7 @@ impl Wechat {
             .await
         {
             Ok(answer) => return accepted(&answer, &number),
+            Err(Error::Business { code, .. }) if is_too_soon(&code) => return Ok(News::Later),
             Err(Error::Business { code, .. }) if is_final(&code) => code,
             Err(error) => return Err(error),
         };
@@ -78,7 +79,7 @@ impl Wechat {
             "PROCESSING" => Ok(News::Accepted(field("refund_id_0").to_owned())),
             "SUCCESS" => {
                 let at = Timestamp::parse_beijing_spaced(field("refund_success_time_0"));
-                Ok(News::Succeeded(at.ok()))
+                Ok(News::Succeeded(field("refund_id_0").to_owned(), at.ok()))
             }
             "CHANGE" => Ok(News::Change),
             "REFUNDCLOSE" => Ok(News::Failed("REFUNDCLOSE".to_owned())),
@@ -115,15 +116,20 @@ fn accepted(answer: &Params, number: &OutRefundNo) -> Result<News, Error> {
     Ok(News::Accepted(refund_id.clone()))
 }
 
-/// Whether asking again would not help. Codes that ask to come later, and those
-/// of a wrong configuration, which an operator can mend, are not among them.
+/// Whether WeChat only wants to be asked again a little later.
+fn is_too_soon(code: &str) -> bool {
+    matches!(
+        code,
+        "BIZERR_NEED_RETRY" | "FREQUENCY_LIMITED" | "INVALID_REQ_TOO_MUCH" | "ORDER_NOT_READY"
+    )
+}
+
+/// Whether asking again would not help. Codes of a wrong configuration, which an
+/// operator can mend, are not among them.
 fn is_final(code: &str) -> bool {
     !matches!(
         code,
-        "BIZERR_NEED_RETRY"
-            | "FREQUENCY_LIMITED"
-            | "INVALID_REQ_TOO_MUCH"
-            | "NOAUTH"
+        "NOAUTH"
             | "APPID_NOT_EXIST"
             | "MCHID_NOT_EXIST"
             | "APPID_MCHID_NOT_MATCH"

@@ -177,6 +177,17 @@ async fn a_state_cannot_be_forged_replayed_or_moved_to_another_browser() {
         "the state is used up"
     );
 
+    // The cookie's name is no secret, its value is.
+    let back = at_callback(&victim, &authorize, "alice").await;
+    let state = params(&back)["state"].clone();
+    let planted = hub
+        .send(|http| {
+            let cookie = format!("hub_login_{}={}", &state[..8], "0".repeat(32));
+            http.get(back.as_str()).header("cookie", cookie)
+        })
+        .await;
+    assert_eq!(planted.status, 400, "a cookie of the right name");
+
     // A thief with a login of their own under way has a cookie, but not this one.
     let back = at_callback(&victim, &authorize, "alice").await;
     at_callback(&thief, &authorize, "bob").await;

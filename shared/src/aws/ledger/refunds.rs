@@ -75,6 +75,8 @@ impl Ledger {
             Some(PutItemError::ConditionalCheckFailedException(failed)) => {
                 Ok(failed.item().is_some_and(|item| has_token(item, &token)))
             }
+            // A transaction on the row is under way: decide again after it.
+            Some(PutItemError::TransactionConflictException(_)) => Ok(false),
             _ => Err(Failure::of("write a refund")(error)),
         }
     }

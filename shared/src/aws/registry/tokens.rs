@@ -28,6 +28,15 @@ pub struct TokenRow {
     pub lease_until: Timestamp,
 }
 
+impl TokenRow {
+    /// Whether whoever was fetching has failed: until the lease ends, nobody
+    /// fetches.
+    #[must_use]
+    pub fn is_given_up(&self, now: Timestamp) -> bool {
+        self.lease.is_empty() && self.lease_until > now
+    }
+}
+
 /// Whether a lease was granted.
 #[derive(Debug)]
 pub enum Leased {
@@ -137,6 +146,30 @@ impl Registry {
         match result {
             Ok(_) => Ok(()),
             Err(error) => refused(error, "keep a token").map(|_| ()),
+        }
+    }
+}
+
+impl Registry {
+    /// Says that the fetching under this lease has failed. The lease goes on, so
+    /// that WeChat is asked once in its time.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer.
+    pub async fn give_up_token(&self, (name, lease): (&str, &str)) -> Result<(), Failure> {
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", AttributeValue::S(name.to_owned()))
+            .update_expression("REMOVE lease")
+            .condition_expression("lease = :lease")
+            .expression_attribute_values(":lease", AttributeValue::S(lease.to_owned()))
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) => refused(error, "give up a token's lease").map(|_| ()),
         }
     }
 }

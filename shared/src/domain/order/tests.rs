@@ -440,7 +440,7 @@ proptest! {
                     let refund = &mut refunds[index % count];
                     let (id, fee) = (refund.transaction_id.clone(), refund.refund_fee);
                     let news = match action {
-                        7 => News::Succeeded(None),
+                        7 => News::Succeeded("5000".into(), None),
                         _ => News::Failed("NOTENOUGH".into()),
                     };
                     if refund.learn(news, now) == Turn::Ended {
