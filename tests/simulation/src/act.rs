@@ -36,6 +36,9 @@ impl World {
                 self.plan_for(at, Event::Close(index));
                 self.plan_for(at + SECOND, Event::Show(index));
             }
+            for wish in order.wishes {
+                self.plan_for(wish.at, Event::Refund(index, wish, 20));
+            }
             match order.story {
                 Story::Unpaid => {}
                 Story::Paid
@@ -68,6 +71,7 @@ impl World {
             Event::Create(order) => self.create(order),
             Event::Close(order) => self.close_order(order),
             Event::Show(order) => self.show_order(order),
+            Event::Refund(order, wish, tries) => self.ask_back(order, wish, tries),
             Event::Cashier(order, trade_type) => self.check_out(order, trade_type),
             Event::Pay(order, attempt, although_closed, tries) => {
                 self.pay((order, attempt), although_closed, tries);
@@ -251,6 +255,7 @@ impl World {
                 });
             }
             (Job::Create(order), _) => self.again(Event::Create(order)),
+            (Job::Refund(asked), ended) => self.asked_back(asked, ended),
             (Job::Cashier(order, kind), Ended::Http(500.., _) | Ended::Died) => {
                 self.again(Event::Cashier(order, kind));
             }
@@ -274,7 +279,7 @@ impl World {
         }
     }
 
-    fn again(&mut self, event: Event) {
+    pub(crate) fn again(&mut self, event: Event) {
         let at = self.now() + self.random.within(1, 20) * SECOND;
         // Nobody tries for ever.
         if at < self.plan.calm_at + 10 * MINUTE {

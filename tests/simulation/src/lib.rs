@@ -40,7 +40,7 @@ use serde_json::json;
 use shared::ambient::Clock;
 use shared::aws::secrets::Merchant;
 use shared::callback::Caller;
-use tracing::subscriber::DefaultGuard;
+use tracing::Dispatch;
 
 pub use close::Results;
 pub use world::World;
@@ -91,8 +91,7 @@ pub struct Stage {
     caller: Caller,
     merchant: Merchant,
     alarms: Alarms,
-    /// This thread's log lines go to `alarms`.
-    _listening: DefaultGuard,
+    listener: Dispatch,
 }
 
 impl Stage {
@@ -107,14 +106,14 @@ impl Stage {
         let merchant = hubs::merchant(&aws::sdk_config(&lot), peers, Some(aws::CERTIFICATE_ID));
         merchant.warm().await;
         let alarms = Alarms::default();
-        let _listening = tracing::subscriber::set_default(alarms.clone());
+        let listener = Dispatch::new(alarms.clone());
         Ok(Self {
             lot,
             peers,
             caller,
             merchant,
             alarms,
-            _listening,
+            listener,
         })
     }
 
@@ -129,6 +128,7 @@ impl Stage {
     ) -> Result<Outcome, Box<dyn Error + Send + Sync>> {
         self.lot.clear();
         self.alarms.clear();
+        let _listening = tracing::dispatcher::set_default(&self.listener);
         let mut random = Random::new(seed);
         let plan = Plan::new(&mut random, options.plant);
         let clock = Arc::new(AtomicI64::new(EPOCH));

@@ -43,6 +43,21 @@ pub struct AppPlan {
     pub secret: String,
     /// Whether step 0 calls the synchronous address.
     pub skip_return_call: bool,
+    /// Whether it gives back itself what does not fit.
+    pub refund_by_hand: bool,
+}
+
+/// An app wants money back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// When it asks.
+    pub at: i64,
+    /// The refund's number within the order.
+    pub part: String,
+    /// How much.
+    pub fee: i64,
+    /// Of which payment, if not of the order's own.
+    pub transaction_id: Option<String>,
 }
 
 /// What the payer and WeChat do with an order.
@@ -87,6 +102,8 @@ pub struct OrderPlan {
     pub direct: bool,
     /// How its app answers.
     pub temper: Temper,
+    /// What its app wants back.
+    pub wishes: Vec<Wish>,
 }
 
 /// Faults in a thousand calls, while there are any.
@@ -139,6 +156,7 @@ impl Plan {
                 app_id: random.word(16),
                 secret: random.word(32),
                 skip_return_call: random.chance(200),
+                refund_by_hand: random.chance(250),
             })
             .collect();
         let orders = (0..random.within(1, 4))
@@ -219,16 +237,60 @@ fn order(random: &mut Random, apps: usize) -> OrderPlan {
     let closed_at = random
         .chance(150)
         .then(|| created_at + random.within(SECOND, longest));
+    let total_fee = random.within(1, 99_999);
+    let paid_at = created_at + random.within(2 * SECOND, longest);
+    let wishes = match random.chance(400) {
+        true => wishes((paid_at, total_fee), random),
+        false => Vec::new(),
+    };
     OrderPlan {
         closed_at,
         app: random.index(apps),
         order_no: random.word(10),
-        total_fee: random.within(1, 99_999),
+        total_fee,
         created_at,
         expires_in,
-        paid_at: created_at + random.within(2 * SECOND, longest),
+        paid_at,
+        wishes,
         story,
         direct: matches!(story, Story::Paid | Story::Unpaid) && random.chance(50),
         temper,
     }
+}
+
+/// One to six wishes: some repeat an earlier one, to the fen or not, some come
+/// at the same moment or while the payment is still being settled, and together
+/// they may exceed the payment.
+fn wishes((paid_at, total_fee): (i64, i64), random: &mut Random) -> Vec<Wish> {
+    let count = random.within(1, 6);
+    let first = paid_at + random.within(-2 * SECOND, 10 * MINUTE);
+    let at_once = random.chance(300);
+    let mut wishes: Vec<Wish> = Vec::new();
+    for number in 0..count {
+        let fee = match random.within(0, 3) {
+            0 => total_fee,
+            1 => (total_fee / count).max(1),
+            _ => random.within(1, total_fee),
+        };
+        let later = if at_once {
+            0
+        } else {
+            random.within(0, 2 * HOUR)
+        };
+        let mut wish = Wish {
+            at: first + later,
+            part: format!("R{number}"),
+            fee,
+            transaction_id: None,
+        };
+        let earlier = wishes.get(random.index(wishes.len()));
+        if let Some(earlier) = earlier.filter(|_| random.chance(300)) {
+            wish.part.clone_from(&earlier.part);
+            if random.chance(700) {
+                wish.fee = earlier.fee;
+            }
+        }
+        wishes.push(wish);
+    }
+    wishes
 }

@@ -12,7 +12,7 @@ use url::form_urlencoded;
 use crate::plan::{AppPlan, OrderPlan, Story};
 use crate::world::{Job, World};
 
-type Fields = Map<String, Value>;
+pub(crate) type Fields = Map<String, Value>;
 
 impl World {
     pub(crate) fn create(&mut self, index: usize) {
@@ -44,16 +44,9 @@ impl World {
             if order.direct {
                 fields.insert("version".to_owned(), json!("1.0"));
             }
-            let params = fields
-                .iter()
-                .map(|(name, value)| {
-                    let text = value.as_str().map_or(value.to_string(), str::to_owned);
-                    (name.clone(), text)
-                })
-                .collect();
-            let signature = demo_shop::sign(&params, &app.secret);
-            fields.insert("sign".to_owned(), json!(signature));
         }
+        let fields = body.as_object().cloned().unwrap_or_default();
+        let body = Value::Object(signed(fields, &order, &app));
         let hub = match self.is_faulty() && self.random.chance(50) {
             true => self.hubs.cold_create_order(),
             false => Arc::clone(&self.hubs.create_order),
@@ -98,7 +91,7 @@ impl World {
         self.jobs.insert(invocation, Job::Ask);
     }
 
-    fn about(&mut self, index: usize) -> Option<(Fields, OrderPlan, AppPlan)> {
+    pub(crate) fn about(&mut self, index: usize) -> Option<(Fields, OrderPlan, AppPlan)> {
         let order = self.plan.orders.get(index)?.clone();
         let app = self.plan.apps.get(order.app)?.clone();
         let fields = Fields::from_iter([
@@ -114,10 +107,11 @@ impl World {
 }
 
 /// The order's number takes part in the signature: it is in the path.
-fn signed(mut fields: Fields, order: &OrderPlan, app: &AppPlan) -> Fields {
+pub(crate) fn signed(mut fields: Fields, order: &OrderPlan, app: &AppPlan) -> Fields {
     fields.insert("order_no".to_owned(), json!(order.order_no));
     let text = |(name, value): (&String, &Value)| {
-        (name.clone(), value.as_str().unwrap_or_default().to_owned())
+        let text = value.as_str().map_or(value.to_string(), str::to_owned);
+        (name.clone(), text)
     };
     let signature = demo_shop::sign(&fields.iter().map(text).collect(), &app.secret);
     fields.insert("sign".to_owned(), json!(signature));

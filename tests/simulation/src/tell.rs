@@ -42,8 +42,8 @@ impl World {
         }
         let verdict = apps::answer(temper, book.calls, &mut self.random);
         book.calls += 1;
-        if verdict.success {
-            book.succeeded = Some(record);
+        if verdict.success && book.succeeded.replace(record).is_none() {
+            self.heard(&told);
         }
         verdict.reply
     }

@@ -18,8 +18,9 @@ use crate::hubs::Hubs;
 use crate::judge::Judge;
 use crate::lot::{Invocation, Lot, Parked, Reply};
 use crate::notify::Notice;
-use crate::plan::{EPOCH, MINUTE, Plan, Temper};
+use crate::plan::{EPOCH, MINUTE, Plan, Temper, Wish};
 use crate::random::Random;
+use crate::refunds::Asked;
 use crate::wechat::Wechat;
 
 /// A doorbell in a queue.
@@ -44,6 +45,8 @@ pub(crate) enum Event {
     Close(usize),
     /// An app looks at its order.
     Show(usize),
+    /// An app wants money of its order back, and tries so many times more.
+    Refund(usize, Wish, u32),
     /// A payer opens the cashier and pays this way.
     Cashier(usize, TradeType),
     /// A payer pays an attempt, if need be one that was closed; so many more
@@ -64,6 +67,8 @@ pub(crate) enum Event {
 pub(crate) enum Job {
     /// An app creates its order.
     Create(usize),
+    /// An app wants money back, as the order stood before.
+    Refund(Asked),
     /// A payer checks out.
     Cashier(usize, TradeType),
     /// WeChat notifies, since then.
@@ -95,6 +100,8 @@ pub struct World {
     pub(crate) alarms: Alarms,
     pub(crate) secrets: BTreeMap<String, String>,
     pub(crate) jobs: BTreeMap<Invocation, Job>,
+    /// The refunds that the hub has confirmed, and their amounts.
+    pub(crate) promised: BTreeMap<Key, i64>,
     /// The orders that the hub has confirmed.
     pub(crate) stored: BTreeSet<usize>,
     /// What the index showed last, by shard.
@@ -116,6 +123,9 @@ impl World {
         (engine, hubs): (Engine, Hubs),
         trace: Option<Vec<String>>,
     ) -> Self {
+        let by_hand = plan.apps.iter().filter(|app| app.refund_by_hand);
+        let mut judge = Judge::default();
+        judge.by_hand.extend(by_hand.map(|app| app.app_id.clone()));
         let secrets = plan
             .apps
             .iter()
@@ -129,13 +139,14 @@ impl World {
             engine,
             wechat: Wechat::default(),
             hubs,
-            judge: Judge::default(),
+            judge,
             tally: Tally::default(),
             books: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
             alarms,
             secrets,
             jobs: BTreeMap::new(),
+            promised: BTreeMap::new(),
             stored: BTreeSet::new(),
             shown: BTreeMap::new(),
             trace,
@@ -195,11 +206,15 @@ impl World {
         }
     }
 
+    /// Which of the planned orders this is.
+    pub(crate) fn index_of(&self, pk: &str) -> Option<usize> {
+        (0..self.plan.orders.len()).find(|index| self.key_of(*index).as_deref() == Some(pk))
+    }
+
     /// How the app of this order answers.
     pub(crate) fn temper_of(&self, pk: &str) -> Option<Temper> {
-        let orders = &self.plan.orders;
-        let index = (0..orders.len()).find(|index| self.key_of(*index).as_deref() == Some(pk))?;
-        orders.get(index).map(|order| order.temper)
+        let order = self.plan.orders.get(self.index_of(pk)?);
+        order.map(|order| order.temper)
     }
 
     /// Runs until nothing is owed and nothing will happen, or a promise is
