@@ -24,6 +24,7 @@ pub mod lot;
 mod notify;
 pub mod plan;
 pub mod random;
+mod refunds;
 mod serve;
 mod shop;
 mod tell;
@@ -142,6 +143,7 @@ impl Stage {
                 "allow_http": {"BOOL": true},
                 "allow_direct": {"BOOL": true},
                 "skip_return_call": {"BOOL": app.skip_return_call},
+                "refund_by_hand": {"BOOL": app.refund_by_hand},
             }))?;
         }
         let aws = aws::sdk_config(&self.lot);
