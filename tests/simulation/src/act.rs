@@ -31,7 +31,11 @@ impl World {
     /// Plans what the people outside will do.
     pub(crate) fn open(&mut self) {
         for (index, order) in self.plan.orders.clone().into_iter().enumerate() {
-            self.plan_for(order.created_at, Event::Create(index));
+            let first = match order.story {
+                Story::Scanned => Event::Scan(index, 0, 30),
+                _ => Event::Create(index),
+            };
+            self.plan_for(order.created_at, first);
             if let Some(at) = order.closed_at {
                 self.plan_for(at, Event::Close(index));
                 self.plan_for(at + SECOND, Event::Show(index));
@@ -40,7 +44,7 @@ impl World {
                 self.plan_for(wish.at, Event::Refund(index, wish, 20));
             }
             match order.story {
-                Story::Unpaid => {}
+                Story::Unpaid | Story::Scanned => {}
                 Story::Paid
                 | Story::PaidSilently
                 | Story::WrongAmountFirst
@@ -69,6 +73,7 @@ impl World {
     pub(crate) fn act(&mut self, event: Event) {
         match event {
             Event::Create(order) => self.create(order),
+            Event::Scan(order, code, tries) => self.scan(order, code, tries),
             Event::Close(order) => self.close_order(order),
             Event::Show(order) => self.show_order(order),
             Event::Refund(order, wish, tries) => self.ask_back(order, wish, tries),
@@ -255,6 +260,7 @@ impl World {
                 });
             }
             (Job::Create(order), _) => self.again(Event::Create(order)),
+            (Job::Scan(order, code, tries), ended) => self.scanned((order, code, tries), ended),
             (Job::Refund(asked), ended) => self.asked_back(asked, ended),
             (Job::Cashier(order, kind), Ended::Http(500.., _) | Ended::Died) => {
                 self.again(Event::Cashier(order, kind));

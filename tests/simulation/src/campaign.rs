@@ -48,6 +48,8 @@ pub fn run(
     let started = Instant::now();
     let next = AtomicU64::new(seeds.start);
     let enough = AtomicBool::new(false);
+    // A planted bug needs to be found once.
+    let most = options.plant.map_or(BROKEN_MAX, |_| 1);
     let work = || -> Result<Campaign, Box<dyn Error + Send + Sync>> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -65,7 +67,7 @@ pub fn run(
                     (stage, opened) = (Stage::open().await?, Instant::now());
                 }
                 own.count(stage.play(seed, options).await?);
-                if own.broken.len() >= BROKEN_MAX {
+                if own.broken.len() >= most {
                     enough.store(true, Ordering::Relaxed);
                 }
             }
@@ -116,6 +118,8 @@ impl fmt::Display for Campaign {
         let Results {
             paid,
             anomalies,
+            failed,
+            taken_back,
             refunded,
             refused,
             delivered,
@@ -132,8 +136,9 @@ impl fmt::Display for Campaign {
         )?;
         writeln!(
             f,
-            "{paid} orders paid, {anomalies} anomalies kept, {refunded} refunds made, {refused} refused, \
-             {delivered} deliveries made, {exhausted} given up"
+            "{paid} orders paid, {anomalies} anomalies kept, {failed} codes failed, {taken_back} \
+             taken back, {refunded} refunds made, {refused} refused, {delivered} deliveries made, \
+             {exhausted} given up"
         )?;
         writeln!(f, "faults injected:\n{}", self.faults)?;
         write!(f, "broken promises: {}", self.broken.len())

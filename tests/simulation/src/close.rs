@@ -3,7 +3,7 @@
 
 use crate::engine::{number, string};
 use crate::judge::out_refund_no;
-use crate::ledger::{DELIVERY, ORDER, REFUND, is_owed, payments};
+use crate::ledger::{DELIVERY, ORDER, REFUND, failures, is_owed, payments};
 use crate::wechat::{Standing, State};
 use crate::world::World;
 
@@ -17,6 +17,10 @@ pub struct Results {
     pub paid: u64,
     /// Payments kept as anomalies.
     pub anomalies: u64,
+    /// Payments by code that failed.
+    pub failed: u64,
+    /// Payments by code that were made and taken back.
+    pub taken_back: u64,
     /// Refunds that reached the payer.
     pub refunded: u64,
     /// Refunds that will not happen.
@@ -32,6 +36,8 @@ impl Results {
     pub fn add(&mut self, other: Self) {
         self.paid += other.paid;
         self.anomalies += other.anomalies;
+        self.failed += other.failed;
+        self.taken_back += other.taken_back;
         self.refunded += other.refunded;
         self.refused += other.refused;
         self.delivered += other.delivered;
@@ -73,6 +79,7 @@ impl World {
             self.judge
                 .hold(alarm.is_none(), || format!("a false alarm: {alarm:?}"));
         }
+        self.wechat.pass(i64::MAX);
         self.count_in();
         self.count_out();
     }
@@ -165,9 +172,16 @@ impl World {
 
     /// What became of the orders.
     pub(crate) fn results(&self) -> Results {
-        let mut results = Results::default();
+        let count = |length: usize| u64::try_from(length).unwrap_or_default();
+        let trades = self.wechat.trades.values();
+        let taken_back = trades.filter(|trade| matches!(trade.standing, Standing::TakenBack(_)));
+        let mut results = Results {
+            taken_back: count(taken_back.count()),
+            ..Results::default()
+        };
         for ((_, sk), row) in &self.engine.rows {
             if sk == ORDER {
+                results.failed += count(failures(row).len());
                 for payment in payments(row) {
                     match payment.own {
                         true => results.paid += 1,

@@ -75,7 +75,7 @@ impl Judge {
             }
             Some(_) => self.delivery_written(&change.key, (before, after)),
             None => {
-                self.order_written(pk, (before, after), rows);
+                self.order_written(pk, (before, after), (rows, now.0));
                 self.sums_agree(pk, rows);
             }
         }

@@ -28,6 +28,7 @@ mod refunds;
 mod serve;
 mod shop;
 mod tell;
+mod till;
 pub mod wechat;
 pub mod wire;
 mod world;

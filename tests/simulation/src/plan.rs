@@ -23,6 +23,10 @@ pub enum Plant {
     NoLease,
     /// The sweeper finds nothing in some shards.
     ShardSkipped,
+    /// A commit does not look at the order's revision.
+    BlindCommit,
+    /// It is not written down that a payment is being taken back.
+    ForgottenReversal,
 }
 
 /// How an app answers.
@@ -45,6 +49,27 @@ pub struct AppPlan {
     pub skip_return_call: bool,
     /// Whether it gives back itself what does not fit.
     pub refund_by_hand: bool,
+}
+
+/// What a code on a payer's phone comes to, with seconds where it takes time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purse {
+    /// Paid at once.
+    Pays,
+    /// The payer types the password, and has paid after so long.
+    Types(i64),
+    /// The payer types it wrongly, and the payment has failed after so long.
+    Mistypes(i64),
+    /// The payer puts the phone away.
+    Leaves,
+    /// The payer has just paid when the payment is taken back.
+    Races,
+    /// Refused for good, with this code of WeChat's.
+    Refused(&'static str),
+    /// WeChat does not know, and it is paid after so long.
+    Unsure(i64),
+    /// WeChat does not know, and it is never paid.
+    Lost,
 }
 
 /// An app wants money back.
@@ -77,6 +102,8 @@ pub enum Story {
     PaidTwice,
     /// It is paid although WeChat had closed it.
     PaidAfterClose,
+    /// The till scans the codes on the payer's phone, one after the other.
+    Scanned,
 }
 
 /// An order.
@@ -104,6 +131,8 @@ pub struct OrderPlan {
     pub temper: Temper,
     /// What its app wants back.
     pub wishes: Vec<Wish>,
+    /// The payer's codes.
+    pub codes: Vec<(String, Purse)>,
 }
 
 /// Faults in a thousand calls, while there are any.
@@ -218,12 +247,13 @@ fn order(random: &mut Random, apps: usize) -> OrderPlan {
         1 | 2 => 7200,
         _ => random.within(600, 86_400),
     };
-    let story = match random.within(0, 19) {
+    let story = match random.within(0, 24) {
         0..=1 => Story::Unpaid,
         2..=11 => Story::Paid,
         12..=14 => Story::PaidSilently,
         15 => Story::WrongAmountFirst,
         16 => Story::WrongAmount,
+        20..=24 => Story::Scanned,
         17..=18 => Story::PaidTwice,
         _ => Story::PaidAfterClose,
     };
@@ -252,6 +282,10 @@ fn order(random: &mut Random, apps: usize) -> OrderPlan {
         expires_in,
         paid_at,
         wishes,
+        codes: match story {
+            Story::Scanned => codes(random),
+            _ => Vec::new(),
+        },
         story,
         direct: matches!(story, Story::Paid | Story::Unpaid) && random.chance(50),
         temper,
@@ -293,4 +327,25 @@ fn wishes((paid_at, total_fee): (i64, i64), random: &mut Random) -> Vec<Wish> {
         wishes.push(wish);
     }
     wishes
+}
+
+/// One to four codes; who was refused shows the next one.
+fn codes(random: &mut Random) -> Vec<(String, Purse)> {
+    let count = random.within(1, 4);
+    let code = |random: &mut Random| {
+        let digits = random.within(0, 9_999_999_999_999_999);
+        let purse = match random.within(0, 13) {
+            0..=2 => Purse::Pays,
+            3..=4 => Purse::Types(random.within(1, 35)),
+            5 | 12..=13 => Purse::Races,
+            6 => Purse::Mistypes(random.within(1, 40)),
+            7 => Purse::Leaves,
+            8 => Purse::Refused("NOTENOUGH"),
+            9 => Purse::Refused("AUTHCODEEXPIRE"),
+            10 => Purse::Unsure(random.within(0, 40)),
+            _ => Purse::Lost,
+        };
+        (format!("13{digits:016}"), purse)
+    };
+    (0..count).map(|_| code(random)).collect()
 }

@@ -219,6 +219,22 @@ impl World {
                 let shard: i64 = string(values, ":shard")?.parse().ok()?;
                 (shard % 4 == 3).then(|| ok(NOTHING.to_owned()))
             }
+            (Plant::BlindCommit, "TransactWriteItems") => {
+                const WATCHFUL: &str = "revision = :expected";
+                let blind = body
+                    .to_string()
+                    .replace(WATCHFUL, "revision = :expected OR attribute_exists(pk)");
+                *body = serde_json::from_str(&blind).ok()?;
+                None
+            }
+            (Plant::ForgottenReversal, "PutItem") => {
+                let forgetful = body.to_string().replace(
+                    r#""reversing":{"BOOL":true}"#,
+                    r#""reversing":{"BOOL":false}"#,
+                );
+                *body = serde_json::from_str(&forgetful).ok()?;
+                None
+            }
             (Plant::RingBeforeCommit, "TransactWriteItems") => {
                 let at = self.now() + 40;
                 self.plan_for(at, Event::Commit(body.to_string().into_bytes()));
@@ -239,8 +255,9 @@ impl World {
 
     /// A row was written.
     fn written(&mut self, change: &Change) {
-        let paid_back = (&self.wechat, self.now());
-        self.judge.written(change, &self.engine.rows, paid_back);
+        self.wechat.pass(self.now());
+        let outside = (&self.wechat, self.now());
+        self.judge.written(change, &self.engine.rows, outside);
     }
 
     /// SQS takes a message.

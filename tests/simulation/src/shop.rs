@@ -9,19 +9,24 @@ use axum::http::Request;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
+use crate::lot::Invocation;
 use crate::plan::{AppPlan, OrderPlan, Story};
 use crate::world::{Job, World};
 
 pub(crate) type Fields = Map<String, Value>;
 
 impl World {
+    /// The app creates its order, or tries again.
     pub(crate) fn create(&mut self, index: usize) {
-        let Some(order) = self.plan.orders.get(index).cloned() else {
-            return;
-        };
-        let Some(app) = self.plan.apps.get(order.app).cloned() else {
-            return;
-        };
+        if let Some(invocation) = self.order(index, None) {
+            self.jobs.insert(invocation, Job::Create(index));
+        }
+    }
+
+    /// Asks for an order, perhaps with a payer's code.
+    pub(crate) fn order(&mut self, index: usize, code: Option<&str>) -> Option<Invocation> {
+        let order = self.plan.orders.get(index)?.clone();
+        let app = self.plan.apps.get(order.app)?.clone();
         let mut body = json!({
             "app_id": app.app_id,
             "order_no": order.order_no,
@@ -38,7 +43,10 @@ impl World {
                 let address = format!("http://{}/app/{name}", self.hubs.peers());
                 fields.insert(format!("{name}_url"), json!(address));
             }
-            if order.story != Story::PaidTwice {
+            if let Some(code) = code {
+                fields.insert("trade_type".to_owned(), json!("MICROPAY"));
+                fields.insert("auth_code".to_owned(), json!(code));
+            } else if order.story != Story::PaidTwice {
                 fields.insert("trade_type".to_owned(), json!("NATIVE"));
             }
             if order.direct {
@@ -55,7 +63,7 @@ impl World {
         let request = Request::post("/v1/orders").body(Body::from(body.to_string()));
         let invocation = self.ask(router, request);
         self.note(|| format!("#{invocation} create-order {}", order.order_no));
-        self.jobs.insert(invocation, Job::Create(index));
+        Some(invocation)
     }
 
     /// The app gives its order up.

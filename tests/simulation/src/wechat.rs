@@ -1,8 +1,9 @@
 //! WeChat Pay as the hub sees it on the wire: unifiedorder, orderquery,
-//! closeorder, refund, refundquery, and the notifications it signs or seals. It
-//! has the simulator's signature code, never the hub's. It refuses to know the
-//! hub's orders.
+//! closeorder, micropay, reverse, refund, refundquery, and the notifications it
+//! signs or seals. It has the simulator's signature code, never the hub's. It
+//! refuses to know the hub's orders.
 
+mod micropay;
 mod refund;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use wechat_simulator::xml;
 
 pub use refund::{Refund, State};
 
+use crate::plan::Purse;
 use crate::random::Random;
 
 /// The official account.
@@ -40,6 +42,12 @@ pub enum Standing {
     Closed,
     /// Paid, at this time.
     Paid(i64),
+    /// The payment by code failed.
+    Failed,
+    /// Taken back before it was paid.
+    Revoked,
+    /// Paid at this time and taken back.
+    TakenBack(i64),
 }
 
 /// An `out_trade_no` at WeChat.
@@ -54,6 +62,14 @@ pub struct Trade {
     asked_fee: i64,
     trade_type: String,
     serial: usize,
+    /// What it will be then: the payer types.
+    next: Option<(i64, Standing)>,
+    /// When its code was charged.
+    charged_at: i64,
+    /// How often WeChat will want to be asked again before it takes it back.
+    recalls: i64,
+    /// It is paid at the moment at which it is first taken back.
+    races: bool,
 }
 
 impl Trade {
@@ -75,6 +91,8 @@ pub struct Wechat {
     pub trades: BTreeMap<String, Trade>,
     /// By the hub's number.
     pub refunds: BTreeMap<String, Refund>,
+    /// The codes on payers' phones, what each comes to, and where it was used.
+    pub codes: BTreeMap<String, (Purse, Option<String>)>,
     /// The refunds accepted since somebody last looked.
     pub accepted: Vec<String>,
     /// The difficulties made since somebody last looked.
@@ -92,11 +110,14 @@ impl Wechat {
         if !v2_holds(&asked, SignType::HmacSha256, API_KEY) {
             return Err(format!("the hub signed {path} wrongly"));
         }
+        self.pass(moment.0);
         let number = asked.get("out_trade_no").cloned().unwrap_or_default();
         let answer = match path {
             "/pay/unifiedorder" => self.unified_order(number, &asked)?,
             "/pay/orderquery" => self.query(&number),
             "/pay/closeorder" => self.close(&number),
+            "/pay/micropay" => self.micropay(number, &asked, moment)?,
+            "/secapi/pay/reverse" => self.reverse(&number, moment),
             "/secapi/pay/refund" => self.refund(&asked, moment)?,
             "/pay/refundquery" => self.refund_query(&asked, moment.0)?,
             other => return Err(format!("the hub called WeChat's {other}")),
@@ -115,6 +136,10 @@ impl Wechat {
             asked_fee: total_fee,
             trade_type: field("trade_type"),
             serial,
+            next: None,
+            charged_at: 0,
+            recalls: 0,
+            races: false,
         });
         if (trade.asked_fee, &trade.trade_type) != (total_fee, &field("trade_type")) {
             return Err("the same out_trade_no was used for another payment".to_owned());
@@ -128,8 +153,8 @@ impl Wechat {
                     &format!("weixin://wxpay/bizpayurl?pr={}", trade.serial),
                 ),
             ]),
-            Standing::Closed => refused("ORDERCLOSED"),
             Standing::Paid(_) => refused("ORDERPAID"),
+            _ => refused("ORDERCLOSED"),
         })
     }
 
@@ -137,12 +162,20 @@ impl Wechat {
         let Some(trade) = self.trades.get(number) else {
             return refused("ORDERNOTEXIST");
         };
+        let open = match trade.trade_type.as_str() {
+            "MICROPAY" => "USERPAYING",
+            _ => "NOTPAY",
+        };
+        let state = |state: &str| fields(&[("out_trade_no", number), ("trade_state", state)]);
         match trade.standing {
-            Standing::Open => fields(&[("out_trade_no", number), ("trade_state", "NOTPAY")]),
-            Standing::Closed => fields(&[("out_trade_no", number), ("trade_state", "CLOSED")]),
-            Standing::Paid(at) => {
+            Standing::Open => state(open),
+            Standing::Closed => state("CLOSED"),
+            Standing::Failed => state("PAYERROR"),
+            Standing::Revoked => state("REVOKED"),
+            Standing::Paid(at) | Standing::TakenBack(at) => {
                 let mut answer = payment(trade, trade.total_fee, at);
-                let returned = self.refunds_of(&trade.transaction_id()).next().is_some();
+                let returned = matches!(trade.standing, Standing::TakenBack(_))
+                    || self.refunds_of(&trade.transaction_id()).next().is_some();
                 let state = if returned { "REFUND" } else { "SUCCESS" };
                 answer.insert("trade_state".to_owned(), state.to_owned());
                 answer
@@ -155,11 +188,11 @@ impl Wechat {
             None => refused("ORDERNOTEXIST"),
             Some(trade) => match trade.standing {
                 Standing::Paid(_) => refused("ORDERPAID"),
-                Standing::Closed => refused("ORDERCLOSED"),
                 Standing::Open => {
                     trade.standing = Standing::Closed;
                     fields(&[])
                 }
+                _ => refused("ORDERCLOSED"),
             },
         }
     }
@@ -173,7 +206,7 @@ impl Wechat {
         let may = match trade.standing {
             Standing::Open => true,
             Standing::Closed => although_closed,
-            Standing::Paid(_) => false,
+            _ => false,
         };
         if may {
             trade.standing = Standing::Paid(at);

@@ -41,6 +41,8 @@ pub(crate) struct Message {
 pub(crate) enum Event {
     /// An app creates its order, or tries again.
     Create(usize),
+    /// A till scans the payer's n-th code, and asks so many times more.
+    Scan(usize, usize, u32),
     /// An app gives its order up.
     Close(usize),
     /// An app looks at its order.
@@ -67,6 +69,8 @@ pub(crate) enum Event {
 pub(crate) enum Job {
     /// An app creates its order.
     Create(usize),
+    /// A till scans a code.
+    Scan(usize, usize, u32),
     /// An app wants money back, as the order stood before.
     Refund(Asked),
     /// A payer checks out.
@@ -124,6 +128,13 @@ impl World {
         trace: Option<Vec<String>>,
     ) -> Self {
         let by_hand = plan.apps.iter().filter(|app| app.refund_by_hand);
+        let codes = plan.orders.iter().flat_map(|order| &order.codes);
+        let wechat = Wechat {
+            codes: codes
+                .map(|(code, purse)| (code.clone(), (*purse, None)))
+                .collect(),
+            ..Wechat::default()
+        };
         let mut judge = Judge::default();
         judge.by_hand.extend(by_hand.map(|app| app.app_id.clone()));
         let secrets = plan
@@ -137,7 +148,7 @@ impl World {
             random,
             plan,
             engine,
-            wechat: Wechat::default(),
+            wechat,
             hubs,
             judge,
             tally: Tally::default(),

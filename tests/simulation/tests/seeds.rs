@@ -92,6 +92,11 @@ fn a_sweeper_that_skips_a_shard_is_noticed() {
     is_noticed(Plant::ShardSkipped);
 }
 
+#[test]
+fn a_commit_that_overwrites_another_is_noticed() {
+    is_noticed(Plant::BlindCommit);
+}
+
 fn is_noticed(plant: Plant) {
     let played = run((0, 100), SECONDS, Some(plant));
     let outcome = played.broken.first();

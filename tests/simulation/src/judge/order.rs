@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{Judge, Rows};
 use crate::engine::string;
 use crate::ledger::{DELIVERY, REFUND, failures, is_told_by_hub, payments};
+use crate::wechat::{Standing, Wechat};
 
 const PAID: [&str; 3] = ["paid", "partly_refunded", "refunded"];
 
@@ -14,7 +15,7 @@ impl Judge {
         &mut self,
         pk: &str,
         (before, after): (Option<&Value>, &Value),
-        rows: &Rows,
+        (rows, wechat): (&Rows, &Wechat),
     ) {
         let now = payments(after);
         let is = string(after, "status").unwrap_or_default();
@@ -68,6 +69,13 @@ impl Judge {
             }
         }
         for (attempt, _) in failures(after) {
+            let number = format!("{}{attempt:02}", pk.replace('#', ""));
+            let trade = wechat.trades.get(&number);
+            let standing = trade.map(|trade| &trade.standing);
+            let over = !matches!(standing, Some(Standing::Open | Standing::Paid(_)));
+            self.hold(over, || {
+                format!("{number} has failed, and at WeChat it is {standing:?}")
+            });
             owed.push(format!("{DELIVERY}payment.failed#{attempt:02}"));
         }
         if is_told_by_hub(after) {
