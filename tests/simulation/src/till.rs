@@ -39,6 +39,14 @@ impl World {
         let answer: Value = serde_json::from_str(&body).unwrap_or_default();
         let problem = answer.get("code").and_then(Value::as_str);
         let (right, next) = match (status, problem) {
+            // Given up meanwhile, it is shown as it is, to this code only.
+            (200, None)
+                if answer
+                    .get("status")
+                    .is_some_and(|status| status == "closed") =>
+            {
+                (kept.as_deref() == Some("closed"), None)
+            }
             (200 | 201, _) => (paid, None),
             (402, Some("payment_refused")) => (failed, Some(code + 1)),
             // It is being paid, with this code or with another.
