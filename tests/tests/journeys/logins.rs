@@ -25,7 +25,7 @@ fn browser() -> Client {
 }
 
 fn authorize_url(hub: &Hub, redirect_uri: &str, scope: &str) -> String {
-    let wish = json!({"redirect_uri": redirect_uri, "scope": scope, "state": "the app's = & 茶"});
+    let wish = json!({"redirect_uri": redirect_uri, "scope": scope, "state": "the app's ?#=+% 茶"});
     hub.signed_url("/oauth/authorize", wish)
 }
 
@@ -94,7 +94,7 @@ async fn two_apps_on_different_hosts_log_in_the_same_user() {
         let home = log_in(&browser, &authorize_url(hub, back, scope), "alice").await;
         assert_eq!(home.as_str().split('?').next(), Some(back));
         let given = params(&home);
-        assert_eq!(given["state"], "the app's = & 茶");
+        assert_eq!(given["state"], "the app's ?#=+% 茶");
         assert_eq!((given.len(), given["code"].len()), (2, 64));
         let (status, user) = exchange(hub, &given["code"]).await;
         assert_eq!((status, &user["openid"]), (200, &json!(ALICE)), "{user}");
@@ -290,13 +290,13 @@ async fn who_declines_comes_back_with_an_error_and_the_state() {
     let hub = with_site("https://tea.example/").await;
     let authorize = authorize_url(&hub, "https://tea.example/", "snsapi_userinfo");
     let home = log_in(&browser(), &authorize, "refuse").await;
-    let expected = [("error", "access_denied"), ("state", "the app's = & 茶")];
+    let expected = [("error", "access_denied"), ("state", "the app's ?#=+% 茶")];
     assert_eq!(
         params(&home),
         expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
     );
 
-    // WeChat refuses the code: the app learns that it failed, not why.
+    // WeChat does not know the code.
     let browser = browser();
     let mut back = at_callback(&browser, &authorize, "alice").await;
     let state = params(&back)["state"].clone();
@@ -305,7 +305,7 @@ async fn who_declines_comes_back_with_an_error_and_the_state() {
         .append_pair("code", "made-up")
         .append_pair("state", &state);
     let home = next(&browser, back.as_str()).await;
-    assert_eq!(params(&home)["error"], "wechat_error");
+    assert_eq!(params(&home)["error"], "code_invalid");
 }
 
 #[tokio::test]
@@ -329,13 +329,17 @@ async fn an_app_may_choose_the_signed_profile_and_no_endpoint_takes_it() {
         app.signed_profile = true;
     };
     let hub = Hub::with_app(change).await;
-    let ambiguous = authorize_url(&hub, "https://tea.example/", "snsapi_userinfo");
-    let (status, html) = page(&browser(), &ambiguous).await;
+    let mut wish = json!({"redirect_uri": "https://tea.example/", "scope": "snsapi_userinfo"});
+    wish["state"] = "x&order_no=A000000001&refund_fee=1&refund_no=R1".into();
+    let (status, html) = page(
+        &browser(),
+        &hub.signed_url("/oauth/authorize", wish.clone()),
+    )
+    .await;
     assert!(
         status == 400 && html.contains("must not contain &"),
         "{html}"
     );
-    let mut wish = json!({"redirect_uri": "https://tea.example/", "scope": "snsapi_userinfo"});
     wish["state"] = "the app's = 茶".into();
     let authorize = hub.signed_url("/oauth/authorize", wish);
     let home = log_in(&browser(), &authorize, "bob").await;
@@ -368,15 +372,15 @@ async fn an_app_may_choose_the_signed_profile_and_no_endpoint_takes_it() {
         let status = hub.send(|http| http.get(url)).await.status;
         assert!((400..500).contains(&status), "{path}: {status}");
     }
-    for path in [
-        "/v1/oauth/token",
-        "/v1/orders",
-        "/v1/orders/A000000001/close",
-    ] {
+    // The signature holds: what they refuse is the parameters.
+    for path in ["/v1/oauth/token", "/v1/orders"] {
         let url = format!("{base}{path}");
-        let status = hub.send(|http| http.post(url).json(&given)).await.status;
-        assert!((400..500).contains(&status), "{path}: {status}");
+        let answer = hub.send(|http| http.post(url).json(&given)).await;
+        assert_eq!(answer.body["code"], "param_invalid", "{path}: {answer:?}");
     }
+    let url = format!("{base}/v1/orders/A000000001/close");
+    let answer = hub.send(|http| http.post(url).json(&given)).await;
+    assert_eq!(answer.body["code"], "sign_invalid", "{answer:?}");
 }
 
 #[tokio::test]
