@@ -143,7 +143,7 @@ impl Breaker {
     /// Invocations of this function that ended with its process.
     fn deaths(&self, function: &str) -> u64 {
         let log = fs::read_to_string(self.folder.join("emulator.log")).unwrap_or_default();
-        let died = |line: &&str| line.contains("execution error") && line.contains(function);
+        let died = |line: &&str| line.contains("Runtime exited before") && line.contains(function);
         log.lines().filter(died).count() as u64
     }
 
