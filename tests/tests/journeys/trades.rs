@@ -5,6 +5,13 @@ use tests::{Answer, DESKTOP, Hub};
 
 const PHONE: &str = "Mozilla/5.0 (Linux; Android 16; Pixel 10) Chrome/150.0 Mobile Safari/537.36";
 
+/// The merchant's app hands these to WeChat, and the payer pays: WeChat's word.
+async fn pay_in_app(hub: &Hub, app_params: &Value) -> String {
+    let url = format!("{}/phone/app", hub.setting("SIMULATOR_URL"));
+    let answer = hub.send(|http| http.post(url).json(app_params)).await;
+    answer.body["err_msg"].as_str().unwrap().to_owned()
+}
+
 async fn close(hub: &Hub, order_no: &Value) -> Answer {
     hub.act(order_no, "close", json!({})).await
 }
@@ -16,21 +23,11 @@ async fn an_app_order_gives_the_parameters_with_which_wechat_opens() {
         .native(json!({"trade_type": "APP", "client_ip": "203.0.113.7"}))
         .await;
     assert_eq!(order["app_params"]["package"], "Sign=WXPay", "{order}");
-    let url = format!("{}/phone/app", hub.setting("SIMULATOR_URL"));
     let mut forged = order["app_params"].clone();
     forged["timestamp"] = json!("1");
-    let refused = hub.send(|http| http.post(&url).json(&forged)).await;
-    assert!(
-        refused.body["err_msg"].as_str().unwrap().ends_with(":fail"),
-        "{refused:?}"
-    );
-    let paid = hub
-        .send(|http| http.post(&url).json(&order["app_params"]))
-        .await;
-    assert!(
-        paid.body["err_msg"].as_str().unwrap().ends_with(":ok"),
-        "{paid:?}"
-    );
+    assert!(pay_in_app(&hub, &forged).await.ends_with(":fail"));
+    let paid = pay_in_app(&hub, &order["app_params"]).await;
+    assert!(paid.ends_with(":ok"), "{paid}");
     let shown = hub.delivered_as(&order["order_no"], "delivered").await;
     assert_eq!(
         (&shown["status"], &shown["trade_type"]),
@@ -57,18 +54,10 @@ async fn an_app_with_old_clients_is_paid_the_way_of_2014() {
         json!({"trade_type": "APP", "client_ip": "203.0.113.7", "body": "Tea & cake + 1 支"});
     let order = hub.native(order).await;
     assert_eq!(order["app_params"]["sign"].as_str().unwrap().len(), 40);
-    let again = hub.at_wechat(&order["trade_no"]).await;
-    assert_eq!(again["total_fee"], 1999, "{again}");
-    let paid = hub
-        .send(|http| {
-            let url = format!("{}/phone/app", hub.setting("SIMULATOR_URL"));
-            http.post(url).json(&order["app_params"])
-        })
-        .await;
-    assert!(
-        paid.body["err_msg"].as_str().unwrap().ends_with(":ok"),
-        "{paid:?}"
-    );
+    let known = hub.at_wechat(&order["trade_no"]).await;
+    assert_eq!(known["total_fee"], 1999, "{known}");
+    let paid = pay_in_app(&hub, &order["app_params"]).await;
+    assert!(paid.ends_with(":ok"), "{paid}");
     let shown = hub.delivered_as(&order["order_no"], "delivered").await;
     assert_eq!(
         (&shown["status"], &shown["trade_type"]),
