@@ -13,6 +13,7 @@ use serde_json::json;
 use sha1::{Digest, Sha1};
 use url::Url;
 
+use super::sign::sha1_signature;
 use super::{Error, Wechat, read_capped, unreachable_or_unknown};
 use crate::ambient::random_hex;
 use crate::domain::signature::same;
@@ -203,9 +204,13 @@ fn issued(token: Token, expires_in: i64) -> Result<Issued, Error> {
 }
 
 fn page_signature(ticket: &Token, (nonce, timestamp): (&str, i64), url: &str) -> String {
-    let ticket = ticket.expose();
-    let text = format!("jsapi_ticket={ticket}&noncestr={nonce}&timestamp={timestamp}&url={url}");
-    hex::encode(Sha1::digest(text))
+    let fields = [
+        ("jsapi_ticket", ticket.expose().to_owned()),
+        ("noncestr", nonce.to_owned()),
+        ("timestamp", timestamp.to_string()),
+        ("url", url.to_owned()),
+    ];
+    sha1_signature(&fields.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
 fn server_signature(mut parts: [&str; 3]) -> String {

@@ -5,7 +5,6 @@
 
 use serde::Deserialize;
 use serde_json::json;
-use sha1::{Digest, Sha1};
 use url::form_urlencoded;
 
 use crate::ambient::random_hex;
@@ -16,7 +15,7 @@ use crate::domain::time::Timestamp;
 use super::account::{Token, official};
 use super::notify::{Forgery, Notice};
 use super::pay::{BODY_MAX_BYTES, cut, expiry, notify_address};
-use super::sign::{SignType, sign, verify};
+use super::sign::{SignType, sha1_signature, sign, verify};
 use super::{Error, Wechat};
 
 /// WeChat's own is a few hundred bytes.
@@ -59,7 +58,7 @@ impl Wechat {
         ]);
         let package = packed(&package, &self.secrets.api_key);
         let (timestamp, noncestr) = (now.seconds(), random_hex());
-        let signature = sha1_signature(params([
+        let signature = sha1_signature(&params([
             ("appid", &self.account.app_id),
             ("appkey", app_key),
             ("noncestr", &noncestr),
@@ -107,7 +106,7 @@ impl Wechat {
         ]);
         let mut signed = handed.clone();
         signed.insert("appkey".to_owned(), app_key.to_owned());
-        handed.insert("sign".to_owned(), sha1_signature(signed));
+        handed.insert("sign".to_owned(), sha1_signature(&signed));
         Ok(handed)
     }
 
@@ -173,11 +172,6 @@ fn packed(package: &Params, api_key: &str) -> String {
         packed += &format!("{name}={}&", value.replace('+', "%20"));
     }
     packed + "sign=" + &signature
-}
-
-fn sha1_signature(fields: Params) -> String {
-    let pairs = fields.iter().map(|(name, value)| format!("{name}={value}"));
-    hex::encode(Sha1::digest(pairs.collect::<Vec<_>>().join("&")))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! It refuses to know what the fields mean.
 
 use md5::{Digest, Md5};
+use sha1::Sha1;
 
 use crate::domain::signature::{Params, canonical, hmac_sha256, same};
 
@@ -44,6 +45,14 @@ pub fn sign(fields: &Params, api_key: &str, sign_type: SignType) -> String {
         SignType::Md5 => hex::encode_upper(Md5::digest(canonical(fields, api_key))),
         SignType::HmacSha256 => hmac_sha256(fields, api_key),
     }
+}
+
+/// The signature of everything that is older than v2 or beside it: lower-case
+/// SHA-1 over all fields, sorted, without a key of its own.
+#[must_use]
+pub(super) fn sha1_signature(fields: &Params) -> String {
+    let pairs = fields.iter().map(|(name, value)| format!("{name}={value}"));
+    hex::encode(Sha1::digest(pairs.collect::<Vec<_>>().join("&")))
 }
 
 /// Verifies over the raw map, unknown fields included. A missing or empty
