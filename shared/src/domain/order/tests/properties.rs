@@ -1,0 +1,126 @@
+//! What holds over random sequences of events.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// WeChat, as far as money goes: one payment per attempt, and what went back.
+#[derive(Default)]
+struct Money {
+    paid: Vec<(String, u8, u32)>,
+    back: std::collections::BTreeMap<String, u32>,
+}
+
+proptest! {
+    /// Whatever happens in whatever order, twice or late: money in is what the
+    /// order took plus what is refunded or promised back as an anomaly, and no
+    /// payment goes back more than once.
+    #[test]
+    fn money_in_is_the_paid_order_and_the_refunded_anomalies(
+        picks in proptest::collection::vec((0..9_u8, 0..6_usize, 1..120_i64), 1..80),
+    ) {
+        let mut order = order(Status::Created);
+        let mut wechat = Money::default();
+        let mut refunds: Vec<Refund> = Vec::new();
+        let mut now = NOW;
+        for (action, index, amount) in picks {
+            now = now.plus_seconds(amount);
+            let attempts = order.attempts.len();
+            match action {
+                0 => drop(order.open_attempt(
+                    TradeType::Native, (None, "127.0.0.1".parse().unwrap()), now)),
+                // The payer pays an attempt, open or not, sometimes a wrong amount.
+                1 if attempts > 0 => {
+                    let attempt = order.attempts[index % attempts].number;
+                    if wechat.paid.iter().all(|paid| paid.1 != attempt) {
+                        let fee = if amount == 7 { 99 } else { 100 };
+                        wechat.paid.push((format!("tx{attempt}"), attempt, fee));
+                    }
+                }
+                // A notification, or a query: WeChat's own answer, any number of times.
+                2 | 3 if !wechat.paid.is_empty() => {
+                    let (id, attempt, fee) = wechat.paid[index % wechat.paid.len()].clone();
+                    let found = Payment { attempt, ..payment(&id, i64::from(fee)) };
+                    if let Settlement::Anomaly(_) = order.pay(found.clone(), now) {
+                        order.reserve_refund(&id, found.total_fee).unwrap();
+                        let number = RefundNo::automatic(&id).unwrap();
+                        let all = (number, found.total_fee);
+                        refunds.push(Refund::new(&order, &found, all, (now, now)));
+                    }
+                }
+                4 => drop(order.close()),
+                5 => drop(order.give_up(now)),
+                // The app asks for a refund of the payment.
+                6 => {
+                    let fee = Fen::positive(amount).unwrap();
+                    if let Some(paid) = order.payment.clone()
+                        && order.reserve_refund(&paid.transaction_id, fee).is_ok()
+                    {
+                        let number = RefundNo::parse(&format!("R{}", refunds.len())).unwrap();
+                        refunds.push(Refund::new(&order, &paid, (number, fee), (now, now)));
+                    }
+                }
+                // WeChat says how a refund ended, perhaps once more.
+                7 | 8 if !refunds.is_empty() => {
+                    let count = refunds.len();
+                    let refund = &mut refunds[index % count];
+                    let (id, fee) = (refund.transaction_id.clone(), refund.refund_fee);
+                    let news = match action {
+                        7 => News::Succeeded("5000".into(), None),
+                        _ => News::Failed("NOTENOUGH".into()),
+                    };
+                    if refund.learn(news, now) == Turn::Ended {
+                        if refund.status == refund::Status::Succeeded {
+                            order.complete_refund(&id, fee).unwrap();
+                            *wechat.back.entry(id).or_default() += fee.get();
+                        } else {
+                            order.release_refund(&id, fee).unwrap();
+                        }
+                    }
+                }
+                _ => {}
+            }
+            // What WeChat has told is the order's payment or an anomaly, once.
+            let known: Vec<&Payment> = order.payment.iter()
+                .chain(order.anomalies.iter().map(|anomaly| &anomaly.payment)).collect();
+            for payment in &known {
+                let same = known.iter().filter(|other| other.transaction_id == payment.transaction_id);
+                prop_assert_eq!(same.count(), 1);
+                let back = wechat.back.get(&payment.transaction_id).copied().unwrap_or(0);
+                prop_assert_eq!(back, payment.refunded.get());
+                prop_assert!(payment.refunded <= payment.refund_reserved);
+                prop_assert!(payment.refund_reserved <= payment.total_fee);
+            }
+            // An anomaly is promised back as a whole unless that failed for good.
+            for anomaly in &order.anomalies {
+                let id = &anomaly.payment.transaction_id;
+                let failed = refunds.iter().any(|refund| {
+                    refund.transaction_id == *id && refund.status == refund::Status::Failed
+                });
+                prop_assert!(failed || anomaly.payment.refund_reserved == anomaly.payment.total_fee);
+            }
+        }
+    }
+
+    #[test]
+    fn no_sequence_of_events_unpays_an_order_or_refunds_more_than_was_paid(
+        picks in proptest::collection::vec(0..EVENTS.len(), 1..60),
+    ) {
+        let mut order = order(Status::Created);
+        let mut was_paid = false;
+        for pick in picks {
+            apply(&mut order, EVENTS[pick]);
+            let paid = matches!(
+                order.status,
+                Status::Paid | Status::PartlyRefunded | Status::Refunded
+            );
+            prop_assert!(!was_paid || paid, "paid became {:?}", order.status);
+            was_paid |= paid;
+            for known in order.payment.iter().chain(order.anomalies.iter().map(|a| &a.payment)) {
+                prop_assert!(known.refunded <= known.refund_reserved);
+                prop_assert!(known.refund_reserved <= known.total_fee);
+            }
+            prop_assert_eq!(order.payment.is_some(), paid);
+        }
+    }
+}
