@@ -12,6 +12,7 @@
 )]
 
 pub mod cut;
+mod world;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -19,8 +20,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use aws_sdk_dynamodb::types::AttributeValue;
-use aws_sdk_lambda::primitives::Blob;
 use reqwest::header::{ACCEPT_LANGUAGE, USER_AGENT};
 use serde_json::{Map, Value, json};
 use shared::ambient::random_hex;
@@ -194,13 +193,6 @@ impl Hub {
         Merchant::new(self.aws.clone(), (account, secret, None))
     }
 
-    /// How often the simulator was called at this path so far.
-    pub async fn calls(&self, path: &str) -> i64 {
-        let url = format!("{}/_control/counters", self.setting("SIMULATOR_URL"));
-        let counters = answer(self.http.get(url)).await.body;
-        counters[path].as_i64().unwrap_or_default()
-    }
-
     /// `POST /v1/orders`.
     pub async fn create(&self, order: &Value) -> Answer {
         let url = format!("{}/v1/orders", self.setting("HUB_URL"));
@@ -278,12 +270,6 @@ impl Hub {
         answer(self.http.get(url)).await
     }
 
-    /// Posts a notification that the test made itself.
-    pub async fn post_notification(&self, xml: String) -> Answer {
-        let request = self.http.post(self.setting("HUB_NOTIFY_URL")).body(xml);
-        answer(request).await
-    }
-
     /// The order, read until it satisfies the condition.
     pub async fn order_when(&self, order_no: &Value, done: impl Fn(&Value) -> bool) -> Value {
         eventually(|| async {
@@ -347,133 +333,12 @@ impl Hub {
             .unwrap()
     }
 
-    /// Makes an order older, as if it had been made so many seconds earlier:
-    /// nobody waits for hours.
-    pub async fn age(&self, order_no: &Value, seconds: i64) {
-        self.age_row(order_no, "order", seconds).await;
-    }
-
-    /// The same for its refund.
-    pub async fn age_refund(&self, order_no: &Value, refund_no: &str, seconds: i64) {
-        let row = format!("refund#{refund_no}");
-        self.age_row(order_no, &row, seconds).await;
-    }
-
-    async fn age_row(&self, order_no: &Value, row: &str, seconds: i64) {
-        let key = format!("{}#{}", self.app_id, order_no.as_str().unwrap());
-        let dynamodb = aws_sdk_dynamodb::Client::new(&self.aws);
-        let table = self.setting("LEDGER_TABLE");
-        let row = dynamodb
-            .get_item()
-            .table_name(table)
-            .key("pk", AttributeValue::S(key))
-            .key("sk", AttributeValue::S(row.to_owned()))
-            .send()
-            .await
-            .unwrap();
-        let mut item = row.item.unwrap();
-        let earlier = |value: &mut AttributeValue| {
-            let millis: i64 = value.as_n().unwrap().parse().unwrap();
-            *value = AttributeValue::N((millis - seconds * 1000).to_string());
-        };
-        for name in ["created_at", "expires_at", "due", "wake"] {
-            item.entry(name.to_owned()).and_modify(earlier);
-        }
-        if let Some(AttributeValue::L(attempts)) = item.get_mut("attempts") {
-            for attempt in attempts {
-                let AttributeValue::M(attempt) = attempt else {
-                    panic!("an attempt is a map")
-                };
-                for name in ["started_at", "prepaid_at"] {
-                    attempt.entry(name.to_owned()).and_modify(earlier);
-                }
-            }
-        }
-        dynamodb
-            .put_item()
-            .table_name(table)
-            .set_item(Some(item))
-            .send()
-            .await
-            .unwrap();
-    }
-
-    /// Pays at WeChat's simulator.
-    pub async fn pay(&self, trade_no: &Value, changes: Value) -> Value {
-        let paid = self
-            .wechat("pay", &with(json!({"out_trade_no": trade_no}), changes))
-            .await;
-        assert_eq!(paid.status, 200, "{paid:?}");
-        paid.body
-    }
-
-    /// Sends notifications from the simulator; the answers.
-    pub async fn notify(&self, trade_no: &Value, changes: Value) -> Vec<Value> {
-        let sent = self
-            .wechat("notify", &with(json!({"out_trade_no": trade_no}), changes))
-            .await;
-        assert_eq!(sent.status, 200, "{sent:?}");
-        sent.body.as_array().unwrap().clone()
-    }
-
-    /// A call of the simulator's control side.
-    pub async fn wechat(&self, call: &str, body: &Value) -> Answer {
-        let url = format!("{}/_control/{call}", self.setting("SIMULATOR_URL"));
-        answer(self.http.post(url).json(body)).await
-    }
-
-    /// What the simulator knows of an order.
-    pub async fn at_wechat(&self, trade_no: &Value) -> Value {
-        let trade_no = trade_no.as_str().unwrap();
-        let url = format!(
-            "{}/_control/orders/{trade_no}",
-            self.setting("SIMULATOR_URL")
-        );
-        answer(self.http.get(url)).await.body
-    }
-
-    /// A call of the shop's control side.
-    pub async fn shop(&self, call: &str, body: &Value) -> Answer {
-        let url = format!("{}/_control/{call}", self.setting("SHOP_URL"));
-        let answer = answer(self.http.post(url).json(body)).await;
-        assert!((200..300).contains(&answer.status), "{answer:?}");
-        answer
-    }
-
-    /// The callbacks the shop received for an order.
-    pub async fn callbacks(&self, order_no: &Value) -> Vec<Value> {
-        let order_no = order_no.as_str().unwrap();
-        let url = format!(
-            "{}/_control/callbacks?order_no={order_no}&app_id={}",
-            self.setting("SHOP_URL"),
-            self.app_id
-        );
-        answer(self.http.get(url))
-            .await
-            .body
-            .as_array()
-            .unwrap()
-            .clone()
-    }
-
     /// Any request.
     pub async fn send(
         &self,
         request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder,
     ) -> Answer {
         answer(request(&self.http)).await
-    }
-
-    /// Runs the sweeper now instead of waiting for its minute.
-    pub async fn sweep(&self) {
-        let answer = aws_sdk_lambda::Client::new(&self.aws)
-            .invoke()
-            .function_name(self.setting("SWEEP_FUNCTION_NAME"))
-            .payload(Blob::new("{}"))
-            .send()
-            .await
-            .unwrap();
-        assert!(answer.function_error().is_none(), "{answer:?}");
     }
 }
 
