@@ -116,10 +116,13 @@ async fn reply(
     let open = order.check_open(now).is_ok();
     let attempt = order.attempts.last().filter(|_| open);
     let prepay = attempt.and_then(|attempt| attempt.prepay.as_ref());
-    let wechat = hub.checkout.merchant.wechat().await?;
+    let merchant = &hub.checkout.merchant;
     let app_params = match (attempt.map(|attempt| attempt.trade_type), prepay) {
-        (Some(TradeType::App), Some(prepay)) => Some(wechat.app_params(&prepay.prepay_id, now)),
+        (Some(TradeType::App), Some(prepay)) => {
+            Some(merchant.wechat().await?.app_params(&prepay.prepay_id, now))
+        }
         (Some(TradeType::Genprepay), Some(prepay)) => {
+            let wechat = merchant.wechat().await?;
             Some(wechat.genprepay_params(&prepay.prepay_id, now)?)
         }
         _ => None,

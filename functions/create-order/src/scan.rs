@@ -10,9 +10,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use shared::ambient::random_hex;
-use shared::aws::ledger::{Created, ORDER, Saved};
-use shared::aws::queue::{Doorbell, Queue};
-use shared::domain::delivery::delay_seconds;
+use shared::aws::ledger::{Created, Saved};
+use shared::aws::queue::Queue;
 use shared::domain::id::OrderKey;
 use shared::domain::order::{Order, Patience, Request, Scanned, Status};
 use shared::domain::time::Timestamp;
@@ -108,29 +107,15 @@ async fn call(
         Ok(Charge::Paid(payment)) => Ok(settler.settle(order, &payment, now).await?.0),
         Ok(Charge::Refused(code)) => Ok(settler.fail(order, (attempt, &code), now).await?),
         Ok(Charge::Paying) => {
-            ring(hub, &order, now).await;
+            hub.till.reconcile.ring_for(&order, now).await;
             Ok(order)
         }
         Err(error) => {
             tracing::error!(alarm = "configuration", order = %order.key(), error = causes(&error),
                 "WeChat refused the request for a payment code");
-            ring(hub, &order, now).await;
+            hub.till.reconcile.ring_for(&order, now).await;
             Err(error.into())
         }
-    }
-}
-
-/// The row is awake: a bell that does not ring delays the question, no more.
-async fn ring(hub: &Hub, order: &Order, now: Timestamp) {
-    let delay = order.due.and_then(|due| delay_seconds(due, now));
-    let doorbell = Doorbell::new(&order.key(), ORDER, order.step);
-    if let Err(failure) = hub
-        .till
-        .reconcile
-        .ring(&doorbell, delay.unwrap_or_default())
-        .await
-    {
-        tracing::warn!(order = %order.key(), %failure, "the doorbell did not ring, the sweeper will");
     }
 }
 

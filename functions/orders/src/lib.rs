@@ -15,10 +15,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use shared::ambient::Clock;
-use shared::aws::ledger::{ORDER, Saved};
-use shared::aws::queue::{Doorbell, Queue};
+use shared::aws::ledger::Saved;
+use shared::aws::queue::Queue;
 use shared::checkout::pay_url;
-use shared::domain::delivery::delay_seconds;
 use shared::domain::id::{OrderKey, OrderNo};
 use shared::domain::order::Order;
 use shared::domain::time::Timestamp;
@@ -109,25 +108,12 @@ async fn give_up(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(Order, 
         match hub.refunds.settler.ledger.save(&mut order).await? {
             Saved::Changed(row) => order = *row,
             Saved::Done => {
-                if let Some(due) = order.due {
-                    ring(hub, &order, (due, now)).await;
-                }
+                hub.reconcile.ring_for(&order, now).await;
                 return Ok((order, is_closed));
             }
         }
     }
     Err(Problem::Unavailable)
-}
-
-/// The row is awake: a bell that does not ring delays it, no more.
-async fn ring(hub: &Hub, order: &Order, (due, now): (Timestamp, Timestamp)) {
-    let Some(delay) = delay_seconds(due, now) else {
-        return;
-    };
-    let doorbell = Doorbell::new(&order.key(), ORDER, order.step);
-    if let Err(failure) = hub.reconcile.ring(&doorbell, delay).await {
-        tracing::warn!(order = %order.key(), %failure, "the doorbell did not ring, the sweeper will");
-    }
 }
 
 fn key(signed: &Signed, order_no: &str) -> Result<OrderKey, Problem> {

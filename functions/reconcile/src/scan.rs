@@ -4,9 +4,7 @@
 //! on its way back to the payer, and must not be taken for one.
 
 use shared::aws::Failure;
-use shared::aws::ledger::{ORDER, Saved};
-use shared::aws::queue::Doorbell;
-use shared::domain::delivery::delay_seconds;
+use shared::aws::ledger::Saved;
 use shared::domain::order::{Order, Payment};
 use shared::domain::time::Timestamp;
 use shared::telemetry::causes;
@@ -64,9 +62,12 @@ pub(crate) async fn ask(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(
             .fail(order, (attempt, code), now)
             .await
             .map(drop),
-        Ok(Found::Waiting) => ask_later(hub, order, now).await,
+        Ok(Found::Waiting) => {
+            log(&order, None, now);
+            ask_later(hub, order, now).await
+        }
         Err(error) => {
-            log(&order, &error, now);
+            log(&order, Some(&error), now);
             ask_later(hub, order, now).await
         }
     }
@@ -74,19 +75,20 @@ pub(crate) async fn ask(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(
 
 /// A payer may have been charged, and nobody is told before this ends: what
 /// repeating does not mend, or lasts, is for a person.
-fn log(order: &Order, error: &wechat::Error, now: Timestamp) {
-    let (order_key, cause) = (order.key(), causes(error));
+fn log(order: &Order, error: Option<&wechat::Error>, now: Timestamp) {
+    let order_key = order.key();
+    let cause = error.map_or("WeChat does not decide".to_owned(), |error| causes(error));
     let lasts = order
         .scan()
         .is_some_and(|scan| now > scan.give_up_at.plus_seconds(STUCK_SECONDS));
     let passing = matches!(
         error,
-        wechat::Error::Unknown(_) | wechat::Error::Unreachable(_)
+        None | Some(wechat::Error::Unknown(_) | wechat::Error::Unreachable(_))
     );
     if lasts || !passing {
         tracing::error!(alarm = "payment_stuck", order = %order_key, cause,
             "a payment code is not decided; look it up in WeChat's platform");
-    } else {
+    } else if error.is_some() {
         tracing::warn!(order = %order_key, cause, "WeChat gave no answer about a payment code");
     }
 }
@@ -121,12 +123,6 @@ async fn ask_later(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(), Fa
     if let Saved::Changed(_) = hub.refunds.settler.ledger.save(&mut order).await? {
         return Ok(());
     }
-    let due = order.due.unwrap_or(now);
-    let doorbell = Doorbell::new(&order.key(), ORDER, order.step);
-    if let Some(delay) = delay_seconds(due, now)
-        && let Err(failure) = hub.again.ring(&doorbell, delay).await
-    {
-        tracing::warn!(order = %order.key(), %failure, "the doorbell did not ring, the sweeper will");
-    }
+    hub.again.ring_for(&order, now).await;
     Ok(())
 }

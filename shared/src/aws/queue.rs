@@ -5,7 +5,11 @@ use aws_config::SdkConfig;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
+use super::ledger::ORDER;
+use crate::domain::delivery::delay_seconds;
 use crate::domain::id::OrderKey;
+use crate::domain::order::Order;
+use crate::domain::time::Timestamp;
 
 /// Which row to look at, and at which step it was expected to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,5 +69,17 @@ impl Queue {
             .await
             .map_err(Failure::of("ring a doorbell"))?;
         Ok(())
+    }
+
+    /// Rings for an order when its question is due. Its row is awake: a bell
+    /// that does not ring, or would have to wait too long, delays it, no more.
+    pub async fn ring_for(&self, order: &Order, now: Timestamp) {
+        let Some(delay) = order.due.and_then(|due| delay_seconds(due, now)) else {
+            return;
+        };
+        let doorbell = Doorbell::new(&order.key(), ORDER, order.step);
+        if let Err(failure) = self.ring(&doorbell, delay).await {
+            tracing::warn!(order = %order.key(), %failure, "the doorbell did not ring, the sweeper will");
+        }
     }
 }
