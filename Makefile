@@ -1,4 +1,4 @@
-# The two commands are `make demo` and `make test`; infra/local.py does the work.
+# The two commands are `make demo` and `make test`; infra/local does the work.
 .DEFAULT_GOAL := help
 .PHONY: help demo up down status test audit sim bench load chaos fuzz app build
 
@@ -16,10 +16,10 @@ help:
 	@echo "make fuzz    mutated notifications, requests and answers, FUZZ_SECONDS each"
 	@echo "make app     register an app: make app ARGS='--help'"
 	@echo "make build   cross-compile for AWS; sam deploy --guided comes next"
-	@echo "Settings by environment: python3 infra/local.py --help"
+	@echo "Settings by environment: python3 infra/local --help"
 
 demo up down status test bench audit build:
-	@python3 infra/local.py $@
+	@python3 infra/local $@
 
 # Deterministic: a seed that breaks a promise is printed and replays exactly.
 sim:
@@ -27,7 +27,7 @@ sim:
 
 # "load" first would be a directive of make.
 chaos load:
-	@python3 infra/local.py $@ $(ARGS)
+	@python3 infra/local $@ $(ARGS)
 
 # On the local stack; elsewhere run hubctl with AWS credentials and REGISTRY_TABLE.
 app:

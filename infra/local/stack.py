@@ -1,0 +1,368 @@
+"""One local stack: the emulator with template.yaml deployed to it, the
+forwarder, WeChat's simulator and the demo shop. Runs in the `stack`
+environment."""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import secrets
+import shutil
+import string
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import boto3
+
+import tls
+from daemons import Daemons, reachable
+from tools import BINARIES, FUNCTIONS, LOCAL, ROOT, Missing, environment, step
+
+REGION = "us-east-1"
+BUCKET = "hub-artifacts"
+# The mission's 13 offsets with a second for a minute; the tests' end sooner.
+SCHEDULES = {"demo": "1,2,3,4,5,10,20,30,60,120,300,720,1440", "test": "1,2,3,4,5,6,7,8,9,10,11,12,13"}
+MP_VERIFY_CODE = "localDomain00001"
+FIRST_PORTS = {"demo": 8600, "test": 8700}
+DEPLOYED = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+
+
+class Settings:
+    """Everything `make up` can be told by the environment (see `python3 infra/local --help`)."""
+
+    def __init__(self, name: str):
+        self.name = name
+        first = FIRST_PORTS.get(name, 8800)
+        given = os.environ.get
+        self.hub_port = int(given("HUB_PORT", first))
+        self.notify_port = int(given("NOTIFY_PORT", first + 1))
+        self.simulator_port = int(given("SIMULATOR_PORT", first + 2))
+        self.shop_port = int(given("SHOP_PORT", first + 3))
+        self.aws_port = int(given("AWS_PORT", first + 4))
+        self.tls_port = int(given("SIMULATOR_TLS_PORT", first + 5))
+        self.hub, self.notify, self.simulator, self.shop, self.aws = (
+            f"http://127.0.0.1:{port}"
+            for port in (self.hub_port, self.notify_port, self.simulator_port, self.shop_port, self.aws_port)
+        )
+        self.pay_base = given("WECHAT_API_BASE", f"https://127.0.0.1:{self.tls_port}")
+        # Chaos reaches AWS through a wire that fails to order.
+        faults_port = int(given("FAULTS_PORT", first + 6))
+        self.faults_port = faults_port if name == "chaos" else None
+        self.faults = f"http://127.0.0.1:{faults_port}"
+        self.oauth_base = given("WECHAT_OAUTH_BASE", self.simulator)
+        self.sign_type = given("WECHAT_SIGN_TYPE", "HMAC-SHA256")
+        self.schedule = given("RETRY_SCHEDULE", SCHEDULES.get(name, SCHEDULES["demo"]))
+        self.log_level = given("LOG_LEVEL", "info")
+
+    def parameters(self, keys: dict) -> dict:
+        return {
+            "WechatAppId": keys["WECHAT_APP_ID"],
+            "WechatMchId": keys["WECHAT_MCH_ID"],
+            "WechatSignType": self.sign_type,
+            "WechatPayBase": self.pay_base,
+            "WechatOauthBase": self.oauth_base,
+            "WechatOpenBase": self.oauth_base,
+            "PublicUrl": self.hub,
+            "NotifyUrl": self.notify + "/",
+            "MpVerifyCodes": MP_VERIFY_CODE,
+            "RetrySchedule": self.schedule,
+            "DoorbellGraceSeconds": "5",
+            "CallbackAllowedNetworks": "127.0.0.0/8",
+            # Nobody waits at this till, and WeChat's own limit is 15 s.
+            "MicropayQuerySeconds": "2",
+            "MicropayGiveUpSeconds": "15",
+            "Architecture": {"aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+            "LogLevel": self.log_level,
+        }
+
+
+class Stack:
+    def __init__(self, name: str, iam: bool = True):
+        self.settings = Settings(name)
+        self.iam = iam
+        self.folder = LOCAL / name
+        (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
+        self.tls = self.folder / "tls"
+        self.lock = (self.folder / "lock").open("w")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self.daemons = Daemons(self.folder)
+        self.stack_name = f"hub-{name}"
+        self.env_file = LOCAL / "hub.env" if name == "demo" else self.folder / "hub.env"
+
+    def up(self) -> None:
+        self._check_ports()
+        keys = self.keys()
+        tls.prepare(self.tls, keys["WECHAT_MCH_ID"])
+        self._start_emulator()
+        self._start_faults()
+        outputs = self._deploy(keys)
+        self._configure(outputs, keys)
+        values = self._hub_env(outputs, keys)
+        self._start_forwarder(outputs)
+        self._start_simulator(keys)
+        self._start_shop(keys)
+        self._import_certificate(values)
+        self._register_app(values)
+        for path in {self.env_file, self.folder / "hub.env"}:
+            path.touch(mode=0o600)
+            path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+        step(f"Up. Addresses and keys are in {self.env_file.relative_to(ROOT)}")
+
+    def down(self) -> None:
+        stopped = [name for name in ("shop", "simulator", "forwarder", "faults", "emulator") if self.daemons.stop(name)]
+        for path in (self.env_file, self.folder / "hub.env", self.folder / "deployed.json"):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
+        step(f"Stopped {', '.join(stopped)}" if stopped else f"Nothing of {self.settings.name} was running")
+
+    def _check_ports(self) -> None:
+        """Before the minutes of work that a foreign program on one would waste."""
+        settings = self.settings
+        for name, setting, port in (
+            ("emulator", "AWS_PORT", settings.aws_port),
+            ("forwarder", "HUB_PORT", settings.hub_port),
+            ("forwarder", "NOTIFY_PORT", settings.notify_port),
+            ("simulator", "SIMULATOR_PORT", settings.simulator_port),
+            ("simulator", "SIMULATOR_TLS_PORT", settings.tls_port),
+            ("shop", "SHOP_PORT", settings.shop_port),
+            ("faults", "FAULTS_PORT", settings.faults_port),
+        ):
+            if port and not self.daemons.alive(name) and reachable(port):
+                raise Missing(f"Port {port} is taken by another program: set {setting} to a free one.")
+
+    def keys(self) -> dict:
+        """Made once per stack, so that `down` and `up` leave them as they were."""
+        path = self.folder / "keys.json"
+        keys = json.loads(path.read_text()) if path.exists() else {}
+        letters = string.ascii_letters + string.digits
+        for key, length in (
+            ("WECHAT_API_KEY", 32),
+            ("WECHAT_APP_SECRET", 32),
+            ("WECHAT_SERVER_TOKEN", 32),
+            ("WECHAT_APP_KEY", 128),
+            ("HUB_APP_ID", 16),
+            ("HUB_APP_SECRET", 32),
+        ):
+            keys.setdefault(key, "".join(secrets.choice(letters) for _ in range(length)))
+        keys.setdefault("WECHAT_APP_ID", "wx" + secrets.token_hex(8))
+        keys.setdefault("WECHAT_MCH_ID", "1900000109")
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(keys, indent=1))
+        return {key: os.environ.get(key, value) for key, value in keys.items()}
+
+    def _clean_env(self) -> dict:
+        """Functions inherit the emulator's environment, and SAM reads the
+        user's AWS settings: neither may see the caller's."""
+        return {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self.folder),
+            "TMPDIR": str(self.folder / "tmp"),
+            "LANG": "C.UTF-8",
+            "AWS_ENDPOINT_URL": self.settings.aws,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "SAM_CLI_TELEMETRY": "0",
+        }
+
+    def _client(self, service: str):
+        return boto3.client(
+            service, endpoint_url=self.settings.aws, region_name=REGION,
+            aws_access_key_id="test", aws_secret_access_key="test",
+        )  # fmt: skip
+
+    def _start_emulator(self) -> None:
+        bin_folder = environment("stack")
+        command = [bin_folder / "python", ROOT / "infra/local/emulator.py"]
+        env = self._clean_env() | {
+            # What the functions are given.
+            "AWS_ENDPOINT_URL": self.settings.faults if self.settings.faults_port else self.settings.aws,
+            "GATEWAY_PORT": str(self.settings.aws_port),
+            "BIND_HOST": "127.0.0.1",
+            "AUTH": str(self.iam).lower(),
+            "LOG_LEVEL": "WARNING",
+            # For the functions, which trust what the machine trusts.
+            "SSL_CERT_FILE": str(self.tls / "trusted.pem"),
+        }
+        if self.daemons.alive("emulator") and self._stack_status() not in DEPLOYED:
+            step("The last deploy did not finish: starting with an empty emulator")
+            self.daemons.stop("emulator")
+        self.daemons.ensure(
+            "emulator", command, env, self.settings.aws_port, digest_of(self.tls / "trusted.pem")
+        )
+
+    def _start_faults(self) -> None:
+        if not self.settings.faults_port:
+            return
+        config = self.folder / "faults.json"
+        # JSON is YAML; the rules come later, over the wire's own API.
+        config.write_text(json.dumps({"upstream": self.settings.aws, "port": self.settings.faults_port, "rules": []}))
+        command = [environment("stack") / "microburst", "--config", config]
+        self.daemons.ensure("faults", command, self._clean_env(), self.settings.faults_port)
+
+    def _stack_status(self) -> str:
+        try:
+            stacks = self._client("cloudformation").describe_stacks(StackName=self.stack_name)
+        except Exception:
+            return "ABSENT"
+        return stacks["Stacks"][0]["StackStatus"]
+
+    def _deploy(self, keys: dict) -> dict:
+        parameters = self.settings.parameters(keys)
+        template = self._stage()
+        emulator = self.daemons.known["emulator"]
+        wanted = hashlib.sha256(json.dumps([parameters, emulator["pid"], emulator["started"]]).encode())
+        wanted.update(template.read_bytes())
+        for name in FUNCTIONS:
+            wanted.update((self.folder / "functions" / name / "bootstrap").read_bytes())
+        done = self.folder / "deployed.json"
+        if done.exists() and json.loads(done.read_text()).get("digest") == wanted.hexdigest():
+            return json.loads(done.read_text())["outputs"]
+        bin_folder = environment("sam")
+        step("Deploying template.yaml with sam deploy")
+        self._client("s3").create_bucket(Bucket=BUCKET)
+        log = self.folder / "deploy.log"
+        with log.open("w") as out:
+            code = subprocess.run(
+                [
+                    bin_folder / "sam", "deploy", "--template-file", template, "--stack-name", self.stack_name,
+                    "--s3-bucket", BUCKET, "--capabilities", "CAPABILITY_IAM", "--no-progressbar",
+                    "--no-confirm-changeset", "--no-fail-on-empty-changeset", "--parameter-overrides",
+                    *(f"ParameterKey={key},ParameterValue={value}" for key, value in parameters.items()),
+                ],
+                env=self._clean_env(), cwd=self.folder, stdout=out, stderr=out,
+            ).returncode  # fmt: skip
+        if code:
+            raise Missing("sam deploy failed:\n" + "\n".join(log.read_text().splitlines()[-40:]))
+        described = self._client("cloudformation").describe_stacks(StackName=self.stack_name)
+        outputs = {item["OutputKey"]: item["OutputValue"] for item in described["Stacks"][0]["Outputs"]}
+        done.write_text(json.dumps({"digest": wanted.hexdigest(), "outputs": outputs}, indent=1))
+        return outputs
+
+    def _stage(self) -> Path:
+        """template.yaml as `sam build` leaves it, with each CodeUri the folder
+        of its built binary; built here by cargo for this machine instead."""
+        text = (ROOT / "template.yaml").read_text()
+        text = re.sub(r"(?m)^(\s+CodeUri: )functions/", rf"\g<1>{self.folder}/functions/", text)
+        for name in FUNCTIONS:
+            folder = self.folder / "functions" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(BINARIES / name, folder / "bootstrap")
+        template = self.folder / "template.yaml"
+        template.write_text(text)
+        return template
+
+    def _configure(self, outputs: dict, keys: dict) -> None:
+        """What the emulator drops from the template, and what an operator fills in."""
+        dynamodb = self._client("dynamodb")
+        table = outputs["RegistryTable"]
+        ttl = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+        if ttl.get("TimeToLiveStatus") != "ENABLED":
+            dynamodb.update_time_to_live(
+                TableName=table, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": True}
+            )
+        names = ("api_key", "app_secret", "server_token", "app_key")
+        secret = json.dumps({name: keys[f"WECHAT_{name.upper()}"] for name in names})
+        manager = self._client("secretsmanager")
+        if manager.get_secret_value(SecretId=outputs["WechatSecretName"])["SecretString"] != secret:
+            manager.put_secret_value(SecretId=outputs["WechatSecretName"], SecretString=secret)
+
+    def _start_forwarder(self, outputs: dict) -> None:
+        # The emulator knows these names by their first labels and a port is no part of them.
+        api, notify = (urlsplit(outputs[key]).netloc for key in ("ApiUrl", "NotifyUrl"))
+        self.daemons.ensure(
+            "forwarder",
+            [environment("stack") / "python", ROOT / "infra/local/forwarder.py", self.settings.aws,
+             f"{self.settings.hub_port}={api}", f"{self.settings.notify_port}={notify}"],
+            self._clean_env(), self.settings.hub_port, digest_of(ROOT / "infra/local/forwarder.py"),
+        )  # fmt: skip
+
+    def _start_simulator(self, keys: dict) -> None:
+        binary = BINARIES / "wechat-simulator"
+        env = {key: keys[key] for key in ("WECHAT_APP_ID", "WECHAT_APP_SECRET", "WECHAT_MCH_ID", "WECHAT_API_KEY")}
+        env |= {
+            "WECHAT_PAY_SIGN_KEY": keys["WECHAT_APP_KEY"],
+            "SIMULATOR_PORT": str(self.settings.simulator_port),
+            "SIMULATOR_TLS_PORT": str(self.settings.tls_port),
+            "SIMULATOR_TLS_DIR": str(self.tls),
+            "SIMULATOR_URL": self.settings.simulator,
+            "WECHAT_SIGN_TYPE": self.settings.sign_type,
+            # Milliseconds for a second, so that a second stands for a minute here too.
+            "NOTIFY_TIME_SCALE": os.environ.get("NOTIFY_TIME_SCALE", "17"),
+        }
+        mark = digest_of(binary) + digest_of(self.tls / "server.pem")
+        self.daemons.ensure("simulator", [binary], env, self.settings.simulator_port, mark)
+
+    def _start_shop(self, keys: dict) -> None:
+        binary = BINARIES / "demo-shop"
+        env = {key: keys[key] for key in ("HUB_APP_ID", "HUB_APP_SECRET")}
+        env |= {
+            "SHOP_PORT": str(self.settings.shop_port),
+            "SHOP_URL": self.settings.shop,
+            "HUB_URL": self.settings.hub,
+        }
+        self.daemons.ensure("shop", [binary], env, self.settings.shop_port, digest_of(binary))
+
+    def _import_certificate(self, values: dict) -> None:
+        p12 = self.tls / "apiclient_cert.p12"
+        mark = f"{values['WECHAT_CERTIFICATE_NAME']} {digest_of(p12)}"
+        self._hubctl_once("certificate", mark, values, "certificate", "import", "--p12", p12)
+
+    def _register_app(self, values: dict) -> None:
+        mark = f"{values['REGISTRY_TABLE']} {values['HUB_APP_ID']}"
+        self._hubctl_once(
+            "registered", mark, values, "app", "create", "--app-id", values["HUB_APP_ID"],
+            "--app-secret", values["HUB_APP_SECRET"], "--allow-http", "--site", self.settings.shop + "/",
+        )  # fmt: skip
+
+    def _hubctl_once(self, name: str, mark: str, values: dict, *arguments) -> None:
+        """What an operator does once; again only for another emulator or `mark`."""
+        done = self.folder / name
+        mark += f" {self.daemons.known['emulator']['started']}"
+        if done.exists() and done.read_text() == mark:
+            return
+        step(f"hubctl {arguments[0]} {arguments[1]}")
+        ran = subprocess.run(
+            [BINARIES / "hubctl", *arguments], env=self._clean_env() | values, capture_output=True, text=True,
+        )  # fmt: skip
+        if ran.returncode:
+            raise Missing(f"hubctl {arguments[0]} {arguments[1]} failed: {ran.stderr.strip()}")
+        done.write_text(mark)
+
+    def _hub_env(self, outputs: dict, keys: dict) -> dict:
+        values = {
+            "HUB_URL": self.settings.hub,
+            "HUB_NOTIFY_URL": self.settings.notify + "/",
+            "HUB_APP_ID": keys["HUB_APP_ID"],
+            "HUB_APP_SECRET": keys["HUB_APP_SECRET"],
+            "SIMULATOR_URL": self.settings.simulator,
+            "SHOP_URL": self.settings.shop,
+            "WECHAT_APP_ID": keys["WECHAT_APP_ID"],
+            "WECHAT_APP_SECRET": keys["WECHAT_APP_SECRET"],
+            "WECHAT_MCH_ID": keys["WECHAT_MCH_ID"],
+            "WECHAT_API_KEY": keys["WECHAT_API_KEY"],
+            "WECHAT_SERVER_TOKEN": keys["WECHAT_SERVER_TOKEN"],
+            "WECHAT_SIGN_TYPE": self.settings.sign_type,
+            "MP_VERIFY_CODE": MP_VERIFY_CODE,
+            "RETRY_SCHEDULE": self.settings.schedule,
+            "AWS_ENDPOINT_URL": self.settings.aws,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": REGION,
+            "STACK_NAME": self.stack_name,
+        }
+        if self.settings.faults_port:
+            values["FAULTS_URL"] = self.settings.faults
+        for key, value in outputs.items():
+            if key not in ("ApiUrl", "NotifyUrl"):
+                values[re.sub(r"(?<!^)(?=[A-Z])", "_", key).upper()] = value
+        return values
+
+
+def digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,174 @@
+//! What the deployed roles allow, and that they allow nothing else. The local
+//! AWS enforces identity policies when it runs with IAM on.
+
+use aws_sdk_dynamodb::config::Credentials;
+use aws_sdk_dynamodb::types::AttributeValue;
+use journeys::{Hub, operator};
+
+async fn as_function(hub: &Hub, function: &str) -> aws_config::SdkConfig {
+    let deployed = aws_sdk_lambda::Client::new(&hub.aws)
+        .get_function_configuration()
+        .function_name(hub.setting(function))
+        .send()
+        .await
+        .unwrap();
+    let assumed = aws_sdk_sts::Client::new(&hub.aws)
+        .assume_role()
+        .role_arn(deployed.role().unwrap())
+        .role_session_name("journey")
+        .send()
+        .await
+        .unwrap();
+    let given = assumed.credentials().unwrap();
+    let credentials = Credentials::new(
+        given.access_key_id(),
+        given.secret_access_key(),
+        Some(given.session_token().to_owned()),
+        None,
+        "role",
+    );
+    operator(hub.setting("AWS_ENDPOINT_URL"), credentials)
+}
+
+fn key(pk: &str) -> AttributeValue {
+    AttributeValue::S(pk.to_owned())
+}
+
+#[tokio::test]
+async fn the_function_that_shows_orders_cannot_remove_them_or_ring_deliveries() {
+    let hub = Hub::new().await;
+    let role = as_function(&hub, "ORDERS_FUNCTION_NAME").await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&role);
+    let app = format!("app#{}", hub.app_id);
+    let read = dynamodb
+        .get_item()
+        .table_name(hub.setting("REGISTRY_TABLE"))
+        .key("pk", key(&app));
+    assert!(
+        read.send().await.unwrap().item.is_some(),
+        "it may read apps"
+    );
+
+    let ledger = hub.setting("LEDGER_TABLE");
+    let delete = dynamodb
+        .delete_item()
+        .table_name(ledger)
+        .key("pk", key("x"))
+        .key("sk", key("order"));
+    denied(delete.send().await);
+    let app_put = dynamodb
+        .put_item()
+        .table_name(hub.setting("REGISTRY_TABLE"))
+        .item("pk", key("x"));
+    denied(app_put.send().await);
+}
+
+#[tokio::test]
+async fn the_function_that_calls_apps_can_neither_settle_orders_nor_register_apps() {
+    let hub = Hub::new().await;
+    let role = as_function(&hub, "DELIVER_FUNCTION_NAME").await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&role);
+    let put = dynamodb
+        .put_item()
+        .table_name(hub.setting("LEDGER_TABLE"))
+        .item("pk", key("x"))
+        .item("sk", key("order"));
+    denied(put.send().await);
+    let app_put = dynamodb
+        .put_item()
+        .table_name(hub.setting("REGISTRY_TABLE"))
+        .item("pk", key("x"));
+    denied(app_put.send().await);
+    let sqs = aws_sdk_sqs::Client::new(&role);
+    let other = sqs
+        .send_message()
+        .queue_url(hub.setting("RECONCILE_QUEUE_URL"))
+        .message_body("{}");
+    denied(other.send().await);
+}
+
+#[tokio::test]
+async fn the_sweeper_reads_its_index_and_not_the_table() {
+    let hub = Hub::new().await;
+    let role = as_function(&hub, "SWEEP_FUNCTION_NAME").await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&role);
+    let ledger = hub.setting("LEDGER_TABLE");
+    let index = dynamodb
+        .query()
+        .table_name(ledger)
+        .index_name("wake")
+        .key_condition_expression("#shard = :shard")
+        .expression_attribute_names("#shard", "shard")
+        .expression_attribute_values(":shard", key("0"));
+    index.send().await.unwrap();
+    let get = dynamodb
+        .get_item()
+        .table_name(ledger)
+        .key("pk", key("x"))
+        .key("sk", key("order"));
+    denied(get.send().await);
+    denied(dynamodb.scan().table_name(ledger).send().await);
+    denied(
+        dynamodb
+            .scan()
+            .table_name(hub.setting("REGISTRY_TABLE"))
+            .send()
+            .await,
+    );
+}
+
+#[tokio::test]
+async fn no_function_may_read_everything_remove_orders_or_register_apps() {
+    let hub = Hub::new().await;
+    let (ledger, registry) = (hub.setting("LEDGER_TABLE"), hub.setting("REGISTRY_TABLE"));
+    for function in [
+        "CREATE_ORDER",
+        "ORDERS",
+        "CASHIER",
+        "OAUTH",
+        "WECHAT_NOTIFY",
+        "DELIVER",
+        "RECONCILE",
+        "SWEEP",
+    ] {
+        let role = as_function(&hub, &format!("{function}_FUNCTION_NAME")).await;
+        let dynamodb = aws_sdk_dynamodb::Client::new(&role);
+        denied(dynamodb.scan().table_name(ledger).send().await);
+        denied(dynamodb.scan().table_name(registry).send().await);
+        let delete = dynamodb
+            .delete_item()
+            .table_name(ledger)
+            .key("pk", key("x"))
+            .key("sk", key("order"));
+        denied(delete.send().await);
+        // On AWS the cashier and oauth are further held to their own keys.
+        if !matches!(function, "CASHIER" | "OAUTH") {
+            let put = dynamodb
+                .put_item()
+                .table_name(registry)
+                .item("pk", key("app#x"));
+            denied(put.send().await);
+        }
+        let sqs = aws_sdk_sqs::Client::new(&role);
+        denied(
+            sqs.purge_queue()
+                .queue_url(hub.setting("DELIVER_FIRST_QUEUE_URL"))
+                .send()
+                .await,
+        );
+        if matches!(function, "CASHIER" | "OAUTH" | "DELIVER") {
+            let ring = sqs
+                .send_message()
+                .queue_url(hub.setting("DELIVER_FIRST_QUEUE_URL"))
+                .message_body("{}");
+            denied(ring.send().await);
+        }
+    }
+}
+
+fn denied<T: std::fmt::Debug, E: std::fmt::Debug, R: std::fmt::Debug>(
+    result: Result<T, aws_sdk_dynamodb::error::SdkError<E, R>>,
+) {
+    let error = format!("{:?}", result.expect_err("the role must not allow this"));
+    assert!(error.contains("AccessDenied"), "{error}");
+}

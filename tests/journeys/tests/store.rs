@@ -1,0 +1,369 @@
+//! The ledger's conditions and transactions against the emulator, with answers
+//! lost on the wire: the SDK repeats the call, and the store must recognise
+//! its own first success. And the registry's entries, which end at their time
+//! though DynamoDB removes them late.
+
+use aws_sdk_dynamodb::config::Credentials;
+use journeys::cut::Wire;
+use journeys::{Hub, operator, random_order_no};
+use shared::ambient::{Clock, random_hex};
+use shared::aws::ledger::{Along, Created, Ledger, Saved};
+use shared::aws::queue::Queue;
+use shared::aws::registry::Registry;
+use shared::domain::delivery::{Address, Attempt, Delivery, MISSION_SCHEDULE, Next, Schedule};
+use shared::domain::id::{AppId, OrderKey, OrderNo};
+use shared::domain::money::Fen;
+use shared::domain::order::{Order, Payment, Request, Settlement, Status, TradeType, Version};
+use shared::domain::time::Timestamp;
+use shared::login::{self, Purpose, Started};
+use shared::settle::Settler;
+use shared::wechat::oauth::User;
+
+fn now() -> Timestamp {
+    Clock::System.now()
+}
+
+/// A ledger behind a wire that can lose answers.
+async fn ledger(hub: &Hub) -> (Ledger, Wire) {
+    let wire = Wire::to(hub.setting("AWS_ENDPOINT_URL")).await;
+    let credentials = Credentials::new("test", "test", None, None, "tests");
+    let aws = operator(&wire.url, credentials);
+    (
+        Ledger::new(&aws, hub.setting("LEDGER_TABLE").to_owned()),
+        wire,
+    )
+}
+
+fn order(hub: &Hub) -> Order {
+    let key = OrderKey {
+        app_id: AppId::parse(&hub.app_id).unwrap(),
+        order_no: OrderNo::parse(&random_order_no()).unwrap(),
+    };
+    let request = Request {
+        total_fee: Fen::positive(100).unwrap(),
+        body: "test".into(),
+        attach: None,
+        notify_url: format!("{}/notify", hub.setting("SHOP_URL")),
+        return_url: format!("{}/return", hub.setting("SHOP_URL")),
+        trade_type: Some(TradeType::Native),
+        version: Version::Hub,
+        openid: None,
+        client_ip: None,
+        expires_in: 7200,
+    };
+    let mut order = Order::new(key, request, random_hex(), now());
+    order
+        .open_attempt(
+            TradeType::Native,
+            (None, "127.0.0.1".parse().unwrap()),
+            now(),
+        )
+        .unwrap();
+    order
+}
+
+fn payment() -> Payment {
+    Payment {
+        transaction_id: random_hex(),
+        attempt: 1,
+        trade_type: "NATIVE".into(),
+        total_fee: Fen::positive(100).unwrap(),
+        cash_fee: Fen::positive(100).unwrap(),
+        openid: None,
+        paid_at: now(),
+        refund_reserved: Fen::ZERO,
+        refunded: Fen::ZERO,
+    }
+}
+
+fn along(delivery: &Delivery) -> Along<'_> {
+    Along {
+        delivery: Some(delivery),
+        refund: None,
+    }
+}
+
+/// A committed payment whose delivery nobody has rung for.
+async fn owed(hub: &Hub, ledger: &Ledger) -> Delivery {
+    let mut order = order(hub);
+    assert!(matches!(ledger.create(&order).await.unwrap(), Created::New));
+    let payment = payment();
+    assert_eq!(order.pay(payment.clone(), now()), Settlement::Paid);
+    // The sweeper must leave it to the test.
+    let delivery = Delivery::of_payment(&order, &payment, (random_hex(), now(), 600));
+    assert!(matches!(
+        ledger.commit(&mut order, along(&delivery)).await.unwrap(),
+        Saved::Done
+    ));
+    delivery
+}
+
+#[tokio::test]
+async fn an_order_created_with_its_answer_lost_is_new_and_not_a_conflict_with_itself() {
+    let hub = Hub::new().await;
+    let (ledger, wire) = ledger(&hub).await;
+    let order = order(&hub);
+    wire.cut_next(1);
+    assert!(matches!(ledger.create(&order).await.unwrap(), Created::New));
+    assert_eq!(wire.lost(), 1);
+    assert!(matches!(
+        ledger.create(&order).await.unwrap(),
+        Created::Exists(_)
+    ));
+}
+
+#[tokio::test]
+async fn a_save_with_its_answer_lost_is_done_and_a_stale_one_is_not() {
+    let hub = Hub::new().await;
+    let (ledger, wire) = ledger(&hub).await;
+    let mut order = order(&hub);
+    ledger.create(&order).await.unwrap();
+    let mut stale = order.clone();
+    order.close().unwrap();
+    wire.cut_next(1);
+    assert!(matches!(
+        ledger.save(&mut order).await.unwrap(),
+        Saved::Done
+    ));
+    assert_eq!(wire.lost(), 1);
+    match ledger.save(&mut stale).await.unwrap() {
+        Saved::Changed(row) => assert_eq!(row.status, Status::Closed),
+        Saved::Done => panic!("a stale order was written"),
+    }
+}
+
+#[tokio::test]
+async fn a_payment_committed_with_its_answer_lost_is_committed_once() {
+    let hub = Hub::new().await;
+    let (ledger, wire) = ledger(&hub).await;
+    let mut order = order(&hub);
+    ledger.create(&order).await.unwrap();
+    let payment = payment();
+    order.pay(payment.clone(), now());
+    let delivery = Delivery::of_payment(&order, &payment, (random_hex(), now(), 600));
+    wire.cut_next(1);
+    assert!(matches!(
+        ledger.commit(&mut order, along(&delivery)).await.unwrap(),
+        Saved::Done
+    ));
+    assert_eq!(wire.lost(), 1);
+    let stored = ledger.partition(&order.key()).await.unwrap().unwrap();
+    let (stored, deliveries) = (stored.order, stored.deliveries);
+    assert_eq!(stored.status, Status::Paid);
+    assert_eq!(deliveries.len(), 1);
+}
+
+#[tokio::test]
+async fn a_claim_with_its_answer_lost_is_held_and_nobody_else_gets_one() {
+    let hub = Hub::new().await;
+    let (ledger, wire) = ledger(&hub).await;
+    let delivery = owed(&hub, &ledger).await;
+    wire.cut_next(1);
+    let claim = ledger.claim(&delivery.doorbell(), now()).await.unwrap();
+    assert_eq!(wire.lost(), 1);
+    assert!(claim.is_some());
+    assert!(
+        ledger
+            .claim(&delivery.doorbell(), now())
+            .await
+            .unwrap()
+            .is_none()
+    );
+    // Only a lease that has ended lets another in.
+    let later = now().plus_seconds(60);
+    assert!(
+        ledger
+            .claim(&delivery.doorbell(), later)
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn of_twenty_claims_at_once_one_wins() {
+    let hub = Hub::new().await;
+    let (ledger, _wire) = ledger(&hub).await;
+    let delivery = owed(&hub, &ledger).await;
+    let mut claims = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (ledger, doorbell) = (ledger.clone(), delivery.doorbell());
+        claims.spawn(async move { ledger.claim(&doorbell, now()).await.unwrap().is_some() });
+    }
+    let won = claims
+        .join_all()
+        .await
+        .into_iter()
+        .filter(|won| *won)
+        .count();
+    assert_eq!(won, 1);
+}
+
+#[tokio::test]
+async fn results_recorded_with_their_answers_lost_are_recorded_once() {
+    let hub = Hub::new().await;
+    let (ledger, wire) = ledger(&hub).await;
+    let delivery = owed(&hub, &ledger).await;
+    let attempt = |step| Attempt {
+        step,
+        address: Address::Notify,
+        at: now(),
+        latency_ms: 5,
+        http_status: Some(500),
+        answer: "no".into(),
+    };
+    let claim = ledger
+        .claim(&delivery.doorbell(), now())
+        .await
+        .unwrap()
+        .unwrap();
+    let schedule = Schedule::parse(MISSION_SCHEDULE).unwrap();
+    let next = claim.delivery.after_failure(&schedule, now(), 60);
+    wire.cut_next(1);
+    assert!(
+        ledger
+            .record_failure(&claim, &[attempt(0)], &next)
+            .await
+            .unwrap()
+    );
+    assert_eq!(wire.lost(), 1);
+    // Recording the same again changes nothing, and the old step's doorbell
+    // wakes nobody.
+    assert!(
+        ledger
+            .record_failure(&claim, &[attempt(0)], &next)
+            .await
+            .unwrap()
+    );
+    assert!(
+        ledger
+            .claim(&delivery.doorbell(), now())
+            .await
+            .unwrap()
+            .is_none()
+    );
+
+    let mut doorbell = delivery.doorbell();
+    doorbell.step = 1;
+    let due = delivery.origin.plus_seconds(61);
+    let claim = ledger.claim(&doorbell, due).await.unwrap().unwrap();
+    assert_eq!(claim.delivery.claims, 1, "claims count within a step");
+    wire.cut_next(1);
+    ledger.record_success(&claim, &[attempt(1)]).await.unwrap();
+    assert_eq!(wire.lost(), 2);
+    let rows = ledger
+        .partition(&delivery.key())
+        .await
+        .unwrap()
+        .unwrap()
+        .deliveries;
+    assert_eq!(rows[0].attempts.len(), 2);
+    assert_eq!(rows[0].wake, None);
+    assert_eq!(rows[0].status, shared::domain::delivery::Status::Delivered);
+}
+
+#[tokio::test]
+async fn a_success_counts_even_after_its_lease_was_lost_and_a_failure_does_not() {
+    let hub = Hub::new().await;
+    let (ledger, _wire) = ledger(&hub).await;
+    let delivery = owed(&hub, &ledger).await;
+    let slow = ledger
+        .claim(&delivery.doorbell(), now())
+        .await
+        .unwrap()
+        .unwrap();
+    let later = now().plus_seconds(60);
+    let second = ledger
+        .claim(&delivery.doorbell(), later)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        !ledger
+            .record_failure(&slow, &[], &Next::Exhausted)
+            .await
+            .unwrap()
+    );
+    ledger.record_success(&slow, &[]).await.unwrap();
+    assert!(
+        !ledger
+            .record_failure(&second, &[], &Next::Exhausted)
+            .await
+            .unwrap()
+    );
+    let rows = ledger
+        .partition(&delivery.key())
+        .await
+        .unwrap()
+        .unwrap()
+        .deliveries;
+    assert_eq!(rows[0].status, shared::domain::delivery::Status::Delivered);
+}
+
+#[tokio::test]
+async fn the_same_payment_settled_twenty_times_at_once_is_settled_once() {
+    let hub = Hub::new().await;
+    let (ledger, _wire) = ledger(&hub).await;
+    let order = order(&hub);
+    ledger.create(&order).await.unwrap();
+    let settler = Settler {
+        ledger: ledger.clone(),
+        registry: Registry::new(&hub.aws, hub.setting("REGISTRY_TABLE").to_owned()),
+        first: Queue::new(&hub.aws, hub.setting("DELIVER_FIRST_QUEUE_URL").to_owned()),
+        grace_seconds: 60,
+    };
+    let payment = payment();
+    let mut settlements = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (settler, order, payment) = (settler.clone(), order.clone(), payment.clone());
+        settlements.spawn(async move { settler.settle(order, &payment, now()).await.unwrap().1 });
+    }
+    let results = settlements.join_all().await;
+    let paid = results
+        .iter()
+        .filter(|one| **one == Settlement::Paid)
+        .count();
+    assert_eq!(paid, 1, "{results:?}");
+    let stored = ledger.partition(&order.key()).await.unwrap().unwrap();
+    let (stored, rows) = (stored.order, stored.deliveries);
+    assert_eq!(stored.status, Status::Paid);
+    assert_eq!(rows.len(), 1);
+}
+
+#[tokio::test]
+async fn states_and_codes_end_with_their_time() {
+    let hub = Hub::new().await;
+    let registry = Registry::new(&hub.aws, hub.setting("REGISTRY_TABLE").to_owned());
+    let app_id = AppId::parse(&hub.app_id).unwrap();
+    let now = now();
+
+    let wechat = hub.merchant().wechat().await.unwrap();
+    let place = (&*wechat, hub.setting("HUB_URL"));
+    for (seconds, good) in [(599, true), (600, false)] {
+        let purpose = Purpose::PayQuery("the order's".to_owned());
+        let started = login::start(&registry, place, purpose.clone(), now).await;
+        let Started {
+            authorize_url,
+            cookie,
+        } = started.unwrap();
+        let mut pairs = authorize_url.query_pairs();
+        let state = pairs.find(|(name, _)| name == "state").unwrap().1;
+        let browser = cookie.split(['=', ';']).nth(1).unwrap();
+        let later = now.plus_seconds(seconds);
+        let resumed = login::resume(&registry, (&state, browser), later).await;
+        assert_eq!(resumed.unwrap().ok(), good.then_some(purpose), "{seconds}");
+    }
+
+    let user = User {
+        openid: "oSimulatedPayerAlice00000001".to_owned(),
+        unionid: None,
+        is_snapshot: false,
+        profile: None,
+    };
+    for (seconds, good) in [(299, true), (300, false)] {
+        let code = login::issue_code(&registry, &app_id, user.clone(), now).await;
+        let later = now.plus_seconds(seconds);
+        let exchanged = login::exchange_code(&registry, &app_id, &code.unwrap(), later).await;
+        assert_eq!(exchanged.ok(), good.then(|| user.clone()), "{seconds}");
+    }
+}
