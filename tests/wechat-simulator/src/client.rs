@@ -1,6 +1,5 @@
-//! Owns what a browser or an app does to start a payment: the bridge script,
-//! and the check of the client signature exactly as WeChat makes it. Refuses to
-//! know the pages a person looks at.
+//! What a browser or an app does to start a payment: the bridge script, and the
+//! check of the client signature exactly as WeChat makes it.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -11,13 +10,11 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::notify::{self, Subject};
-use crate::orders::{Order, TradeType};
+use crate::pay::{Order, TradeType, Wish, put};
 use crate::settings::Bridge;
-use crate::settle::{self, Wish};
 use crate::sign::{self, Fields, SignType};
 use crate::state::{Simulator, World};
 use crate::users;
-use crate::wire::put;
 
 /// Why the client shows an error instead of the password box.
 type Objection = &'static str;
@@ -70,8 +67,11 @@ fn invoked(
     let asked: Value = serde_json::from_slice(body).unwrap_or_default();
     let mut world = simulator.world();
     let (result, automatic) = (world.settings.jsapi_result, world.settings.auto_notify);
+    let moment = world.moment();
     let outcome = check(simulator.config(), &world, &asked).and_then(|number| match result {
-        Bridge::Ok => settle::pay(&mut world, &number, Wish::default())
+        Bridge::Ok => world
+            .pay
+            .pay(&number, Wish::default(), moment)
             .map(|receipt| Some(receipt.out_trade_no))
             .map_err(|_| "该订单已支付、已关闭或已过期"),
         Bridge::Cancel => Ok(None),
@@ -209,8 +209,8 @@ fn timed(text: &str) -> Result<(), Objection> {
 
 fn prepaid<'w>(world: &'w World, prepay_id: &str) -> Result<&'w Order, Objection> {
     let order = world
-        .orders
-        .values()
+        .pay
+        .orders()
         .find(|order| order.prepay_id == prepay_id);
     let order = order.ok_or("prepay_id不存在")?;
     if order.prepay_until_ms <= world.now_ms() {

@@ -1,6 +1,6 @@
-//! Owns what the simulator is told at its start: who the merchant is, with
-//! which keys, and under which address it is reached. Refuses to know what may
-//! change while it runs: that is `settings`.
+//! What the simulator is told at its start: who the merchant is, with which
+//! keys, and under which address it is reached. What may change while it runs
+//! is in `settings` and `pay::Rules`.
 
 use std::path::PathBuf;
 

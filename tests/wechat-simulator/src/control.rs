@@ -1,6 +1,5 @@
-//! Owns the tests' side of the simulator, JSON under `/_control`. Refuses to
-//! know WeChat's wire. A refused call answers 400, 404 or 409 with
-//! `{"error": ".."}`.
+//! The tests' side of the simulator, JSON under `/_control`. A refused call
+//! answers 400, 404 or 409 with `{"error": ".."}`.
 //!
 //! | call | body | answer |
 //! |---|---|---|
@@ -26,8 +25,9 @@
 //! fault}`, with `status` null when no answer came in time.
 //!
 //! `notify` defaults to the setting `auto_notify`; `force` pays a closed or
-//! expired order; `total_fee` makes the order another amount's. Fault names of a notification: `forge::Flaw`; kinds of
-//! faults: `faults::Kind`; settings and their defaults: `settings::Settings`.
+//! expired order; `total_fee` makes the order another amount's. Fault names of a
+//! notification: `forge::Flaw`; kinds of faults: `faults::Kind`; settings and
+//! their defaults: `settings::Settings` and `pay::Rules`.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -41,10 +41,9 @@ use serde_json::{Value, json};
 use crate::faults::Fault;
 use crate::forge::{self, Flaw};
 use crate::notify::{self, Subject};
-use crate::orders::Order;
+use crate::pay::{CannotPay, Order, Rules, Wish};
 use crate::settings::Settings;
-use crate::settle::{self, CannotPay, Wish};
-use crate::state::Simulator;
+use crate::state::{Simulator, World};
 
 /// More copies than this would only test the machine.
 const MOST_COPIES: usize = 200;
@@ -59,11 +58,12 @@ impl IntoResponse for Refused {
 }
 
 type Answer = Result<Response, Refused>;
+type Object = serde_json::Map<String, Value>;
 
 /// `GET /_control/orders`
 pub(crate) async fn orders(State(simulator): State<Simulator>) -> Response {
     let world = simulator.world();
-    let mut orders: Vec<&Order> = world.orders.values().collect();
+    let mut orders: Vec<&Order> = world.pay.orders().collect();
     orders.sort_by_key(|order| std::cmp::Reverse(order.created_ms));
     Json(orders).into_response()
 }
@@ -74,7 +74,7 @@ pub(crate) async fn order(
     Path(number): Path<String>,
 ) -> Answer {
     let world = simulator.world();
-    let order = world.orders.get(&number).ok_or_else(unknown)?;
+    let order = world.pay.order(&number).ok_or_else(unknown)?;
     Ok(Json(order).into_response())
 }
 
@@ -111,7 +111,8 @@ pub(crate) async fn pay(State(simulator): State<Simulator>, body: Bytes) -> Answ
     };
     let (receipt, automatic) = {
         let mut world = simulator.world();
-        let receipt = settle::pay(&mut world, &handle, wish).map_err(|error| {
+        let moment = world.moment();
+        let receipt = world.pay.pay(&handle, wish, moment).map_err(|error| {
             let status = match error {
                 CannotPay::Unknown => StatusCode::NOT_FOUND,
                 _ => StatusCode::CONFLICT,
@@ -145,22 +146,21 @@ struct Notify {
 /// `POST /_control/notify`
 pub(crate) async fn notify(State(simulator): State<Simulator>, body: Bytes) -> Answer {
     let asked: Notify = parse(&body)?;
-    let order = {
+    let order = asked.out_trade_no;
+    let message = {
         let world = simulator.world();
-        let order = world.orders.get(&asked.out_trade_no).ok_or_else(unknown)?;
-        forge::as_paid(order, asked.transaction_id, world.now_ms())
+        let order = world.pay.order(&order).ok_or_else(unknown)?;
+        let order = forge::as_paid(order, asked.transaction_id, world.moment());
+        let given = || order.given("notify_url").map(ToOwned::to_owned);
+        let url = asked.url.or_else(given);
+        url.and_then(|url| forge::forge(&world, &order, asked.fault, &url))
     };
-    let url = asked
-        .url
-        .or_else(|| order.given("notify_url").map(ToOwned::to_owned));
-    let message = url
-        .and_then(|url| forge::forge(simulator.config(), &order, asked.fault, &url))
-        .ok_or_else(|| {
-            let why = "this order has no such notification, or no address for it";
-            Refused(StatusCode::CONFLICT, why.to_owned())
-        })?;
+    let message = message.ok_or_else(|| {
+        let why = "this order has no such notification, or no address for it";
+        Refused(StatusCode::CONFLICT, why.to_owned())
+    })?;
     let messages = vec![message; asked.copies.clamp(1, MOST_COPIES)];
-    let subject = Subject::Payment(order.out_trade_no);
+    let subject = Subject::Payment(order);
     let attempts = notify::send_all(&simulator, &subject, messages).await;
     Ok(Json(attempts).into_response())
 }
@@ -189,24 +189,39 @@ pub(crate) async fn clear_faults(State(simulator): State<Simulator>) -> Response
 
 /// `GET /_control/settings`
 pub(crate) async fn settings(State(simulator): State<Simulator>) -> Response {
-    Json(&simulator.world().settings).into_response()
+    Json(all_settings(&simulator.world())).into_response()
 }
 
 /// `POST /_control/settings`
 pub(crate) async fn change_settings(State(simulator): State<Simulator>, body: Bytes) -> Answer {
-    let asked: serde_json::Map<String, Value> = parse(&body)?;
+    let asked: Object = parse(&body)?;
+    let bad = |why: String| Refused(StatusCode::BAD_REQUEST, why);
     let mut world = simulator.world();
-    let bad = |error: serde_json::Error| Refused(StatusCode::BAD_REQUEST, error.to_string());
-    let mut all = serde_json::to_value(&world.settings).map_err(bad)?;
-    if let Some(fields) = all.as_object_mut() {
-        fields.extend(asked);
+    let mut all = all_settings(&world);
+    if let Some(name) = asked.keys().find(|name| !all.contains_key(*name)) {
+        return Err(bad(format!("there is no setting {name}")));
     }
-    let settings = serde_json::from_value::<Settings>(all).map_err(bad)?;
-    if let Some(flaw) = settings.flaw() {
-        return Err(Refused(StatusCode::BAD_REQUEST, flaw.to_owned()));
+    all.extend(asked);
+    let all = Value::Object(all);
+    let settings = Settings::deserialize(&all).map_err(|error| bad(error.to_string()))?;
+    let rules = Rules::deserialize(&all).map_err(|error| bad(error.to_string()))?;
+    if let Some(flaw) = settings.flaw().or_else(|| rules.flaw()) {
+        return Err(bad(flaw.to_owned()));
     }
     world.settings = settings;
-    Ok(Json(&world.settings).into_response())
+    world.pay.rules = rules;
+    Ok(Json(all).into_response())
+}
+
+/// The server's own and the order book's, side by side.
+fn all_settings(world: &World) -> Object {
+    let fields = |value: serde_json::Result<Value>| match value {
+        Ok(Value::Object(fields)) => fields,
+        _ => Object::new(),
+    };
+    let mut all = fields(serde_json::to_value(&world.settings));
+    all.extend(fields(serde_json::to_value(&world.pay.rules)));
+    all
 }
 
 /// `GET /_control/counters`

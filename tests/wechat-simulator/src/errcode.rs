@@ -1,5 +1,5 @@
-//! Owns the JSON answers of the official-account side: values, and refusals as
-//! `{"errcode":..,"errmsg":".."}` with status 200. Refuses to know endpoints.
+//! The JSON answers of the official-account side: values, and refusals as
+//! `{"errcode":..,"errmsg":".."}` with status 200.
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};

@@ -1,5 +1,4 @@
-//! Owns the misbehaviour that a test orders in advance, and the count of
-//! calls. Refuses to know what the endpoints do when they are left alone.
+//! The misbehaviour that a test orders in advance, and the count of calls.
 
 use std::time::Duration;
 
@@ -13,9 +12,10 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::errcode;
+use crate::pay::Refusal;
 use crate::sign::SignType;
 use crate::state::Simulator;
-use crate::wire::{self, Refusal};
+use crate::v2;
 use crate::xml;
 
 /// Where faults can be ordered. A misspelt path must not pass as "no fault
@@ -178,10 +178,6 @@ fn said(simulator: &Simulator, path: &str, body: &Bytes, code: &str) -> Response
     let sign_type = fields
         .and_then(|fields| SignType::parse(fields.get("sign_type").map(String::as_str)))
         .unwrap_or(SignType::Md5);
-    wire::refuse(
-        simulator,
-        path,
-        sign_type,
-        &Refusal::business(code, "系统异常，请稍后再试"),
-    )
+    let refusal = Refusal::business(code, "系统异常，请稍后再试");
+    v2::refuse(simulator, path, sign_type, refusal)
 }

@@ -1,16 +1,14 @@
-//! Owns notifications that are wrong on purpose. Refuses to know how they are
-//! sent and what the merchant ought to answer.
+//! Notifications that are wrong on purpose.
 
 use serde::Deserialize;
 
-use crate::config::Config;
 use crate::genprepay;
 use crate::ids;
-use crate::notify::{ACCEPTED, Message, payment_fields, signed};
-use crate::orders::{Order, Payment, TradeType};
+use crate::notify::Message;
+use crate::pay::{ACCEPTED, Moment, Order, Payment, TradeType, put};
 use crate::sign::{self, Fields};
+use crate::state::World;
 use crate::users;
-use crate::wire::put;
 use crate::xml;
 
 /// What is wrong. Everything not named here is right, the signature included.
@@ -63,17 +61,17 @@ impl Flaw {
 }
 
 /// The order as if it were paid, whether it is or not.
-pub(crate) fn as_paid(order: &Order, transaction_id: Option<String>, now: i64) -> Order {
+pub(crate) fn as_paid(order: &Order, transaction_id: Option<String>, moment: Moment) -> Order {
     let mut order = order.clone();
     let openid = order
         .given("openid")
         .unwrap_or(users::ALICE.openid)
         .to_owned();
     let mut payment = order.payment.take().unwrap_or_else(|| Payment {
-        transaction_id: ids::transaction_id(now),
+        transaction_id: moment.transaction_id(),
         openid,
         coupon_fee: 0,
-        paid_ms: now,
+        paid_ms: moment.now_ms,
     });
     payment.transaction_id = transaction_id.unwrap_or(payment.transaction_id);
     order.payment = Some(payment);
@@ -83,15 +81,15 @@ pub(crate) fn as_paid(order: &Order, transaction_id: Option<String>, now: i64) -
 /// A notification for `order`, with or without a flaw; `None` when the flow of
 /// the order has no such notification.
 pub(crate) fn forge(
-    config: &Config,
+    world: &World,
     order: &Order,
     flaw: Option<Flaw>,
     url: &str,
 ) -> Option<Message> {
     if order.trade_type == TradeType::App2014 {
-        return genprepay::notification(config, order, url).filter(|_| flaw.is_none());
+        return genprepay::notification(world, order, url).filter(|_| flaw.is_none());
     }
-    let body = body(config, order, flaw);
+    let body = body(world, order, flaw);
     let fault = flaw.map(|flaw| flaw.name().to_owned());
     Some(Message {
         url: url.to_owned(),
@@ -101,9 +99,10 @@ pub(crate) fn forge(
     })
 }
 
-fn body(config: &Config, order: &Order, flaw: Option<Flaw>) -> String {
-    let mut fields = payment_fields(config, order);
-    let well = |fields: Fields| xml::write(&signed(config, order.sign_type, fields));
+fn body(world: &World, order: &Order, flaw: Option<Flaw>) -> String {
+    let pay = &world.pay;
+    let mut fields = pay.payment_notification(order, world.moment());
+    let well = |fields: Fields| xml::write(&pay.signed(order.sign_type, fields));
     let Some(flaw) = flaw else {
         return well(fields);
     };
@@ -138,7 +137,7 @@ fn body(config: &Config, order: &Order, flaw: Option<Flaw>) -> String {
             return well(fields).replace("</xml>", &format!("{twice}</xml>"));
         }
         Flaw::NotXml => {
-            let fields = signed(config, order.sign_type, fields);
+            let fields = pay.signed(order.sign_type, fields);
             return serde_json::to_string(&fields).unwrap_or_default();
         }
     }

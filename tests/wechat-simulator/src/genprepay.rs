@@ -1,6 +1,5 @@
-//! Owns the APP flow of 2014: `genprepay` and its notification in the query
-//! string. Refuses to know v2 messages. The numbers of its refusals, other
-//! than those for tokens, rest on memory.
+//! The APP flow of 2014: `genprepay` and its notification in the query string.
+//! The numbers of its refusals, other than those for tokens, rest on memory.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +10,15 @@ use serde_json::{Value, json};
 use url::Url;
 use url::form_urlencoded;
 
-use crate::clock;
+use crate::beijing;
 use crate::config::Config;
 use crate::errcode::{self, ErrCode};
 use crate::ids;
 use crate::notify::Message;
-use crate::orders::{Order, TradeState, TradeType};
-use crate::pay::used_up;
+use crate::pay::{Order, TradeType, put, used_up};
 use crate::sign::{self, Fields, SignType};
 use crate::state::{Simulator, World};
 use crate::token;
-use crate::wire::put;
 use crate::xml;
 
 /// What a package must name, besides its signature.
@@ -100,7 +97,6 @@ fn opened(config: &Config, body: &Bytes) -> Result<Fields, ErrCode> {
 
 fn place(world: &mut World, mut package: Fields) -> Result<Value, ErrCode> {
     package.remove("sign");
-    let now = world.now_ms();
     let text = |name: &str| package.get(name).cloned().unwrap_or_default();
     let (number, total_fee) = (text("out_trade_no"), text("total_fee").parse::<i64>());
     let total_fee = total_fee
@@ -109,7 +105,7 @@ fn place(world: &mut World, mut package: Fields) -> Result<Value, ErrCode> {
         .ok_or((49003, "total_fee invalid"))?;
     let time = |name: &str| match package.get(name) {
         None => Ok(None),
-        Some(text) => clock::parse_compact(text)
+        Some(text) => beijing::parse_compact(text)
             .map(Some)
             .ok_or((49003, "time invalid")),
     };
@@ -117,33 +113,18 @@ fn place(world: &mut World, mut package: Fields) -> Result<Value, ErrCode> {
     if number.len() > 32 || text("body").len() > 128 || Url::parse(&text("notify_url")).is_err() {
         return Err((49003, "package invalid"));
     }
-    if let Some(known) = world.orders.get(&number) {
+    if let Some(known) = world.pay.order(&number) {
         if used_up(known).is_err() || known.parameters != package {
             return Err((49005, "out_trade_no repeated"));
         }
         return Ok(told(&known.prepay_id));
     }
-    let prepay_id = ids::prepay_id(now);
-    let order = Order {
-        out_trade_no: number.clone(),
-        trade_type: TradeType::App2014,
-        state: TradeState::NotPay,
-        total_fee,
-        payment: None,
-        refunds: Vec::new(),
-        prepay_id: prepay_id.clone(),
-        prepay_until_ms: now.saturating_add(7_200_000),
-        code_url: None,
-        mweb_url: None,
-        mweb_until_ms: now,
-        created_ms: now,
-        expires_ms,
-        parameters: package,
-        notifications: Vec::new(),
-        sign_type: SignType::Md5,
-    };
-    world.orders.insert(number, order);
-    Ok(told(&prepay_id))
+    let (kind, moment) = (TradeType::App2014, world.moment());
+    let mut order = Order::new(number, kind, total_fee, package, SignType::Md5, moment);
+    order.expires_ms = expires_ms;
+    let answer = told(&order.prepay_id);
+    world.pay.insert(order);
+    Ok(answer)
 }
 
 fn told(prepay_id: &str) -> Value {
@@ -152,7 +133,8 @@ fn told(prepay_id: &str) -> Value {
 
 /// The notification of 2014: everything that matters in the query string, who
 /// paid in a small XML body.
-pub(crate) fn notification(config: &Config, order: &Order, url: &str) -> Option<Message> {
+pub(crate) fn notification(world: &World, order: &Order, url: &str) -> Option<Message> {
+    let config = world.pay.merchant();
     let payment = order.payment.as_ref()?;
     let mut fields = Fields::new();
     put(&mut fields, "sign_type", "MD5");
@@ -166,7 +148,7 @@ pub(crate) fn notification(config: &Config, order: &Order, url: &str) -> Option<
     put(&mut fields, "notify_id", ids::nonce());
     put(&mut fields, "transaction_id", &payment.transaction_id);
     put(&mut fields, "out_trade_no", &order.out_trade_no);
-    put(&mut fields, "time_end", clock::compact(payment.paid_ms));
+    put(&mut fields, "time_end", beijing::compact(payment.paid_ms));
     put(&mut fields, "transport_fee", 0);
     put(&mut fields, "product_fee", order.total_fee);
     put(&mut fields, "discount", payment.coupon_fee);

@@ -1,14 +1,15 @@
 //! An honest WeChat for tests: Pay v2, an official account and a payer's
-//! telephone, with a control side under `/_control` (see `control`). Owns the
-//! map of addresses. Refuses to know the code that it tests: it has its own
-//! signatures, because two equal bugs would cancel out.
+//! telephone, with a control side under `/_control` (see `control`). Here is the
+//! map of addresses. The order book and its rules ([`pay`]) need no server and
+//! serve the simulation as well. The code under test is not used: this crate has
+//! signatures of its own, because two equal bugs would cancel out.
 //!
 //! Everything is served on one plain port. With a TLS port beside it, what is
 //! under `/secapi/` is done only for clients that show the merchant's
 //! certificate there, and refused in WeChat's words elsewhere.
 
+mod beijing;
 mod client;
-mod clock;
 mod config;
 mod control;
 mod errcode;
@@ -16,21 +17,17 @@ mod faults;
 mod forge;
 mod genprepay;
 mod ids;
-mod micropay;
 mod notify;
 mod oauth;
-mod orders;
-mod pay;
+pub mod pay;
 mod phone;
-mod refund;
 mod settings;
-mod settle;
 pub mod sign;
 mod state;
 pub mod tls;
 mod token;
 mod users;
-mod wire;
+mod v2;
 pub mod xml;
 
 use axum::Router;
@@ -41,7 +38,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
 pub use config::Config;
-pub use notify::ACCEPTED;
+pub use pay::ACCEPTED;
 
 use state::Simulator;
 
@@ -66,21 +63,23 @@ pub fn router(config: Config) -> Result<Router, reqwest::Error> {
 }
 
 fn merchant() -> Router<Simulator> {
-    let v2 = |handler: MethodRouter<Simulator>| handler.fallback(post_only);
     Router::new()
-        .route("/pay/unifiedorder", v2(post(pay::unifiedorder)))
-        .route("/pay/orderquery", v2(post(pay::orderquery)))
-        .route("/pay/closeorder", v2(post(pay::closeorder)))
-        .route("/pay/refundquery", v2(post(refund::refundquery)))
-        .route("/pay/micropay", v2(post(micropay::micropay)))
+        .route("/pay/unifiedorder", v2())
+        .route("/pay/orderquery", v2())
+        .route("/pay/closeorder", v2())
+        .route("/pay/refundquery", v2())
+        .route("/pay/micropay", v2())
         .route("/pay/genprepay", post(genprepay::genprepay))
 }
 
 fn merchant_with_certificate() -> Router<Simulator> {
-    let v2 = |handler: MethodRouter<Simulator>| handler.fallback(post_only);
     Router::new()
-        .route("/secapi/pay/refund", v2(post(refund::refund)))
-        .route("/secapi/pay/reverse", v2(post(micropay::reverse)))
+        .route("/secapi/pay/refund", v2())
+        .route("/secapi/pay/reverse", v2())
+}
+
+fn v2() -> MethodRouter<Simulator> {
+    post(v2::call).fallback(post_only)
 }
 
 fn account() -> Router<Simulator> {
@@ -130,6 +129,6 @@ fn control_side() -> Router<Simulator> {
 }
 
 async fn post_only(State(simulator): State<Simulator>, uri: Uri) -> Response {
-    let refusal = wire::Refusal::transport("REQUIRE_POST_METHOD", "请使用post方法");
-    wire::refuse(&simulator, uri.path(), sign::SignType::Md5, &refusal)
+    let refusal = pay::Refusal::transport("REQUIRE_POST_METHOD", "请使用post方法");
+    v2::refuse(&simulator, uri.path(), sign::SignType::Md5, refusal)
 }

@@ -1,5 +1,4 @@
-//! Owns the start: reads the configuration, takes the ports, serves. Refuses to
-//! know anything of WeChat.
+//! Reads the configuration, takes the ports, serves.
 
 use std::future::IntoFuture as _;
 

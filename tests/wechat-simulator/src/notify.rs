@@ -1,5 +1,5 @@
-//! Owns notifications: what they say, when they are repeated and which answer
-//! ends that. Refuses to know why there is something to say.
+//! Carries notifications to the merchant, again and again until one is
+//! accepted, and keeps what was answered.
 
 use std::time::{Duration, Instant};
 
@@ -7,33 +7,18 @@ use axum::http::header::CONTENT_TYPE;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use crate::config::Config;
 use crate::genprepay;
-use crate::ids;
-use crate::orders::{Attempt, Order, TradeType};
-use crate::pay::paid_fields;
-use crate::refund;
-use crate::sign::{self, Fields, SignType};
+use crate::pay::{ACCEPTED, Attempt, SCHEDULE, TradeType};
 use crate::state::{Simulator, World};
-use crate::wire::put;
 use crate::xml;
-
-/// The only answer that counts, to the byte.
-pub const ACCEPTED: &str = "<xml><return_code><![CDATA[SUCCESS]]></return_code>\
-     <return_msg><![CDATA[OK]]></return_msg></xml>";
-
-/// Seconds between one attempt and the next: 24 h 4 m in all.
-const SCHEDULE: [u64; 15] = [
-    15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 10800, 21600, 21600,
-];
 
 /// Whose news it is.
 #[derive(Clone, Debug)]
 pub(crate) enum Subject {
     /// The payment of that order number.
     Payment(String),
-    /// The refund of that order number and refund number.
-    Refund(String, String),
+    /// The refund of that refund number.
+    Refund(String),
 }
 
 /// A notification ready to be sent.
@@ -60,7 +45,7 @@ pub(crate) fn announce(simulator: &Simulator, subject: Subject, copies: usize) {
         loop {
             let message = simulator
                 .world_of(generation)
-                .and_then(|world| compose(simulator.config(), &world, &subject));
+                .and_then(|world| compose(&world, &subject));
             let Some(message) = message else { return };
             let messages = vec![message; copies];
             let attempts = send_all(&simulator, &subject, messages).await;
@@ -93,79 +78,42 @@ pub(crate) async fn send_all(
 
 fn history<'w>(world: &'w mut World, subject: &Subject) -> Option<&'w mut Vec<Attempt>> {
     match subject {
-        Subject::Payment(number) => world
-            .orders
-            .get_mut(number)
-            .map(|order| &mut order.notifications),
-        Subject::Refund(number, refund) => world
-            .orders
-            .get_mut(number)?
-            .refunds
-            .iter_mut()
-            .find(|known| known.out_refund_no == *refund)
-            .map(|known| &mut known.notifications),
+        Subject::Payment(number) => {
+            let order = world.pay.order_mut(number);
+            order.map(|order| &mut order.notifications)
+        }
+        Subject::Refund(number) => {
+            let refund = world.pay.refund_mut(number);
+            refund.map(|refund| &mut refund.notifications)
+        }
     }
 }
 
-fn compose(config: &Config, world: &World, subject: &Subject) -> Option<Message> {
-    match subject {
+fn compose(world: &World, subject: &Subject) -> Option<Message> {
+    let pay = &world.pay;
+    let moment = world.moment();
+    let (url, body) = match subject {
         Subject::Payment(number) => {
-            let order = world.orders.get(number)?;
+            let order = pay.order(number)?;
             let url = order.given("notify_url")?.to_owned();
             if order.trade_type == TradeType::App2014 {
-                return genprepay::notification(config, order, &url);
+                return genprepay::notification(world, order, &url);
             }
-            let body = xml::write(&signed(
-                config,
-                order.sign_type,
-                payment_fields(config, order),
-            ));
-            Some(Message {
-                url,
-                body,
-                expects: ACCEPTED,
-                fault: None,
-            })
+            let fields = pay.payment_notification(order, moment);
+            (url, xml::write(&pay.signed(order.sign_type, fields)))
         }
-        Subject::Refund(number, refund) => {
-            let order = world.orders.get(number)?;
-            let known = order
-                .refunds
-                .iter()
-                .find(|known| known.out_refund_no == *refund)?;
-            let url = known.notify_url.clone()?;
-            let body = refund::notification(config, order, known);
-            Some(Message {
-                url,
-                body,
-                expects: ACCEPTED,
-                fault: None,
-            })
+        Subject::Refund(number) => {
+            let (order, refund) = pay.refund_of(number)?;
+            let url = refund.notify_url.clone()?;
+            (url, pay.refund_notification(order, refund, moment))
         }
-    }
-}
-
-/// A payment notification before it is signed.
-pub(crate) fn payment_fields(config: &Config, order: &Order) -> Fields {
-    let mut fields = paid_fields(order);
-    put(&mut fields, "return_code", "SUCCESS");
-    put(&mut fields, "return_msg", "OK");
-    put(&mut fields, "result_code", "SUCCESS");
-    put(&mut fields, "appid", &config.app_id);
-    put(&mut fields, "mch_id", &config.mch_id);
-    put(&mut fields, "nonce_str", ids::nonce());
-    // Only the newer way names itself; an absent type means MD5.
-    if order.sign_type == SignType::HmacSha256 {
-        put(&mut fields, "sign_type", order.sign_type.name());
-    }
-    fields
-}
-
-/// Adds the signature.
-pub(crate) fn signed(config: &Config, sign_type: SignType, mut fields: Fields) -> Fields {
-    let sign = sign::v2(&fields, sign_type, &config.api_key);
-    put(&mut fields, "sign", sign);
-    fields
+    };
+    Some(Message {
+        url,
+        body,
+        expects: ACCEPTED,
+        fault: None,
+    })
 }
 
 async fn send(simulator: &Simulator, message: Message) -> Attempt {
@@ -212,19 +160,4 @@ async fn exchange(
         answer.status().as_u16(),
         String::from_utf8_lossy(&body).into_owned(),
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_schedule_lasts_a_day_and_four_minutes() {
-        assert_eq!(SCHEDULE.iter().sum::<u64>(), 24 * 3600 + 4 * 60);
-    }
-
-    #[test]
-    fn the_accepted_answer_is_one_line() {
-        assert!(!ACCEPTED.contains(char::is_whitespace));
-    }
 }

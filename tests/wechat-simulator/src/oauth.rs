@@ -1,5 +1,5 @@
-//! Owns the users' consent: the authorize page, codes, user tokens and user
-//! information. Refuses to know the account's own tokens and payments.
+//! The users' consent: the authorize page, codes, user tokens and user
+//! information. The account's own tokens are in `token`.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,5 @@
-//! Owns the payer's telephone: pages to look at orders and to pay them, and
-//! the page behind `mweb_url`. Refuses to know how a script or an app invokes
-//! a payment: that is `client`.
+//! The payer's telephone: pages to look at orders and to pay them, and the page
+//! behind `mweb_url`. A script or an app invokes a payment through `client`.
 
 use askama::Template;
 use axum::extract::{Form, Query, State};
@@ -9,11 +8,10 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 use url::Url;
 
-use crate::clock;
+use crate::beijing;
 use crate::notify::{self, Subject};
 use crate::oauth::page;
-use crate::orders::Order;
-use crate::settle::{self, Wish};
+use crate::pay::{Order, Wish};
 use crate::state::Simulator;
 
 /// How many orders the list shows.
@@ -83,7 +81,7 @@ impl Handle {
 /// `GET /` and `GET /phone`
 pub(crate) async fn list(State(simulator): State<Simulator>) -> Response {
     let world = simulator.world();
-    let mut orders: Vec<&Order> = world.orders.values().collect();
+    let mut orders: Vec<&Order> = world.pay.orders().collect();
     orders.sort_by_key(|order| std::cmp::Reverse(order.created_ms));
     let now = world.now_ms();
     let rows = orders
@@ -100,7 +98,7 @@ pub(crate) async fn ask(
     Query(handle): Query<Handle>,
 ) -> Response {
     let world = simulator.world();
-    match world.find(handle.text()) {
+    match world.pay.find(handle.text()) {
         None => done(
             StatusCode::NOT_FOUND,
             "二维码已失效",
@@ -126,7 +124,9 @@ pub(crate) async fn decide(
     let outcome = {
         let mut world = simulator.world();
         let automatic = world.settings.auto_notify;
-        settle::pay(&mut world, handle.text(), Wish::default()).map(|paid| (paid, automatic))
+        let moment = world.moment();
+        let paid = world.pay.pay(handle.text(), Wish::default(), moment);
+        paid.map(|receipt| (receipt, automatic))
     };
     match outcome {
         Err(error) => done(StatusCode::CONFLICT, "支付失败", &error.to_string()),
@@ -147,7 +147,7 @@ pub(crate) async fn mweb(
 ) -> Response {
     let world = simulator.world();
     let now = world.now_ms();
-    let known = world.find(handle.text()).filter(|order| {
+    let known = world.pay.find(handle.text()).filter(|order| {
         let package = handle.package.as_deref().unwrap_or_default();
         let given = order.mweb_url.as_deref().unwrap_or_default();
         given.ends_with(&format!("&package={package}")) && order.mweb_until_ms > now
@@ -177,10 +177,8 @@ fn row(order: &Order, now: i64) -> Row {
         } else {
             order.state.name()
         },
-        at: clock::spaced(order.created_ms),
-        open: order.payment.is_none()
-            && !expired
-            && matches!(order.state.name(), "NOTPAY" | "USERPAYING"),
+        at: beijing::spaced(order.created_ms),
+        open: order.is_open() && !expired,
     }
 }
 

@@ -1,7 +1,6 @@
-//! Owns every signature of WeChat's side: v2 (MD5 and HMAC-SHA256), the SHA-1
-//! of 2014 and of the JS-SDK, and the encryption of refund notifications.
-//! Refuses to know messages and endpoints; written without a look at the code
-//! that it is there to check.
+//! Every signature of WeChat's side: v2 (MD5 and HMAC-SHA256), the SHA-1 of 2014
+//! and of the JS-SDK, and the encryption of refund notifications. Written
+//! without a look at the code that it is there to check.
 
 use std::collections::BTreeMap;
 

@@ -1,17 +1,18 @@
-//! Owns the memory of the simulator: one world behind one mutex, wiped by a
-//! reset. Refuses to know what any endpoint does with it.
+//! The memory of the simulator: one world behind one mutex, wiped by a reset,
+//! and its clock.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use time::OffsetDateTime;
 
-use crate::clock;
 use crate::config::Config;
 use crate::faults::Fault;
+use crate::ids;
 use crate::oauth::Identities;
-use crate::orders::Order;
+use crate::pay::{ANSWER_SECONDS, Moment, Rules, WechatPay};
 use crate::settings::Settings;
 use crate::token::Tokens;
 
@@ -29,9 +30,7 @@ pub(crate) struct World {
     /// Counts resets, so that a task of an earlier world stops.
     pub(crate) generation: u64,
     pub(crate) settings: Settings,
-    pub(crate) orders: BTreeMap<String, Order>,
-    /// `auth_code` to the order number it was used for.
-    pub(crate) auth_codes: BTreeMap<String, String>,
+    pub(crate) pay: WechatPay,
     pub(crate) identities: Identities,
     pub(crate) tokens: Tokens,
     pub(crate) faults: Vec<Fault>,
@@ -41,11 +40,16 @@ pub(crate) struct World {
 
 impl World {
     fn new(generation: u64, config: &Config) -> Self {
+        // No test waits so long; those that are about it turn it on.
+        let rules = Rules {
+            reverse_guard_seconds: 0,
+            refund_gap_seconds: 0,
+            ..Rules::default()
+        };
         Self {
             generation,
             settings: Settings::honest(config.notify_time_scale),
-            orders: BTreeMap::new(),
-            auth_codes: BTreeMap::new(),
+            pay: WechatPay::new(config.clone(), rules),
             identities: Identities::default(),
             tokens: Tokens::default(),
             faults: Vec::new(),
@@ -56,21 +60,19 @@ impl World {
 
     /// Now, by the simulated clock.
     pub(crate) fn now_ms(&self) -> i64 {
-        clock::machine_ms().saturating_add(self.settings.clock_ahead_seconds.saturating_mul(1000))
+        let machine = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+        let ahead_ms = self.settings.clock_ahead_seconds.saturating_mul(1000);
+        i64::try_from(machine)
+            .unwrap_or_default()
+            .saturating_add(ahead_ms)
     }
 
-    /// Finds an order by whatever a person or a test has at hand.
-    pub(crate) fn find(&self, handle: &str) -> Option<&Order> {
-        self.orders.get(handle).or_else(|| {
-            self.orders.values().find(|order| {
-                order.prepay_id == handle
-                    || order.code_url.as_deref() == Some(handle)
-                    || order
-                        .payment
-                        .as_ref()
-                        .is_some_and(|paid| paid.transaction_id == handle)
-            })
-        })
+    /// What the order book is told with each call.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment {
+            now_ms: self.now_ms(),
+            unique: ids::unique(),
+        }
     }
 
     /// Keeps the last hundred refusals.
@@ -102,9 +104,9 @@ struct Inner {
 
 impl Simulator {
     pub(crate) fn new(config: Config) -> Result<Self, reqwest::Error> {
-        // WeChat's limit for an answer; it follows no redirects.
+        // WeChat follows no redirects.
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(5))
+            .timeout(Duration::from_secs(ANSWER_SECONDS))
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)
             .user_agent("Mozilla/4.0")

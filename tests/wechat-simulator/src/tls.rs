@@ -1,6 +1,5 @@
-//! Owns the merchant's door: TLS that asks for a client certificate, and the
-//! refusal of who shows none where WeChat demands one. Refuses to know what is
-//! asked behind it.
+//! The merchant's door: TLS that asks for a client certificate, and the refusal
+//! of who shows none where WeChat demands one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,9 +20,10 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::pay::Refusal;
 use crate::sign::SignType;
 use crate::state::Simulator;
-use crate::wire::{self, Refusal};
+use crate::v2;
 
 /// Why the TLS port does not open.
 #[derive(Debug, thiserror::Error)]
@@ -135,5 +135,5 @@ pub(crate) async fn demand(
         "CERTIFICATE",
         "证书校验错误，请登录微信支付商户平台下载证书",
     );
-    wire::refuse(&simulator, request.uri().path(), SignType::Md5, &refusal)
+    v2::refuse(&simulator, request.uri().path(), SignType::Md5, refusal)
 }

@@ -1,5 +1,5 @@
-//! Owns the account's own credentials: access tokens (stable and plain) and
-//! JS-SDK tickets. Refuses to know users and payments.
+//! The account's own credentials: access tokens (stable and plain) and JS-SDK
+//! tickets.
 
 use std::collections::BTreeMap;
 

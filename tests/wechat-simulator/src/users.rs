@@ -1,4 +1,4 @@
-//! Owns the simulated WeChat users. Refuses to know how they log in or pay.
+//! The simulated WeChat users.
 
 /// A person with a WeChat account (or, for `snapshot`, WeChat's stand-in for
 /// one who only looks at a page).

@@ -1,5 +1,4 @@
-//! Owns the flat XML of v2: reading it strictly and writing it as WeChat does.
-//! Refuses to know field names, signatures and endpoints.
+//! The flat XML of v2: reading it strictly and writing it as WeChat does.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;

@@ -1,5 +1,4 @@
-//! Owns the clock and WeChat's ways to write a time (Beijing, UTC+8).
-//! Refuses to know what any time is for.
+//! WeChat's ways to write a time: Beijing's, UTC+8.
 
 use time::format_description::BorrowedFormatItem;
 use time::macros::{format_description, offset};
@@ -10,11 +9,6 @@ const COMPACT: &[BorrowedFormatItem<'static>] =
     format_description!("[year][month][day][hour][minute][second]");
 const SPACED: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
-
-/// Milliseconds since 1970, by the machine's clock.
-pub(crate) fn machine_ms() -> i64 {
-    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
-}
 
 /// `yyyyMMddHHmmss`, as in `time_end`.
 pub(crate) fn compact(ms: i64) -> String {

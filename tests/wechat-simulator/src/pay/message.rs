@@ -1,0 +1,213 @@
+//! The envelope of v2 requests and answers: XML, identity, signature, required
+//! fields and lengths.
+
+use super::{Moment, WechatPay};
+use crate::sign::{self, Fields, SignType};
+use crate::xml;
+
+/// A request that WeChat refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `return_code=FAIL`: not even a signed answer, so the code is never sent.
+    Transport {
+        /// WeChat's name of the mistake.
+        code: &'static str,
+        /// `return_msg`.
+        message: String,
+    },
+    /// `result_code=FAIL`, signed.
+    Business {
+        /// `err_code`.
+        code: String,
+        /// `err_code_des`.
+        message: String,
+    },
+}
+
+impl Refusal {
+    pub(crate) fn transport(code: &'static str, message: &str) -> Self {
+        Self::Transport {
+            code,
+            message: message.to_owned(),
+        }
+    }
+
+    /// A refusal with an `err_code` and its description.
+    #[must_use]
+    pub fn business(code: &str, message: &str) -> Self {
+        Self::Business {
+            code: code.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
+    pub(super) fn parameter(message: &str) -> Self {
+        Self::business("PARAM_ERROR", message)
+    }
+
+    /// WeChat's name of the mistake.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Transport { code, .. } => code,
+            Self::Business { code, .. } => code,
+        }
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            Self::Transport { message, .. } | Self::Business { message, .. } => message,
+        }
+    }
+}
+
+/// A request whose identity and signature hold.
+#[derive(Clone, Debug)]
+pub struct Request {
+    fields: Fields,
+    /// How it is signed, and how its answer will be.
+    pub sign_type: SignType,
+}
+
+impl Request {
+    /// A field that is there and not empty.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.fields
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// A field without which nothing can be done.
+    pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
+        self.get(name).ok_or_else(|| lacking(name))
+    }
+
+    /// An amount in fen, above zero.
+    pub(super) fn fen(&self, name: &str) -> Result<i64, Refusal> {
+        let text = self.required(name)?;
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let amount = text.parse::<i64>().ok().filter(|_| digits);
+        amount
+            .filter(|fen| (1..=10_000_000_000).contains(fen))
+            .ok_or_else(|| Refusal::parameter(&format!("{name}参数格式有误")))
+    }
+
+    /// What makes two requests the same request.
+    pub(super) fn parameters(&self) -> Fields {
+        let mut parameters = self.fields.clone();
+        parameters.remove("nonce_str");
+        parameters.remove("sign");
+        parameters
+    }
+
+    /// Whether the required fields are there and none is too long.
+    pub(super) fn check(&self, fields: &[Field]) -> Result<(), Refusal> {
+        for (name, required, largest) in COMMON.iter().chain(fields) {
+            match self.get(name) {
+                None if *required => return Err(lacking(name)),
+                Some(value) if value.len() > *largest => {
+                    return Err(Refusal::parameter(&format!("{name}参数长度有误")));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A field's place in a request: name, whether required, largest size in bytes.
+pub(super) type Field = (&'static str, bool, usize);
+
+/// The fields that every v2 request has.
+const COMMON: [Field; 4] = [
+    ("appid", true, 32),
+    ("mch_id", true, 32),
+    ("nonce_str", true, 32),
+    ("sign_type", false, 32),
+];
+
+impl WechatPay {
+    /// Reads a request and checks who has sent it.
+    ///
+    /// # Errors
+    /// What WeChat says, unsigned, to those it cannot trust.
+    pub fn open(&self, body: &[u8]) -> Result<Request, Refusal> {
+        if body.is_empty() {
+            return Err(Refusal::transport("POST_DATA_EMPTY", "post数据为空"));
+        }
+        let text = std::str::from_utf8(body)
+            .map_err(|_| Refusal::transport("NOT_UTF8", "编码格式错误，请使用UTF-8编码"))?;
+        let fields =
+            xml::read(text).map_err(|_| Refusal::transport("XML_FORMAT_ERROR", "XML格式错误"))?;
+        let get = |name: &str| fields.get(name).map_or("", String::as_str);
+        for name in ["appid", "mch_id", "sign"] {
+            if get(name).is_empty() {
+                let message = format!("缺少参数{name}");
+                return Err(Refusal::transport("LACK_PARAMS", &message));
+            }
+        }
+        if get("mch_id") != self.merchant.mch_id {
+            return Err(Refusal::transport("MCHID_NOT_EXIST", "商户号mch_id不存在"));
+        }
+        if get("appid") != self.merchant.app_id {
+            return Err(Refusal::transport(
+                "APPID_MCHID_NOT_MATCH",
+                "appid和mch_id不匹配",
+            ));
+        }
+        let sign_type = SignType::parse(fields.get("sign_type").map(String::as_str))
+            .ok_or_else(|| Refusal::transport("SIGNERROR", "签名类型错误"))?;
+        if !sign::v2_holds(&fields, sign_type, &self.merchant.api_key) {
+            return Err(Refusal::transport("SIGNERROR", "签名错误，请检查后再试"));
+        }
+        Ok(Request { fields, sign_type })
+    }
+
+    /// The message that tells what was decided.
+    #[must_use]
+    pub fn answer(
+        &self,
+        path: &str,
+        sign_type: SignType,
+        decided: &Result<Fields, Refusal>,
+        moment: Moment,
+    ) -> String {
+        let mut answer = Fields::new();
+        match decided {
+            Ok(fields) => {
+                answer.clone_from(fields);
+                put(&mut answer, "result_code", "SUCCESS");
+            }
+            Err(Refusal::Transport { message, .. }) => {
+                put(&mut answer, "return_code", "FAIL");
+                put(&mut answer, "return_msg", message);
+                return xml::write(&answer);
+            }
+            Err(Refusal::Business { code, message }) => {
+                put(&mut answer, "result_code", "FAIL");
+                put(&mut answer, "err_code", code);
+                put(&mut answer, "err_code_des", message);
+                // `reverse` tells with every answer whether to call again.
+                if path.ends_with("/reverse") {
+                    let again = if code == "SYSTEMERROR" { "Y" } else { "N" };
+                    put(&mut answer, "recall", again);
+                }
+            }
+        }
+        put(&mut answer, "return_code", "SUCCESS");
+        put(&mut answer, "return_msg", "OK");
+        self.identify(&mut answer, moment);
+        xml::write(&self.signed(sign_type, answer))
+    }
+}
+
+fn lacking(name: &str) -> Refusal {
+    Refusal::business("LACK_PARAMS", &format!("缺少参数{name}"))
+}
+
+/// Sets a field of a message.
+pub(crate) fn put(fields: &mut Fields, name: &str, value: impl ToString) {
+    fields.insert(name.to_owned(), value.to_string());
+}

@@ -1,0 +1,155 @@
+//! Payment codes: `micropay`, which charges one, and `reverse`, which takes the
+//! payment back. What comes of a code is the driver's word, not decided here.
+
+use super::message::{Field, Refusal, Request, put};
+use super::unified::{BY_NUMBER, draft, used_up};
+use super::{Moment, Order, TradeState, TradeType, WechatPay, Wish};
+use crate::sign::Fields;
+
+const FIELDS: &[Field] = &[
+    ("device_info", false, 32),
+    ("body", true, 127),
+    ("detail", false, 6000),
+    ("attach", false, 127),
+    ("out_trade_no", true, 32),
+    ("total_fee", true, 11),
+    ("fee_type", false, 16),
+    ("spbill_create_ip", true, 64),
+    ("goods_tag", false, 32),
+    ("limit_pay", false, 32),
+    ("time_start", false, 14),
+    ("time_expire", false, 14),
+    ("receipt", false, 8),
+    ("auth_code", true, 128),
+    ("scene_info", false, 256),
+];
+
+const WEEK_MS: i64 = 7 * 24 * 3_600_000;
+
+/// What comes of charging a payer's code. The names are WeChat's `err_code`s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// Paid at once.
+    Paid,
+    /// Paid at once, and answered with this code all the same.
+    PaidUnsaid(&'static str),
+    /// Neither paid nor failed, answered with this code: the payer is asked for
+    /// the password.
+    Open(&'static str),
+    /// Refused for good. The query says `PAYERROR`, or nothing at all when the
+    /// code itself was bad: then there never was an order.
+    Refused(&'static str),
+}
+
+impl WechatPay {
+    pub(super) fn micropay(
+        &mut self,
+        request: &Request,
+        moment: Moment,
+        charge: impl FnOnce(&str) -> Charge,
+    ) -> Result<Fields, Refusal> {
+        request.check(FIELDS)?;
+        let code = request.required("auth_code")?;
+        check_code(code)?;
+        let mut order = draft(request, TradeType::Micropay, moment)?;
+        let number = order.out_trade_no.clone();
+        if self
+            .auth_codes
+            .get(code)
+            .is_some_and(|used| *used != number)
+        {
+            return Err(refused("AUTH_CODE_ERROR"));
+        }
+        if let Some(known) = self.orders.get(&number) {
+            used_up(known)?;
+            known.check_same(&order)?;
+            self.auth_codes.insert(code.to_owned(), number);
+            return Err(refused(match known.state {
+                TradeState::UserPaying => "USERPAYING",
+                _ => "TRADE_ERROR",
+            }));
+        }
+        let charge = charge(code);
+        if let Charge::Refused(
+            code @ ("AUTHCODEEXPIRE" | "AUTH_CODE_ERROR" | "AUTH_CODE_INVALID"),
+        ) = charge
+        {
+            return Err(refused(code));
+        }
+        self.auth_codes.insert(code.to_owned(), number.clone());
+        order.state = match charge {
+            Charge::Paid | Charge::PaidUnsaid(_) => TradeState::NotPay,
+            Charge::Open(_) => TradeState::UserPaying,
+            Charge::Refused(_) => TradeState::PayError,
+        };
+        self.insert(order);
+        if let Charge::Open(code) | Charge::Refused(code) = charge {
+            return Err(refused(code));
+        }
+        self.pay(&number, Wish::default(), moment)
+            .map_err(|error| Refusal::business("TRADE_ERROR", &error.to_string()))?;
+        match charge {
+            Charge::PaidUnsaid(code) => Err(refused(code)),
+            _ => Ok(self
+                .order(&number)
+                .map(Order::paid_fields)
+                .unwrap_or_default()),
+        }
+    }
+
+    /// Closes what is not paid, gives back what is. A retry of either is the
+    /// same.
+    pub(super) fn reverse(&mut self, request: &Request, moment: Moment) -> Result<Fields, Refusal> {
+        request.check(BY_NUMBER)?;
+        let number = self.numbered(request)?.out_trade_no.clone();
+        let guard_ms = self.rules.reverse_guard_seconds.saturating_mul(1000);
+        let order = self
+            .orders
+            .get_mut(&number)
+            .filter(|order| order.trade_type == TradeType::Micropay)
+            .ok_or_else(|| Refusal::business("INVALID_REQUEST", "仅支持付款码支付的订单"))?;
+        let mut recall = "N";
+        if order.state != TradeState::Revoked {
+            if order.created_ms.saturating_add(WEEK_MS) < moment.now_ms {
+                return Err(Refusal::business("REVERSE_EXPIRE", "订单无法撤销，超过7天"));
+            }
+            if moment.now_ms < order.created_ms.saturating_add(guard_ms) {
+                return Err(Refusal::business("SYSTEMERROR", "支付后15秒内不能撤销"));
+            }
+            if self.rules.reverse_recalls > 0 {
+                self.rules.reverse_recalls -= 1;
+                recall = "Y";
+            } else {
+                order.refund_rest(moment);
+                order.state = TradeState::Revoked;
+            }
+        }
+        let mut answer = Fields::new();
+        put(&mut answer, "recall", recall);
+        Ok(answer)
+    }
+}
+
+/// 18 digits, of which the first two are 10 to 15.
+fn check_code(code: &str) -> Result<(), Refusal> {
+    let digits = code.len() == 18 && code.bytes().all(|byte| byte.is_ascii_digit());
+    let prefix = code.get(..2).and_then(|prefix| prefix.parse::<u8>().ok());
+    if digits && prefix.is_some_and(|prefix| (10..=15).contains(&prefix)) {
+        return Ok(());
+    }
+    Err(refused("AUTH_CODE_INVALID"))
+}
+
+fn refused(code: &str) -> Refusal {
+    let message = match code {
+        "USERPAYING" => "需要用户输入支付密码",
+        "AUTH_CODE_INVALID" => "请扫描微信支付被扫条码/二维码",
+        "AUTH_CODE_ERROR" => "每个二维码仅限使用一次，请刷新再试",
+        "AUTHCODEEXPIRE" => "二维码已过期，请用户在微信上刷新后再试",
+        "NOTENOUGH" => "余额不足",
+        "TRADE_ERROR" => "交易错误，请确认后再试",
+        "BANKERROR" => "银行系统异常",
+        _ => "系统超时",
+    };
+    Refusal::business(code, message)
+}

@@ -1,0 +1,334 @@
+//! What WeChat remembers of an order: its parameters, its trade state, its
+//! payment, its refunds and the notifications sent for it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Moment;
+use super::message::{Refusal, put};
+use crate::beijing;
+use crate::sign::{Fields, SignType};
+
+const MINUTE_MS: i64 = 60_000;
+/// A prepay id is good for two hours.
+const PREPAY_MS: i64 = 120 * MINUTE_MS;
+/// The page of a `mweb_url` opens for so long.
+pub(super) const MWEB_MS: i64 = 5 * MINUTE_MS;
+
+/// `trade_state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TradeState {
+    /// The payer may pay.
+    #[serde(rename = "NOTPAY")]
+    NotPay,
+    /// A code was charged, and its payer is asked for the password.
+    #[serde(rename = "USERPAYING")]
+    UserPaying,
+    /// Paid, and nothing of it was ever given back.
+    #[serde(rename = "SUCCESS")]
+    Success,
+    /// Paid, and a refund was accepted, whatever became of that.
+    #[serde(rename = "REFUND")]
+    Refund,
+    /// The merchant has closed it before it was paid.
+    #[serde(rename = "CLOSED")]
+    Closed,
+    /// The merchant has reversed it, paid or not.
+    #[serde(rename = "REVOKED")]
+    Revoked,
+    /// The payment by code has failed.
+    #[serde(rename = "PAYERROR")]
+    PayError,
+}
+
+impl TradeState {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::NotPay => "NOTPAY",
+            Self::UserPaying => "USERPAYING",
+            Self::Success => "SUCCESS",
+            Self::Refund => "REFUND",
+            Self::Closed => "CLOSED",
+            Self::Revoked => "REVOKED",
+            Self::PayError => "PAYERROR",
+        }
+    }
+
+    pub(crate) fn described(self) -> &'static str {
+        match self {
+            Self::NotPay => "订单未支付",
+            Self::UserPaying => "需要用户输入支付密码",
+            Self::Success => "支付成功",
+            Self::Refund => "订单发生过退款，退款详情请查询退款单",
+            Self::Closed => "订单已关闭",
+            Self::Revoked => "订单已撤销",
+            Self::PayError => "支付失败，请重新下单支付",
+        }
+    }
+}
+
+/// `trade_type`, and the two ways to pay that have none of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum TradeType {
+    /// In WeChat's own browser.
+    #[serde(rename = "JSAPI")]
+    Jsapi,
+    /// By a QR code that the payer scans.
+    #[serde(rename = "NATIVE")]
+    Native,
+    /// In a merchant's app.
+    #[serde(rename = "APP")]
+    App,
+    /// In a phone's other browser.
+    #[serde(rename = "MWEB")]
+    Mweb,
+    /// By the payer's code, which the merchant scans.
+    #[serde(rename = "MICROPAY")]
+    Micropay,
+    /// An order of `genprepay`, 2014.
+    #[serde(rename = "APP2014")]
+    App2014,
+}
+
+impl TradeType {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Jsapi => "JSAPI",
+            Self::Native => "NATIVE",
+            Self::App | Self::App2014 => "APP",
+            Self::Mweb => "MWEB",
+            Self::Micropay => "MICROPAY",
+        }
+    }
+}
+
+/// One notification as it was sent and answered.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Attempt {
+    /// When it was sent, by the simulated clock.
+    pub(crate) at_ms: i64,
+    /// The HTTP status; absent when no answer came in time.
+    pub(crate) status: Option<u16>,
+    /// The first bytes of the answer, or why there was none.
+    pub(crate) body: String,
+    pub(crate) latency_ms: u64,
+    /// Whether WeChat would take this answer for success.
+    pub(crate) accepted: bool,
+    /// What was wrong with it on purpose.
+    pub(crate) fault: Option<String>,
+}
+
+/// A payment that happened.
+#[derive(Clone, Debug, Serialize)]
+pub struct Payment {
+    /// WeChat's number.
+    pub transaction_id: String,
+    pub(crate) openid: String,
+    pub(crate) coupon_fee: i64,
+    pub(crate) paid_ms: i64,
+}
+
+/// `refund_status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RefundStatus {
+    /// Accepted, and on its way.
+    #[serde(rename = "PROCESSING")]
+    Processing,
+    /// The payer's account cannot be reached: a person must act.
+    #[serde(rename = "CHANGE")]
+    Change,
+    /// The money arrived.
+    #[serde(rename = "SUCCESS")]
+    Success,
+    /// Given up; the money stays with the merchant.
+    #[serde(rename = "REFUNDCLOSE")]
+    Closed,
+}
+
+impl RefundStatus {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Processing => "PROCESSING",
+            Self::Change => "CHANGE",
+            Self::Success => "SUCCESS",
+            Self::Closed => "REFUNDCLOSE",
+        }
+    }
+}
+
+/// A refund as `refundquery` tells it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refund {
+    pub(crate) refund_id: String,
+    /// The merchant's number.
+    pub out_refund_no: String,
+    /// What goes back, in fen.
+    pub refund_fee: i64,
+    /// Where it stands.
+    pub status: RefundStatus,
+    pub(super) created_ms: i64,
+    /// When the money arrived.
+    pub success_ms: Option<i64>,
+    pub(crate) notify_url: Option<String>,
+    pub(crate) notifications: Vec<Attempt>,
+}
+
+impl Refund {
+    pub(super) fn new(out_refund_no: String, refund_fee: i64, moment: Moment) -> Self {
+        Self {
+            refund_id: moment.refund_id(),
+            out_refund_no,
+            refund_fee,
+            status: RefundStatus::Processing,
+            created_ms: moment.now_ms,
+            success_ms: None,
+            notify_url: None,
+            notifications: Vec::new(),
+        }
+    }
+}
+
+/// An order, whatever endpoint made it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Order {
+    /// The merchant's number.
+    pub out_trade_no: String,
+    /// How it is to be paid.
+    pub trade_type: TradeType,
+    /// Where it stands.
+    pub state: TradeState,
+    /// What was paid, or is to be paid, in fen.
+    pub total_fee: i64,
+    /// How it was paid. Its fields stand among the order's own in JSON.
+    #[serde(flatten)]
+    pub payment: Option<Payment>,
+    pub(crate) refunds: Vec<Refund>,
+    pub(crate) prepay_id: String,
+    pub(crate) prepay_until_ms: i64,
+    pub(crate) code_url: Option<String>,
+    pub(crate) mweb_url: Option<String>,
+    /// The page of `mweb_url` opens until then.
+    pub(crate) mweb_until_ms: i64,
+    /// When WeChat was asked for it.
+    pub created_ms: i64,
+    pub(crate) expires_ms: Option<i64>,
+    /// All parameters as given, except `nonce_str` and `sign`.
+    pub(crate) parameters: Fields,
+    pub(crate) notifications: Vec<Attempt>,
+    /// How its notifications are signed.
+    #[serde(skip)]
+    pub sign_type: SignType,
+}
+
+impl Order {
+    /// An order that nobody has paid and that does not expire.
+    pub(crate) fn new(
+        out_trade_no: String,
+        trade_type: TradeType,
+        total_fee: i64,
+        parameters: Fields,
+        sign_type: SignType,
+        moment: Moment,
+    ) -> Self {
+        Self {
+            out_trade_no,
+            trade_type,
+            state: TradeState::NotPay,
+            total_fee,
+            payment: None,
+            refunds: Vec::new(),
+            prepay_id: moment.prepay_id(),
+            prepay_until_ms: moment.now_ms.saturating_add(PREPAY_MS),
+            code_url: None,
+            mweb_url: None,
+            mweb_until_ms: moment.now_ms,
+            created_ms: moment.now_ms,
+            expires_ms: None,
+            parameters,
+            notifications: Vec::new(),
+            sign_type,
+        }
+    }
+
+    /// A parameter that was given and is not empty.
+    pub(crate) fn given(&self, name: &str) -> Option<&str> {
+        self.parameters
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Whether the payer's money is here, less what refunds give back. A
+    /// reversed order's is not.
+    #[must_use]
+    pub fn is_paid(&self) -> bool {
+        matches!(self.state, TradeState::Success | TradeState::Refund)
+    }
+
+    /// Whether the payer may still pay.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, TradeState::NotPay | TradeState::UserPaying)
+    }
+
+    /// Whether this is WeChat's number of its payment.
+    pub(super) fn is_payment(&self, transaction_id: &str) -> bool {
+        let payment = self.payment.as_ref();
+        payment.is_some_and(|paid| paid.transaction_id == transaction_id)
+    }
+
+    pub(crate) fn is_expired(&self, now_ms: i64) -> bool {
+        self.expires_ms.is_some_and(|until| until <= now_ms)
+    }
+
+    /// The same number must be asked for with the same parameters.
+    pub(super) fn check_same(&self, again: &Self) -> Result<(), Refusal> {
+        if self.parameters == again.parameters {
+            return Ok(());
+        }
+        Err(Refusal::business("INVALID_REQUEST", "201 商户订单号重复"))
+    }
+
+    /// What has been given back or is on its way. A refund that was closed has
+    /// left the money with the merchant, so it may be refunded again.
+    pub(super) fn refunded(&self) -> i64 {
+        let live = self
+            .refunds
+            .iter()
+            .filter(|refund| refund.status != RefundStatus::Closed);
+        live.map(|refund| refund.refund_fee).sum()
+    }
+
+    /// The fields of a payment, the same in queries, notifications and micropay.
+    pub(super) fn paid_fields(&self) -> Fields {
+        let mut fields = Fields::new();
+        let Some(payment) = &self.payment else {
+            return fields;
+        };
+        let cash_fee = self.total_fee - payment.coupon_fee;
+        put(&mut fields, "openid", &payment.openid);
+        put(&mut fields, "is_subscribe", "Y");
+        put(&mut fields, "trade_type", self.trade_type.name());
+        put(&mut fields, "bank_type", "OTHERS");
+        put(&mut fields, "total_fee", self.total_fee);
+        put(&mut fields, "fee_type", "CNY");
+        put(&mut fields, "cash_fee", cash_fee);
+        put(&mut fields, "cash_fee_type", "CNY");
+        put(&mut fields, "transaction_id", &payment.transaction_id);
+        put(&mut fields, "out_trade_no", &self.out_trade_no);
+        put(&mut fields, "time_end", beijing::compact(payment.paid_ms));
+        if payment.coupon_fee > 0 {
+            put(&mut fields, "settlement_total_fee", cash_fee);
+            put(&mut fields, "coupon_fee", payment.coupon_fee);
+            put(&mut fields, "coupon_count", 1);
+            put(&mut fields, "coupon_type_0", "CASH");
+            put(&mut fields, "coupon_id_0", "10000");
+            put(&mut fields, "coupon_fee_0", payment.coupon_fee);
+        }
+        for name in ["attach", "device_info"] {
+            if let Some(value) = self.given(name) {
+                put(&mut fields, name, value);
+            }
+        }
+        fields
+    }
+}

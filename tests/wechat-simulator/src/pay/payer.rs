@@ -1,0 +1,123 @@
+//! The moment a payer pays: who may pay which order, and what changes then.
+
+use super::{Moment, Payment, TradeState, WechatPay};
+use crate::users;
+
+/// Why the payer's telephone says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotPay {
+    /// No number, prepay id or code address is this one.
+    #[error("there is no such order")]
+    Unknown,
+    /// Somebody has paid, even if it was given back since.
+    #[error("the order is already paid")]
+    Paid,
+    /// The merchant has closed or reversed it.
+    #[error("the order is closed")]
+    Closed,
+    /// The order or its prepay id is too old.
+    #[error("the order has expired")]
+    Expired,
+    /// A coupon never covers everything.
+    #[error("the coupon must be less than the total")]
+    Coupon,
+}
+
+/// How the payer pays.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Who pays; by default whom the order names, or Alice.
+    pub openid: Option<String>,
+    /// The part of the total, in fen, that a coupon covers.
+    pub coupon_fee: i64,
+    /// Pay even when the order is closed or expired: the payer was already
+    /// typing the password.
+    pub force: bool,
+    /// Another amount than was ordered.
+    pub total_fee: Option<i64>,
+}
+
+/// What the payer has got.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The merchant's number.
+    pub out_trade_no: String,
+    /// WeChat's number of the payment.
+    pub transaction_id: String,
+}
+
+/// What a payer types who was asked for the password after a code was charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Password {
+    /// Then it is paid.
+    Right,
+    /// Then the payment has failed.
+    Wrong,
+}
+
+impl WechatPay {
+    /// Pays the order that `handle` names (number, prepay id or code address).
+    ///
+    /// # Errors
+    /// When nothing was paid.
+    pub fn pay(&mut self, handle: &str, wish: Wish, moment: Moment) -> Result<Receipt, CannotPay> {
+        let number = self.find(handle).map(|order| order.out_trade_no.clone());
+        let order = number
+            .and_then(|number| self.orders.get_mut(&number))
+            .ok_or(CannotPay::Unknown)?;
+        if order.payment.is_some() {
+            return Err(CannotPay::Paid);
+        }
+        let total_fee = wish.total_fee.unwrap_or(order.total_fee);
+        if !(0..total_fee).contains(&wish.coupon_fee) {
+            return Err(CannotPay::Coupon);
+        }
+        if !wish.force {
+            if matches!(order.state, TradeState::Closed | TradeState::Revoked) {
+                return Err(CannotPay::Closed);
+            }
+            let stale = order.prepay_id == handle && order.prepay_until_ms <= moment.now_ms;
+            if order.is_expired(moment.now_ms) || stale {
+                return Err(CannotPay::Expired);
+            }
+        }
+        let ordered_for = order.given("openid").map(ToOwned::to_owned);
+        let openid = wish
+            .openid
+            .or(ordered_for)
+            .unwrap_or_else(|| users::ALICE.openid.to_owned());
+        let transaction_id = moment.transaction_id();
+        order.payment = Some(Payment {
+            transaction_id: transaction_id.clone(),
+            openid,
+            coupon_fee: wish.coupon_fee,
+            paid_ms: moment.now_ms,
+        });
+        order.total_fee = total_fee;
+        order.state = TradeState::Success;
+        Ok(Receipt {
+            out_trade_no: order.out_trade_no.clone(),
+            transaction_id,
+        })
+    }
+
+    /// The payer of a charged code types the password; nothing when it is no
+    /// longer asked for. Past the order's expiry it still counts.
+    pub fn type_password(&mut self, out_trade_no: &str, password: Password, moment: Moment) {
+        let order = self.orders.get_mut(out_trade_no);
+        let Some(order) = order.filter(|order| order.state == TradeState::UserPaying) else {
+            return;
+        };
+        match password {
+            Password::Wrong => order.state = TradeState::PayError,
+            Password::Right => {
+                let wish = Wish {
+                    force: true,
+                    ..Wish::default()
+                };
+                // What is asked for the password exists and is not paid.
+                let _receipt = self.pay(out_trade_no, wish, moment);
+            }
+        }
+    }
+}

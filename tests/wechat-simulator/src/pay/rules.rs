@@ -1,0 +1,79 @@
+//! WeChat's rules that tests turn, or of which its documents leave two
+//! readings.
+
+use serde::{Deserialize, Serialize};
+
+use super::TradeState;
+
+/// Seconds are those of the [`Moment`](super::Moment)s.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rules {
+    /// How old an order must be before `closeorder` takes it.
+    pub close_guard_seconds: i64,
+    /// How old a micropay order must be before `reverse` takes it.
+    pub reverse_guard_seconds: i64,
+    /// Between two partial refunds of one order.
+    pub refund_gap_seconds: i64,
+    /// How many more `reverse` calls answer `recall=Y`.
+    pub reverse_recalls: u32,
+    /// `trade_state` of an unpaid order past its expiry: `NOTPAY` or `CLOSED`.
+    pub expired_state: TradeState,
+    /// `trade_state` of a wholly refunded order: `REFUND` or `CLOSED`.
+    pub full_refund_state: TradeState,
+    /// `trade_state` of a paid order that was reversed: `REVOKED` or `REFUND`.
+    pub reversed_state: TradeState,
+    /// Whether JSAPI orders must name an openid of the simulated users.
+    pub strict_openid: bool,
+}
+
+impl Default for Rules {
+    /// WeChat's documented figures.
+    fn default() -> Self {
+        Self {
+            close_guard_seconds: 300,
+            reverse_guard_seconds: 15,
+            refund_gap_seconds: 60,
+            reverse_recalls: 0,
+            expired_state: TradeState::NotPay,
+            full_refund_state: TradeState::Refund,
+            reversed_state: TradeState::Revoked,
+            strict_openid: false,
+        }
+    }
+}
+
+impl Rules {
+    /// What no WeChat could keep.
+    pub(crate) fn flaw(&self) -> Option<&'static str> {
+        use TradeState::{Closed, NotPay, Refund, Revoked};
+        let seconds = flaw_of_seconds(&[
+            self.close_guard_seconds,
+            self.reverse_guard_seconds,
+            self.refund_gap_seconds,
+        ]);
+        let states = match self {
+            Self {
+                expired_state: NotPay | Closed,
+                full_refund_state: Refund | Closed,
+                reversed_state: Revoked | Refund,
+                ..
+            } => None,
+            _ => Some(
+                "expired_state is NOTPAY or CLOSED, full_refund_state REFUND or CLOSED, \
+                 reversed_state REVOKED or REFUND",
+            ),
+        };
+        seconds.or(states)
+    }
+}
+
+/// Some three hundred years: far enough for every test, and no sum of times
+/// overflows.
+const FARTHEST_SECONDS: i64 = 10_000_000_000;
+
+pub(crate) fn flaw_of_seconds(given: &[i64]) -> Option<&'static str> {
+    let all = given
+        .iter()
+        .all(|seconds| (0..=FARTHEST_SECONDS).contains(seconds));
+    (!all).then_some("seconds go from 0 to 10000000000")
+}

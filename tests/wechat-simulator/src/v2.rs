@@ -1,0 +1,137 @@
+//! WeChat Pay v2 over HTTP: hands each call to the order book and does what
+//! takes time, which the book cannot. Payers type passwords, refunds end,
+//! answers hang. What comes of a code is in its last two digits:
+//!
+//! | last two digits | what happens |
+//! |---|---|
+//! | 01 | `USERPAYING`, paid after `userpaying_ms` |
+//! | 02 | `USERPAYING`, never paid |
+//! | 03 | `SYSTEMERROR`, although paid |
+//! | 04 | `BANKERROR`; the query says `USERPAYING`, `PAYERROR` after `userpaying_ms` |
+//! | 05 | `NOTENOUGH`, the query says `PAYERROR` |
+//! | 06 | `AUTHCODEEXPIRE`, and no order is made |
+//! | 07 | paid, but the answer is held back for `hang_ms` |
+//! | else | paid at once |
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use tokio::time::sleep;
+
+use crate::notify::{self, Subject};
+use crate::pay::{Charge, Moment, Password, Refusal};
+use crate::sign::{Fields, SignType};
+use crate::state::{Simulator, World};
+
+/// `POST` to any address of the order book.
+pub(crate) async fn call(State(simulator): State<Simulator>, uri: Uri, body: Bytes) -> Response {
+    let path = uri.path();
+    let mut charged = None;
+    let (answer, hang_ms) = {
+        let mut world = simulator.world();
+        let moment = world.moment();
+        let opened = world.pay.open(&body);
+        let sign_type = opened
+            .as_ref()
+            .map_or(SignType::Md5, |asked| asked.sign_type);
+        let decided = opened.and_then(|asked| {
+            world.pay.decide(path, &asked, moment, |code| {
+                let number = asked.get("out_trade_no").unwrap_or_default().to_owned();
+                let case = code.get(16..).unwrap_or_default().to_owned();
+                let charge = charge(&case);
+                charged = Some((number, case));
+                charge
+            })
+        });
+        for refund_no in world.pay.accepted_refunds() {
+            end_refund_later(&simulator, &world, refund_no);
+        }
+        let answer = conclude(&mut world, path, sign_type, &decided, moment);
+        let password = match &charged {
+            Some((number, case)) if case == "01" => Some((number, Password::Right)),
+            Some((number, case)) if case == "04" => Some((number, Password::Wrong)),
+            _ => None,
+        };
+        if let Some((number, password)) = password {
+            type_later(&simulator, &world, number.clone(), password);
+        }
+        (answer, world.settings.hang_ms)
+    };
+    if charged.is_some_and(|(_, case)| case == "07") {
+        sleep(Duration::from_millis(hang_ms)).await;
+    }
+    answer
+}
+
+fn charge(case: &str) -> Charge {
+    match case {
+        "01" | "02" => Charge::Open("USERPAYING"),
+        "03" => Charge::PaidUnsaid("SYSTEMERROR"),
+        "04" => Charge::Open("BANKERROR"),
+        "05" => Charge::Refused("NOTENOUGH"),
+        "06" => Charge::Refused("AUTHCODEEXPIRE"),
+        _ => Charge::Paid,
+    }
+}
+
+/// The answer to a request that is refused before the book sees it.
+pub(crate) fn refuse(
+    simulator: &Simulator,
+    path: &str,
+    sign_type: SignType,
+    refusal: Refusal,
+) -> Response {
+    let mut world = simulator.world();
+    let moment = world.moment();
+    conclude(&mut world, path, sign_type, &Err(refusal), moment)
+}
+
+/// Words the answer, and remembers a refusal.
+fn conclude(
+    world: &mut World,
+    path: &str,
+    sign_type: SignType,
+    decided: &Result<Fields, Refusal>,
+    moment: Moment,
+) -> Response {
+    if let Err(refusal) = decided {
+        world.reject(path, refusal.code(), refusal.message());
+    }
+    let text = world.pay.answer(path, sign_type, decided, moment);
+    ([(CONTENT_TYPE, "text/xml; charset=utf-8")], text).into_response()
+}
+
+fn type_later(simulator: &Simulator, world: &World, number: String, password: Password) {
+    let simulator = simulator.clone();
+    let (generation, wait) = (world.generation, world.settings.userpaying_ms);
+    tokio::spawn(async move {
+        sleep(Duration::from_millis(wait)).await;
+        if let Some(mut world) = simulator.world_of(generation) {
+            let moment = world.moment();
+            world.pay.type_password(&number, password, moment);
+        }
+    });
+}
+
+/// Gives the refund its result after a while, and the merchant the news.
+fn end_refund_later(simulator: &Simulator, world: &World, refund_no: String) {
+    let simulator = simulator.clone();
+    let (generation, wait) = (world.generation, world.settings.refund_delay_ms);
+    tokio::spawn(async move {
+        sleep(Duration::from_millis(wait)).await;
+        let Some(mut world) = simulator.world_of(generation) else {
+            return;
+        };
+        let (result, now) = (world.settings.refund_result, world.now_ms());
+        world.pay.refund_becomes(&refund_no, result, now);
+        let automatic = world.settings.auto_notify_refunds;
+        drop(world);
+        if automatic {
+            notify::announce(&simulator, Subject::Refund(refund_no), 1);
+        }
+    });
+}
