@@ -6,6 +6,7 @@ with a simulated WeChat and a demo shop. Everything lives in .local/.
   demo    up, and then one payment from order to delivery
   down    stop what up started (the keys stay for the next time)
   status  what is running
+  check   format, lints and the tests that need no stack: seconds once it is built
   test    every check and test of the project, on a stack of its own
   bench   start-up, memory, size and cost of what is deployed, against the budgets
   audit   known vulnerabilities of what is linked in (needs the network)
@@ -39,10 +40,12 @@ from tools import ROOT, Missing, build, check_machine, environment, run, step
 def main() -> None:
     arguments = parse()
     check_machine()
-    if arguments.command == "bench":
+    if arguments.command in ("bench", "check"):
+        # Without a stack the standard library is enough.
         import bench
+        import checks
 
-        sys.exit(bench.measure())
+        sys.exit(bench.measure() if arguments.command == "bench" else checks.run_quick())
     python = environment("stack") / "python"
     if Path(sys.prefix) != python.parent.parent:
         os.execv(python, [str(python), *sys.argv])
@@ -53,7 +56,7 @@ def main() -> None:
     if arguments.command in ("load", "chaos"):
         import load_and_chaos
 
-        sys.exit(load_and_chaos.prove(arguments.command, arguments.rest))
+        sys.exit(load_and_chaos.drive(arguments.command, arguments.rest))
     if arguments.command == "build":
         build_for_aws()
         return
@@ -63,8 +66,7 @@ def main() -> None:
     if arguments.command == "down":
         stack.down()
     elif arguments.command == "status":
-        for name in ("emulator", "forwarder", "simulator", "shop"):
-            print(f"{name:10} {'running' if stack.daemons.alive(name) else 'stopped'}")
+        stack.status()
     else:
         build()
         stack.up()
@@ -78,9 +80,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python3 infra/local", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = ["up", "demo", "down", "status", "test", "audit", "bench", "load", "chaos", "build"]
+    commands = ["up", "demo", "down", "status", "check", "test", "audit", "bench", "load", "chaos", "build"]
     parser.add_argument("command", choices=commands)
-    parser.add_argument("--name", default="demo", help="which stack; each has its own ports and .local/NAME")
+    parser.add_argument("--name", default="demo", help="which stack; each has its own ports and .local/NAME, the journeys' is test")
     parser.add_argument("--no-iam", action="store_true", help="let the functions do what their roles do not grant")
     arguments, arguments.rest = parser.parse_known_args()
     if arguments.rest and arguments.command not in ("load", "chaos"):

