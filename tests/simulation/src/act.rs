@@ -19,8 +19,8 @@ use crate::faults::{Fault, Wire};
 use crate::lot::{Ended, Invocation};
 use crate::notify::Notice;
 use crate::plan::{MINUTE, Plan, SECOND, Story};
-use crate::wechat::{REPEATS, is_success};
 use crate::world::{Event, Job, Message, World};
+use wechat_simulator::pay::{SCHEDULE, accepts};
 
 /// How long SQS hides a message that is being worked on: the template's.
 const HIDDEN: i64 = 360 * SECOND;
@@ -174,7 +174,7 @@ impl World {
         let number = format!("{}{attempt:02}", pk.replace('#', ""));
         let now = self.now();
         let more = i64::from(order.story == Story::WrongAmount);
-        if !self.wechat.pay(&number, (now, more), although_closed) {
+        if !self.wechat.pay(&number, more, although_closed, now) {
             if tries > 0 {
                 let again = Event::Pay(index, attempt, although_closed, tries - 1);
                 self.plan_for(now + 5 * SECOND, again);
@@ -189,7 +189,7 @@ impl World {
         let fee = order.total_fee + more;
         if order.story == Story::WrongAmountFirst {
             let wrong = Notice::Payment(number.clone(), fee + 1);
-            self.plan_for(at, Event::Notify(wrong, REPEATS.len()));
+            self.plan_for(at, Event::Notify(wrong, SCHEDULE.len()));
             at += self.random.within(0, 20) * SECOND;
         }
         self.plan_for(at, Event::Notify(Notice::Payment(number, fee), 0));
@@ -266,7 +266,7 @@ impl World {
                 self.again(Event::Cashier(order, kind));
             }
             (Job::Notify(notice, since), Ended::Http(status, body)) => {
-                if is_success(status, &body) {
+                if accepts(status, &body) {
                     self.acknowledged(notice, since);
                 }
             }

@@ -4,8 +4,8 @@
 use crate::engine::{number, string};
 use crate::judge::out_refund_no;
 use crate::ledger::{DELIVERY, ORDER, REFUND, failures, is_owed, payments};
-use crate::wechat::{Standing, State};
 use crate::world::World;
+use wechat_simulator::pay::RefundStatus;
 
 /// Alarms for which nothing that happens here is a reason.
 const GROUNDLESS: [&str; 3] = ["refund_unbooked", "configuration", "order_unknown"];
@@ -87,12 +87,12 @@ impl World {
     /// Money in: what WeChat has paid is in the ledger, once, and nothing else.
     fn count_in(&mut self) {
         let mut at_wechat = Vec::new();
-        for trade in self.wechat.trades.values() {
-            if let (Standing::Paid(_), Some((app_id, rest))) =
-                (&trade.standing, trade.number.split_at_checked(16))
+        for order in self.wechat.pay.orders().filter(|order| order.is_paid()) {
+            if let (Some(paid), Some((app_id, rest))) =
+                (&order.payment, order.out_trade_no.split_at_checked(16))
             {
                 let pk = format!("{app_id}#{}", rest.get(..10).unwrap_or_default());
-                at_wechat.push((pk, trade.transaction_id(), trade.total_fee));
+                at_wechat.push((pk, paid.transaction_id.clone(), order.total_fee));
             }
         }
         let mut in_ledger = Vec::new();
@@ -120,20 +120,22 @@ impl World {
     /// refund, and whatever did not fit has gone back.
     fn count_out(&mut self) {
         let now = self.now();
-        let mut at_wechat = self.wechat.refunds.clone();
+        let mut at_wechat = self.wechat.courses.clone();
         for ((pk, sk), row) in &self.engine.rows {
             let Some(part) = sk.strip_prefix(REFUND) else {
                 continue;
             };
             let status = string(row, "status").unwrap_or_default();
             let fee = number(row, "refund_fee").unwrap_or_default();
-            let refund = at_wechat.remove(&out_refund_no(pk, part));
-            let state = refund.as_ref().map(|refund| refund.state(now));
+            let number = out_refund_no(pk, part);
+            let state = at_wechat.remove(&number).map(|course| course.status(now));
+            let refund = self.wechat.pay.refund_of(&number);
             let agrees = match state {
-                Some(State::Success) => {
-                    status == "succeeded" && refund.is_some_and(|refund| refund.refund_fee == fee)
+                Some(RefundStatus::Success) => {
+                    status == "succeeded"
+                        && refund.is_some_and(|(_, refund)| refund.refund_fee == fee)
                 }
-                None | Some(State::Closed) => status == "failed",
+                None | Some(RefundStatus::Closed) => status == "failed",
                 Some(_) => false,
             };
             self.judge.hold(agrees, || {
@@ -173,8 +175,8 @@ impl World {
     /// What became of the orders.
     pub(crate) fn results(&self) -> Results {
         let count = |length: usize| u64::try_from(length).unwrap_or_default();
-        let trades = self.wechat.trades.values();
-        let taken_back = trades.filter(|trade| matches!(trade.standing, Standing::TakenBack(_)));
+        let orders = self.wechat.pay.orders();
+        let taken_back = orders.filter(|order| order.payment.is_some() && !order.is_paid());
         let mut results = Results {
             taken_back: count(taken_back.count()),
             ..Results::default()

@@ -6,16 +6,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Request;
+use wechat_simulator::pay::{ANSWER_SECONDS, RefundStatus, SCHEDULE};
 
 use crate::engine::string;
 use crate::faults::{Fault, Wire};
 use crate::ledger::{ORDER, REFUND, payments};
 use crate::plan::{MINUTE, SECOND};
-use crate::wechat::{REPEATS, State};
 use crate::world::{Event, Job, World};
-
-/// How long WeChat waits for an answer.
-const PATIENCE: i64 = 5 * SECOND;
 
 /// What WeChat tells of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,27 +20,27 @@ pub(crate) enum Notice {
     /// A payment of this number, and of this amount.
     Payment(String, i64),
     /// A refund of this number, and where it stands, which may be a lie.
-    Refund(String, State),
+    Refund(String, RefundStatus),
 }
 
 impl World {
     /// Plans what WeChat will tell of a refund that it has accepted.
     pub(crate) fn announce_refund(&mut self, number: &str) {
-        let Some(refund) = self.wechat.refunds.get(number).cloned() else {
+        let Some(course) = self.wechat.courses.get(number).copied() else {
             return;
         };
         let now = self.now();
         if self.random.chance(100) {
             // Nobody has signed it: anybody may have sent it.
             let at = now + self.random.within(0, 10 * MINUTE);
-            let lie = Notice::Refund(number.to_owned(), State::Success);
-            self.plan_for(at, Event::Notify(lie, REPEATS.len()));
+            let lie = Notice::Refund(number.to_owned(), RefundStatus::Success);
+            self.plan_for(at, Event::Notify(lie, SCHEDULE.len()));
         }
         if self.random.chance(200) {
             return;
         }
-        for at in refund.changes_at.into_iter().chain([refund.ends_at]) {
-            let notice = Notice::Refund(number.to_owned(), refund.state(at));
+        for at in course.changes_at.into_iter().chain([course.ends_at]) {
+            let notice = Notice::Refund(number.to_owned(), course.status(at));
             // Some are faster than the answer to the call that made them.
             let delay = self.random.within(0, 2000);
             self.plan_for(at + delay, Event::Notify(notice, 0));
@@ -52,12 +49,10 @@ impl World {
 
     /// One round of notifications: one, or many copies at once.
     pub(crate) fn notify(&mut self, notice: Notice, round: usize) {
+        let now = self.now();
         let body = match &notice {
-            Notice::Payment(number, fee) => self.wechat.notification(number, *fee),
-            Notice::Refund(number, state) => {
-                let refund = self.wechat.refunds.get(number);
-                refund.map(|refund| refund.notification(*state))
-            }
+            Notice::Payment(number, fee) => self.wechat.payment_notification(number, *fee, now),
+            Notice::Refund(number, status) => self.wechat.refund_notification(number, *status, now),
         };
         let Some(body) = body.filter(|_| !self.acknowledged.contains(&notice)) else {
             return;
@@ -86,8 +81,8 @@ impl World {
             let job = Job::Notify(notice.clone(), self.now());
             self.jobs.insert(invocation, job);
         }
-        if let Some(gap) = REPEATS.get(round) {
-            let at = self.now() + gap * SECOND;
+        if let Some(gap) = SCHEDULE.get(round) {
+            let at = now + i64::from(*gap) * SECOND;
             self.plan_for(at, Event::Notify(notice, round + 1));
         }
     }
@@ -102,24 +97,23 @@ impl World {
         let pk = format!("{app_id}#{order_no}");
         let known = match &notice {
             Notice::Payment(..) => {
-                let trade = self.wechat.trades.get(number);
-                let paid = trade.map(|trade| (trade.transaction_id(), trade.total_fee));
                 let row = self.engine.rows.get(&(pk.clone(), ORDER.to_owned()));
                 let all = row.map(payments).unwrap_or_default();
-                paid.is_some_and(|paid| {
+                let order = self.wechat.pay.order(number);
+                order.is_some_and(|order| {
+                    let id = order.payment.as_ref().map(|paid| &paid.transaction_id);
                     all.iter()
-                        .any(|payment| (&payment.id, payment.fee) == (&paid.0, paid.1))
+                        .any(|payment| (Some(&payment.id), payment.fee) == (id, order.total_fee))
                 })
             }
             Notice::Refund(..) => {
                 let key = (pk.clone(), format!("{REFUND}{part}"));
                 let row = self.engine.rows.get(&key);
                 let status = row.and_then(|row| string(row, "status"));
-                let refund = self.wechat.refunds.get(number);
-                let expected = refund.map(|refund| refund.state(since));
-                match expected {
-                    Some(State::Success) => status == Some("succeeded"),
-                    Some(State::Closed) => status == Some("failed"),
+                let course = self.wechat.courses.get(number);
+                match course.map(|course| course.status(since)) {
+                    Some(RefundStatus::Success) => status == Some("succeeded"),
+                    Some(RefundStatus::Closed) => status == Some("failed"),
                     _ => status.is_some(),
                 }
             }
@@ -130,7 +124,7 @@ impl World {
         let now = self.now();
         if self.is_faulty() && self.random.chance(self.plan.rates.notification) {
             self.tally.note(Wire::Notification, Fault::AnswerLost);
-        } else if now <= since + PATIENCE {
+        } else if now <= since + i64::from(ANSWER_SECONDS) * SECOND {
             self.acknowledged.insert(notice);
         }
     }

@@ -136,8 +136,8 @@ impl World {
             true => self.plan.rates.call,
             false => 0,
         };
-        let moment = (self.now(), rate, &mut self.random);
-        let answer = self.wechat.answer(path, body, moment);
+        let now = self.now();
+        let answer = self.wechat.answer(path, body, now, rate, &mut self.random);
         for _ in 0..std::mem::take(&mut self.wechat.difficulties) {
             self.tally.note(Wire::Wechat, Fault::Difficult);
         }

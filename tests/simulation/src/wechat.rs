@@ -1,20 +1,18 @@
-//! WeChat Pay as the hub sees it on the wire: unifiedorder, orderquery,
-//! closeorder, micropay, reverse, refund, refundquery, and the notifications it
-//! signs or seals. It has the simulator's signature code, never the hub's. It
-//! refuses to know the hub's orders.
-
-mod micropay;
-mod refund;
+//! WeChat in a run. Its order book and its rules are the simulator's; here is
+//! what the seed decides around them: what becomes of a payer's code, when and
+//! how a refund ends, and the difficulties that WeChat makes. A request that no
+//! honest hub would send is a broken promise, not a refusal.
 
 use std::collections::BTreeMap;
 
-use shared::domain::time::Timestamp;
-use wechat_simulator::sign::{Fields, SignType, v2, v2_holds};
+use wechat_simulator::Config;
+use wechat_simulator::pay::{
+    Charge, Moment, Password, RefundStatus, Refusal, Request, Rules, TradeState, WechatPay, Wish,
+};
+use wechat_simulator::sign::Fields;
 use wechat_simulator::xml;
 
-pub use refund::{Refund, State};
-
-use crate::plan::Purse;
+use crate::plan::{HOUR, MINUTE, Purse, SECOND};
 use crate::random::Random;
 
 /// The official account.
@@ -22,254 +20,349 @@ pub const APP_ID: &str = "wx0123456789abcdef";
 /// The merchant.
 pub const MCH_ID: &str = "1900000109";
 /// The key that signs payments.
-pub const API_KEY: &str = "simulation0simulation0simulation";
+const API_KEY: &str = "simulation0simulation0simulation";
 /// What the secret in Secrets Manager holds.
 pub const SECRET: &str =
     r#"{"api_key":"simulation0simulation0simulation","app_secret":"simulation"}"#;
 
-/// How long WeChat waits before it repeats a notification, in seconds: v2's
-/// documented schedule.
-pub const REPEATS: [i64; 15] = [
-    15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10_800, 10_800, 10_800, 21_600, 21_600,
-];
+const REVERSE: &str = "/secapi/pay/reverse";
+const REFUND: &str = "/secapi/pay/refund";
 
-/// Where a trade stands at WeChat.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// The payer may pay.
-    Open,
-    /// Nobody may pay.
-    Closed,
-    /// Paid, at this time.
-    Paid(i64),
-    /// The payment by code failed.
-    Failed,
-    /// Taken back before it was paid.
-    Revoked,
-    /// Paid at this time and taken back.
-    TakenBack(i64),
-}
-
-/// An `out_trade_no` at WeChat.
-#[derive(Debug, Clone)]
-pub struct Trade {
-    /// The hub's number.
-    pub number: String,
-    /// Where it stands.
-    pub standing: Standing,
-    /// What was paid, or is to be paid.
-    pub total_fee: i64,
-    asked_fee: i64,
-    trade_type: String,
-    serial: usize,
-    /// What it will be then: the payer types.
-    next: Option<(i64, Standing)>,
-    /// When its code was charged.
-    charged_at: i64,
+/// What becomes of a code that was charged.
+#[derive(Debug)]
+struct Charged {
+    /// When the payer has typed the password, and how.
+    typed: Option<(i64, Password)>,
     /// How often WeChat will want to be asked again before it takes it back.
-    recalls: i64,
+    recalls: u32,
     /// It is paid at the moment at which it is first taken back.
     races: bool,
 }
 
-impl Trade {
-    /// WeChat's number for the payment.
+/// What becomes of a refund.
+#[derive(Debug, Clone, Copy)]
+pub struct Course {
+    /// When the payer's account turns out to be dead, if it is.
+    pub changes_at: Option<i64>,
+    /// When it ends.
+    pub ends_at: i64,
+    end: RefundStatus,
+}
+
+impl Course {
+    /// Where it stands then.
     #[must_use]
-    pub fn transaction_id(&self) -> String {
-        format!("4200002609{:018}", self.serial)
+    pub fn status(self, at: i64) -> RefundStatus {
+        match self.changes_at {
+            _ if at >= self.ends_at => self.end,
+            Some(changes_at) if at >= changes_at => RefundStatus::Change,
+            _ => RefundStatus::Processing,
+        }
+    }
+
+    fn new(now: i64, random: &mut Random) -> Self {
+        let ends_at = now
+            + match random.within(0, 9) {
+                0 => 0,
+                1..=5 => random.within(SECOND, 5 * MINUTE),
+                6..=8 => random.within(5 * MINUTE, 3 * HOUR),
+                _ => random.within(3 * HOUR, 72 * HOUR),
+            };
+        let change = Some(now + random.within(0, ends_at - now));
+        let (changes_at, end) = match random.within(0, 19) {
+            0..=15 => (None, RefundStatus::Success),
+            16..=17 => (None, RefundStatus::Closed),
+            18 => (change, RefundStatus::Success),
+            _ => (change, RefundStatus::Closed),
+        };
+        Self {
+            changes_at,
+            ends_at,
+            end,
+        }
     }
 }
 
-/// The moment of a call: the time, how often in a thousand WeChat makes
-/// difficulties, and the seed's choices.
-pub type Moment<'a> = (i64, u32, &'a mut Random);
+/// The difficulties that WeChat makes over a refund, and whether it has done it
+/// all the same.
+const DIFFICULTIES: [(&str, bool); 7] = [
+    ("NOTENOUGH", false),
+    ("USER_ACCOUNT_ABNORMAL", false),
+    ("SYSTEMERROR", false),
+    ("SYSTEMERROR", true),
+    ("BIZERR_NEED_RETRY", false),
+    ("FREQUENCY_LIMITED", false),
+    ("INVALID_REQ_TOO_MUCH", false),
+];
+
+/// What WeChat decides; the error is a broken promise of the hub's.
+type Decided = Result<Result<Fields, Refusal>, String>;
 
 /// WeChat.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Wechat {
-    /// By the hub's number.
-    pub trades: BTreeMap<String, Trade>,
-    /// By the hub's number.
-    pub refunds: BTreeMap<String, Refund>,
-    /// The codes on payers' phones, what each comes to, and where it was used.
-    pub codes: BTreeMap<String, (Purse, Option<String>)>,
+    /// Who has paid and got back what.
+    pub pay: WechatPay,
+    /// By the hub's number of the refund.
+    pub courses: BTreeMap<String, Course>,
     /// The refunds accepted since somebody last looked.
     pub accepted: Vec<String>,
     /// The difficulties made since somebody last looked.
     pub difficulties: u64,
+    codes: BTreeMap<String, Purse>,
+    charged: BTreeMap<String, Charged>,
+    serial: u128,
 }
 
 impl Wechat {
-    /// Answers a call of the payment API; an error is a broken promise of the
-    /// hub's.
+    /// WeChat before anybody has paid, with the codes on payers' phones.
+    #[must_use]
+    pub fn new(codes: BTreeMap<String, Purse>) -> Self {
+        let merchant = Config {
+            app_id: APP_ID.to_owned(),
+            mch_id: MCH_ID.to_owned(),
+            api_key: API_KEY.to_owned(),
+            ..Config::default()
+        };
+        // The harder one of the two readings: the hub must not take it for paid.
+        let rules = Rules {
+            reversed_state: TradeState::Refund,
+            ..Rules::default()
+        };
+        Self {
+            pay: WechatPay::new(merchant, rules),
+            courses: BTreeMap::new(),
+            accepted: Vec::new(),
+            difficulties: 0,
+            codes,
+            charged: BTreeMap::new(),
+            serial: 0,
+        }
+    }
+
+    /// Answers a call of the payment API. `rate` is how often in a thousand
+    /// WeChat makes difficulties.
     ///
     /// # Errors
     /// When the hub signed wrongly or asked for what does not exist.
-    pub fn answer(&mut self, path: &str, body: &str, moment: Moment<'_>) -> Result<String, String> {
-        let asked = xml::read(body).map_err(|error| format!("WeChat was sent {error}"))?;
-        if !v2_holds(&asked, SignType::HmacSha256, API_KEY) {
-            return Err(format!("the hub signed {path} wrongly"));
-        }
-        self.pass(moment.0);
-        let number = asked.get("out_trade_no").cloned().unwrap_or_default();
-        let answer = match path {
-            "/pay/unifiedorder" => self.unified_order(number, &asked)?,
-            "/pay/orderquery" => self.query(&number),
-            "/pay/closeorder" => self.close(&number),
-            "/pay/micropay" => self.micropay(number, &asked, moment)?,
-            "/secapi/pay/reverse" => self.reverse(&number, moment),
-            "/secapi/pay/refund" => self.refund(&asked, moment)?,
-            "/pay/refundquery" => self.refund_query(&asked, moment.0)?,
-            other => return Err(format!("the hub called WeChat's {other}")),
+    pub fn answer(
+        &mut self,
+        path: &str,
+        body: &str,
+        now: i64,
+        rate: u32,
+        random: &mut Random,
+    ) -> Result<String, String> {
+        self.pass(now);
+        let asked = self
+            .pay
+            .open(body.as_bytes())
+            .map_err(|refusal| format!("WeChat cannot trust {path}: {refusal:?}"))?;
+        let decided = match path {
+            "/pay/micropay" => self.micropay(&asked, now, random)?,
+            REVERSE => self.reverse(&asked, now, rate, random)?,
+            REFUND => self.refund(&asked, now, rate, random)?,
+            "/pay/refundquery" if asked.get("out_refund_no").is_none() => {
+                return Err("the hub asked about refunds otherwise than by its own number".into());
+            }
+            _ => self.decide(path, &asked, now, |_| Charge::Paid)?,
         };
-        Ok(signed(answer))
+        let moment = self.moment(now);
+        Ok(self.pay.answer(path, asked.sign_type, &decided, moment))
     }
 
-    fn unified_order(&mut self, number: String, asked: &Fields) -> Result<Fields, String> {
-        let field = |name: &str| asked.get(name).cloned().unwrap_or_default();
-        let total_fee = field("total_fee").parse().unwrap_or_default();
-        let serial = self.trades.len();
-        let trade = self.trades.entry(number.clone()).or_insert(Trade {
-            number,
-            standing: Standing::Open,
-            total_fee,
-            asked_fee: total_fee,
-            trade_type: field("trade_type"),
-            serial,
-            next: None,
-            charged_at: 0,
-            recalls: 0,
-            races: false,
-        });
-        if (trade.asked_fee, &trade.trade_type) != (total_fee, &field("trade_type")) {
-            return Err("the same out_trade_no was used for another payment".to_owned());
-        }
-        Ok(match trade.standing {
-            Standing::Open => fields(&[
-                ("trade_type", &trade.trade_type),
-                ("prepay_id", &format!("wx{}", trade.serial)),
-                (
-                    "code_url",
-                    &format!("weixin://wxpay/bizpayurl?pr={}", trade.serial),
-                ),
-            ]),
-            Standing::Paid(_) => refused("ORDERPAID"),
-            _ => refused("ORDERCLOSED"),
-        })
-    }
-
-    fn query(&self, number: &str) -> Fields {
-        let Some(trade) = self.trades.get(number) else {
-            return refused("ORDERNOTEXIST");
-        };
-        let open = match trade.trade_type.as_str() {
-            "MICROPAY" => "USERPAYING",
-            _ => "NOTPAY",
-        };
-        let state = |state: &str| fields(&[("out_trade_no", number), ("trade_state", state)]);
-        match trade.standing {
-            Standing::Open => state(open),
-            Standing::Closed => state("CLOSED"),
-            Standing::Failed => state("PAYERROR"),
-            Standing::Revoked => state("REVOKED"),
-            Standing::Paid(at) | Standing::TakenBack(at) => {
-                let mut answer = payment(trade, trade.total_fee, at);
-                let returned = matches!(trade.standing, Standing::TakenBack(_))
-                    || self.refunds_of(&trade.transaction_id()).next().is_some();
-                let state = if returned { "REFUND" } else { "SUCCESS" };
-                answer.insert("trade_state".to_owned(), state.to_owned());
-                answer
+    /// Time passes: payers have typed what they type, refunds have gone on.
+    pub fn pass(&mut self, now: i64) {
+        let mut typed = Vec::new();
+        for (number, charged) in &mut self.charged {
+            if let Some((at, password)) = charged.typed.take_if(|(at, _)| *at <= now) {
+                typed.push((number.clone(), at, password));
             }
         }
-    }
-
-    fn close(&mut self, number: &str) -> Fields {
-        match self.trades.get_mut(number) {
-            None => refused("ORDERNOTEXIST"),
-            Some(trade) => match trade.standing {
-                Standing::Paid(_) => refused("ORDERPAID"),
-                Standing::Open => {
-                    trade.standing = Standing::Closed;
-                    fields(&[])
-                }
-                _ => refused("ORDERCLOSED"),
-            },
+        for (number, at, password) in typed {
+            let moment = self.moment(at);
+            self.pay.type_password(&number, password, moment);
+        }
+        for (number, course) in &self.courses {
+            self.pay
+                .refund_becomes(number, course.status(now), course.ends_at);
         }
     }
 
     /// The payer pays so much more than was asked; true when this is what made
-    /// it paid. WeChat would normally refuse it for a closed one.
-    pub fn pay(&mut self, number: &str, (at, more): (i64, i64), although_closed: bool) -> bool {
-        let Some(trade) = self.trades.get_mut(number) else {
-            return false;
+    /// it paid. WeChat would normally refuse it for a closed or expired one.
+    pub fn pay(&mut self, number: &str, more: i64, although_closed: bool, now: i64) -> bool {
+        let asked = self.pay.order(number).map(|order| order.total_fee);
+        let wish = Wish {
+            force: although_closed,
+            total_fee: asked.map(|asked| asked + more),
+            ..Wish::default()
         };
-        let may = match trade.standing {
-            Standing::Open => true,
-            Standing::Closed => although_closed,
-            _ => false,
-        };
-        if may {
-            trade.standing = Standing::Paid(at);
-            trade.total_fee = trade.asked_fee + more;
+        let moment = self.moment(now);
+        self.pay.pay(number, wish, moment).is_ok()
+    }
+
+    /// The body of a notification about a payment, of this amount, true or not.
+    pub fn payment_notification(
+        &mut self,
+        number: &str,
+        total_fee: i64,
+        now: i64,
+    ) -> Option<String> {
+        let moment = self.moment(now);
+        let order = self.pay.order(number).filter(|order| order.is_paid())?;
+        let mut fields = self.pay.payment_notification(order, moment);
+        fields.insert("total_fee".to_owned(), total_fee.to_string());
+        Some(xml::write(&self.pay.signed(order.sign_type, fields)))
+    }
+
+    /// The body of a notification that claims this status, true or not.
+    pub fn refund_notification(
+        &mut self,
+        number: &str,
+        status: RefundStatus,
+        now: i64,
+    ) -> Option<String> {
+        let moment = self.moment(now);
+        let (order, refund) = self.pay.refund_of(number)?;
+        let mut claimed = refund.clone();
+        claimed.status = status;
+        Some(self.pay.refund_notification(order, &claimed, moment))
+    }
+
+    fn moment(&mut self, now_ms: i64) -> Moment {
+        self.serial += 1;
+        Moment {
+            now_ms,
+            unique: self.serial,
         }
-        may
     }
 
-    /// The body of a notification about a paid trade.
-    #[must_use]
-    pub fn notification(&self, number: &str, total_fee: i64) -> Option<String> {
-        let trade = self.trades.get(number)?;
-        let Standing::Paid(at) = trade.standing else {
-            return None;
+    fn decide(
+        &mut self,
+        path: &str,
+        asked: &Request,
+        now: i64,
+        charge: impl FnOnce(&str) -> Charge,
+    ) -> Decided {
+        let number = asked.get("out_trade_no").unwrap_or_default();
+        let known = self.pay.order(number);
+        if path == "/pay/unifiedorder" && known.is_some_and(|known| !known.is_asked_by(asked)) {
+            return Err("the same out_trade_no was used for another payment".to_owned());
+        }
+        let moment = self.moment(now);
+        let decided = self.pay.decide(path, asked, moment, charge);
+        match &decided {
+            Err(refusal) if is_the_hubs_fault(path, refusal.code()) => {
+                Err(format!("the hub called {path} wrongly: {refusal:?}"))
+            }
+            _ => Ok(decided),
+        }
+    }
+
+    /// A code is charged. A number is charged once: the second time could move
+    /// money twice.
+    fn micropay(&mut self, asked: &Request, now: i64, random: &mut Random) -> Decided {
+        let number = asked.get("out_trade_no").unwrap_or_default();
+        let purse = asked.get("auth_code").and_then(|code| self.codes.get(code));
+        let purse = *purse.ok_or("the hub charged a code that nobody showed")?;
+        let typed = match purse {
+            Purse::Types(after) | Purse::Unsure(after) => Some((after, Password::Right)),
+            Purse::Mistypes(after) => Some((after, Password::Wrong)),
+            _ => None,
         };
-        Some(signed(payment(trade, total_fee, at)))
+        // The hub asks three times before it looks again.
+        let recalls = match purse {
+            Purse::Races => random.within(0, 5),
+            _ => random.within(-2, 2),
+        };
+        let charged = Charged {
+            typed: typed.map(|(after, password)| (now + after * SECOND, password)),
+            recalls: u32::try_from(recalls).unwrap_or_default(),
+            races: purse == Purse::Races,
+        };
+        if self.charged.insert(number.to_owned(), charged).is_some() {
+            return Err(format!("{number} was charged twice"));
+        }
+        self.decide("/pay/micropay", asked, now, |_| match purse {
+            Purse::Pays => Charge::Paid,
+            Purse::Types(_) | Purse::Mistypes(_) | Purse::Leaves | Purse::Races => {
+                Charge::Open("USERPAYING")
+            }
+            Purse::Refused(code) => Charge::Refused(code),
+            Purse::Unsure(_) | Purse::Lost => {
+                let code = random.pick(&["SYSTEMERROR", "BANKERROR"]);
+                Charge::Open(code.unwrap_or_default())
+            }
+        })
+    }
+
+    /// A payment is taken back, perhaps at the moment at which it is made.
+    fn reverse(&mut self, asked: &Request, now: i64, rate: u32, random: &mut Random) -> Decided {
+        // Rarely asked, and what is lost here is money: a bad day is a bad day.
+        let difficult = rate > 0 && random.chance(300);
+        self.difficulties += u64::from(difficult);
+        let difficulty = |code: &str| Ok(Err(Refusal::business(code, "a difficulty")));
+        if difficult && random.chance(500) {
+            return difficulty("SYSTEMERROR");
+        }
+        let number = asked.get("out_trade_no").unwrap_or_default();
+        let guard = self.pay.rules.reverse_guard_seconds * SECOND;
+        let order = self.pay.order(number);
+        let order = order.filter(|order| now >= order.created_ms + guard);
+        let is_due = order.is_some();
+        let is_over = order.is_some_and(|order| !order.is_open() && !order.is_paid());
+        let moment = self.moment(now);
+        if let Some(charged) = self.charged.get(number) {
+            if charged.races && is_due {
+                self.pay.type_password(number, Password::Right, moment);
+            }
+            if is_over && charged.recalls == 0 && random.chance(500) {
+                return difficulty("ORDERREVERSED");
+            }
+            self.pay.rules.reverse_recalls = charged.recalls;
+        }
+        let decided = self.decide(REVERSE, asked, now, |_| Charge::Paid)?;
+        if let Some(charged) = self.charged.get_mut(number) {
+            charged.recalls = self.pay.rules.reverse_recalls;
+        }
+        match decided {
+            Ok(answer) if difficult && answer.get("recall").is_some_and(|again| again == "N") => {
+                difficulty("SYSTEMERROR")
+            }
+            decided => Ok(decided),
+        }
+    }
+
+    fn refund(&mut self, asked: &Request, now: i64, rate: u32, random: &mut Random) -> Decided {
+        let before = self.pay.clone();
+        let decided = self.decide(REFUND, asked, now, |_| Charge::Paid)?;
+        let difficulty = random.chance(rate * 2).then(|| random.pick(&DIFFICULTIES));
+        let difficulty = difficulty.flatten();
+        self.difficulties += u64::from(difficulty.is_some());
+        if let Some((_, false)) = difficulty {
+            self.pay = before;
+        }
+        for number in self.pay.accepted_refunds() {
+            self.courses
+                .insert(number.clone(), Course::new(now, random));
+            self.accepted.push(number);
+        }
+        Ok(match difficulty {
+            Some((code, _)) => Err(Refusal::business(code, "a difficulty")),
+            None => decided,
+        })
     }
 }
 
-fn payment(trade: &Trade, total_fee: i64, at: i64) -> Fields {
-    let fee = total_fee.to_string();
-    fields(&[
-        ("out_trade_no", &trade.number),
-        ("transaction_id", &trade.transaction_id()),
-        ("trade_type", &trade.trade_type),
-        ("total_fee", &fee),
-        ("cash_fee", &fee),
-        ("bank_type", "OTHERS"),
-        ("is_subscribe", "N"),
-        ("openid", "oSimulated"),
-        ("time_end", &Timestamp::from_millis(at).beijing()),
-    ])
-}
-
-fn refused(code: &str) -> Fields {
-    fields(&[("result_code", "FAIL"), ("err_code", code)])
-}
-
-fn fields(pairs: &[(&str, &str)]) -> Fields {
-    let own = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
-    pairs.iter().map(own).collect()
-}
-
-fn signed(mut answer: Fields) -> String {
-    for (name, value) in [
-        ("return_code", "SUCCESS"),
-        ("result_code", "SUCCESS"),
-        ("appid", APP_ID),
-        ("mch_id", MCH_ID),
-        ("nonce_str", "simulation"),
-    ] {
-        answer
-            .entry(name.to_owned())
-            .or_insert_with(|| value.to_owned());
+/// Whether this refusal shows a mistake of the hub's, whatever went wrong on
+/// the way.
+fn is_the_hubs_fault(path: &str, code: &str) -> bool {
+    match code {
+        "PARAM_ERROR" | "LACK_PARAMS" | "NOT_FOUND" => true,
+        // The order may have reached WeChat later than the hub began it.
+        "INVALID_REQUEST" => path != "/pay/closeorder",
+        "ORDERNOTEXIST" | "TRADE_STATE_ERROR" => path == REFUND,
+        _ => false,
     }
-    let signature = v2(&answer, SignType::HmacSha256, API_KEY);
-    answer.insert("sign".to_owned(), signature);
-    xml::write(&answer)
-}
-
-/// Whether an answer to a notification stops WeChat from repeating it.
-#[must_use]
-pub fn is_success(status: u16, body: &str) -> bool {
-    let accepted = |answer: Fields| answer.get("return_code").is_some_and(|v| v == "SUCCESS");
-    status == 200 && xml::read(body).is_ok_and(accepted)
 }

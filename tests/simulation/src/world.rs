@@ -129,12 +129,7 @@ impl World {
     ) -> Self {
         let by_hand = plan.apps.iter().filter(|app| app.refund_by_hand);
         let codes = plan.orders.iter().flat_map(|order| &order.codes);
-        let wechat = Wechat {
-            codes: codes
-                .map(|(code, purse)| (code.clone(), (*purse, None)))
-                .collect(),
-            ..Wechat::default()
-        };
+        let wechat = Wechat::new(codes.cloned().collect());
         let mut judge = Judge::default();
         judge.by_hand.extend(by_hand.map(|app| app.app_id.clone()));
         let secrets = plan

@@ -54,7 +54,10 @@ pub(crate) fn announce(simulator: &Simulator, subject: Subject, copies: usize) {
             }
             let Some(seconds) = waits.next() else { return };
             let scale = simulator.world().settings.notify_time_scale;
-            sleep(Duration::from_millis(seconds.saturating_mul(scale))).await;
+            sleep(Duration::from_millis(
+                u64::from(seconds).saturating_mul(scale),
+            ))
+            .await;
             copies = 1;
         }
     });

@@ -106,7 +106,7 @@ impl Simulator {
     pub(crate) fn new(config: Config) -> Result<Self, reqwest::Error> {
         // WeChat follows no redirects.
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(ANSWER_SECONDS))
+            .timeout(Duration::from_secs(ANSWER_SECONDS.into()))
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)
             .user_agent("Mozilla/4.0")

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Judge, Rows};
 use crate::engine::string;
 use crate::ledger::{DELIVERY, REFUND, failures, is_told_by_hub, payments};
-use crate::wechat::{Standing, Wechat};
+use crate::wechat::Wechat;
 
 const PAID: [&str; 3] = ["paid", "partly_refunded", "refunded"];
 
@@ -70,11 +70,11 @@ impl Judge {
         }
         for (attempt, _) in failures(after) {
             let number = format!("{}{attempt:02}", pk.replace('#', ""));
-            let trade = wechat.trades.get(&number);
-            let standing = trade.map(|trade| &trade.standing);
-            let over = !matches!(standing, Some(Standing::Open | Standing::Paid(_)));
+            let trade = wechat.pay.order(&number);
+            let over = trade.is_none_or(|trade| !trade.is_open() && !trade.is_paid());
             self.hold(over, || {
-                format!("{number} has failed, and at WeChat it is {standing:?}")
+                let state = trade.map(|trade| trade.state);
+                format!("{number} has failed, and at WeChat it is {state:?}")
             });
             owed.push(format!("{DELIVERY}payment.failed#{attempt:02}"));
         }

@@ -6,14 +6,15 @@ use serde_json::Value;
 use super::{Judge, Rows};
 use crate::engine::{number, string};
 use crate::ledger::{DELIVERY, ORDER, REFUND, is_owed, is_told_by_hub, payments};
-use crate::wechat::{State, Wechat};
+use crate::wechat::Wechat;
+use wechat_simulator::pay::RefundStatus;
 
 /// When nothing more can happen to a refund: it must be known a day later, the
 /// hub's longest pause.
 pub(super) fn end(row: &Value, (pk, part): (&str, &str), wechat: &Wechat) -> i64 {
     let created = number(row, "created_at").unwrap_or_default();
-    let at_wechat = wechat.refunds.get(&out_refund_no(pk, part));
-    at_wechat.map_or(created, |refund| refund.ends_at.max(created))
+    let course = wechat.courses.get(&out_refund_no(pk, part));
+    course.map_or(created, |course| course.ends_at.max(created))
 }
 
 /// The hub's number for a refund at WeChat.
@@ -46,11 +47,11 @@ impl Judge {
                 format!("{pk}'s refund {part} was {was} and was written again as {is}")
             });
         }
-        let at_wechat = wechat.refunds.get(&out_refund_no(pk, part));
-        let state = at_wechat.map(|refund| refund.state(now));
+        let course = wechat.courses.get(&out_refund_no(pk, part));
+        let state = course.map(|course| course.status(now));
         let believed = match is {
-            "succeeded" => state == Some(State::Success),
-            "failed" => matches!(state, None | Some(State::Closed)),
+            "succeeded" => state == Some(RefundStatus::Success),
+            "failed" => matches!(state, None | Some(RefundStatus::Closed)),
             _ => true,
         };
         self.hold(believed, || {

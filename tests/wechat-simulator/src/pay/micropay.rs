@@ -62,7 +62,7 @@ impl WechatPay {
         }
         if let Some(known) = self.orders.get(&number) {
             used_up(known)?;
-            known.check_same(&order)?;
+            known.check_same(request)?;
             self.auth_codes.insert(code.to_owned(), number);
             return Err(refused(match known.state {
                 TradeState::UserPaying => "USERPAYING",

@@ -11,10 +11,10 @@ pub const ACCEPTED: &str = "<xml><return_code><![CDATA[SUCCESS]]></return_code>\
      <return_msg><![CDATA[OK]]></return_msg></xml>";
 
 /// How long WeChat waits for it.
-pub const ANSWER_SECONDS: u64 = 5;
+pub const ANSWER_SECONDS: u32 = 5;
 
 /// Seconds between one attempt and the next: 24 h 4 m in all.
-pub const SCHEDULE: [u64; 15] = [
+pub const SCHEDULE: [u32; 15] = [
     15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 10800, 21600, 21600,
 ];
 
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_schedule_lasts_a_day_and_four_minutes() {
-        assert_eq!(SCHEDULE.iter().sum::<u64>(), 24 * 3600 + 4 * 60);
+        assert_eq!(SCHEDULE.iter().sum::<u32>(), 24 * 3600 + 4 * 60);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Moment;
-use super::message::{Refusal, put};
+use super::message::{Refusal, Request, put};
 use crate::beijing;
 use crate::sign::{Fields, SignType};
 
@@ -280,9 +280,15 @@ impl Order {
         self.expires_ms.is_some_and(|until| until <= now_ms)
     }
 
+    /// Whether this is the request that made it, or the same once more.
+    #[must_use]
+    pub fn is_asked_by(&self, request: &Request) -> bool {
+        self.parameters == request.parameters()
+    }
+
     /// The same number must be asked for with the same parameters.
-    pub(super) fn check_same(&self, again: &Self) -> Result<(), Refusal> {
-        if self.parameters == again.parameters {
+    pub(super) fn check_same(&self, request: &Request) -> Result<(), Refusal> {
+        if self.is_asked_by(request) {
             return Ok(());
         }
         Err(Refusal::business("INVALID_REQUEST", "201 商户订单号重复"))

@@ -42,7 +42,7 @@ impl WechatPay {
     ) -> Result<Fields, Refusal> {
         request.check(FIELDS)?;
         let draft = self.complete(request, moment)?;
-        let order = self.place(draft)?;
+        let order = self.place(draft, request)?;
         let mut answer = Fields::new();
         put(&mut answer, "trade_type", order.trade_type.name());
         put(&mut answer, "prepay_id", &order.prepay_id);
@@ -140,7 +140,7 @@ impl WechatPay {
     }
 
     /// Takes a new order, or answers a repeated one as before.
-    fn place(&mut self, draft: Order) -> Result<Order, Refusal> {
+    fn place(&mut self, draft: Order, request: &Request) -> Result<Order, Refusal> {
         let now = draft.created_ms;
         let openid = draft.given("openid").unwrap_or_default();
         if draft.trade_type == TradeType::Jsapi && !users::may_pay(openid, self.rules.strict_openid)
@@ -159,7 +159,7 @@ impl WechatPay {
             return Ok(draft);
         };
         used_up(known)?;
-        known.check_same(&draft)?;
+        known.check_same(request)?;
         if known.is_expired(now) {
             return Err(Refusal::business("ORDERCLOSED", "订单已关闭"));
         }
