@@ -3,6 +3,8 @@
 
 pub mod app;
 pub mod delivery;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod id;
 pub mod money;
 pub mod order;

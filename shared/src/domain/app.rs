@@ -233,20 +233,12 @@ fn segments(url: &Url) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fixtures;
 
     fn app(sites: &[&str]) -> App {
         App {
-            app_id: AppId::parse("demo000000000001").unwrap(),
-            app_secret: AppSecret::parse("0123456789abcdef0123456789abcdef").unwrap(),
-            name: String::new(),
-            disabled: false,
-            allow_http: false,
-            allow_direct: false,
-            refund_by_hand: false,
-            genprepay: false,
-            skip_return_call: false,
             sites: sites.iter().map(|&site| site.to_owned()).collect(),
-            signed_profile: false,
+            ..fixtures::app()
         }
     }
 
@@ -339,8 +331,17 @@ mod tests {
         ] {
             assert!(app.check_redirect(address).is_err(), "{address}");
         }
-        let long = format!("https://good.example/app/{}", "x".repeat(PAGE_MAX_BYTES));
-        assert!(app.check_page(&long).is_err());
+    }
+
+    #[test]
+    fn a_page_is_at_most_1024_bytes_long() {
+        let app = app(&["https://good.example/"]);
+        let page = |length: usize| format!("{:x<length$}", "https://good.example/");
+        assert_eq!(app.check_page(&page(1024)), Ok(()));
+        assert_eq!(
+            app.check_page(&page(1025)),
+            Err(Refused("must be at most 1024 bytes"))
+        );
     }
 
     #[test]
@@ -356,6 +357,29 @@ mod tests {
         assert!(check_site("https://good.example/app?x=1", false).is_err());
     }
 
+    /// One line for each address that is refused, and the rule that its app's
+    /// developer reads.
+    #[rustfmt::skip]
+    const BAD_ADDRESSES: [(&str, &str); 17] = [
+        ("",                                      "must be an absolute URL"),
+        ("shop.example/notify",                   "must be an absolute URL"),
+        ("//shop.example/notify",                 "must be an absolute URL"),
+        ("https://",                              "must be an absolute URL"),
+        ("http://shop.example/notify",            "must be https (this app may not use http)"),
+        ("ftp://shop.example/notify",             "must be an https URL"),
+        ("javascript:alert(1)",                   "must be an https URL"),
+        ("https://user@shop.example/notify",      "must not contain credentials"),
+        ("https://user:pw@shop.example/notify",   "must not contain credentials"),
+        ("https://:pw@shop.example/notify",       "must not contain credentials"),
+        ("https://shop.example/notify?x=1",       "must not have a query or fragment"),
+        ("https://shop.example/notify?",          "must not have a query or fragment"),
+        ("https://shop.example/notify#x",         "must not have a query or fragment"),
+        ("https://shop.example\\@evil.example/", "must not contain spaces, backslashes or control characters"),
+        ("https://shop.example/a b",              "must not contain spaces, backslashes or control characters"),
+        ("https://shop.example/\tnotify",         "must not contain spaces, backslashes or control characters"),
+        ("https://shop.example/a\u{7f}",           "must not contain spaces, backslashes or control characters"),
+    ];
+
     #[test]
     fn addresses_are_complete_and_without_parameters() {
         for address in [
@@ -364,33 +388,56 @@ mod tests {
         ] {
             assert_eq!(check_address(address, false), Ok(()), "{address}");
         }
-        for address in [
-            "",
-            "shop.example/notify",
-            "//shop.example/notify",
-            "http://shop.example/notify",
-            "ftp://shop.example/notify",
-            "javascript:alert(1)",
-            "https://",
-            "https://shop.example/notify?x=1",
-            "https://shop.example/notify?",
-            "https://shop.example/notify#x",
-            "https://user@shop.example/notify",
-            "https://user:pw@shop.example/notify",
-            "https://shop.example\\@evil.example/",
-            "https://shop.example/a b",
-            "https://shop.example/\tnotify",
-        ] {
-            assert!(check_address(address, false).is_err(), "{address}");
+        for (address, rule) in BAD_ADDRESSES {
+            assert_eq!(
+                check_address(address, false),
+                Err(Refused(rule)),
+                "{address}"
+            );
         }
-        let long = format!("https://shop.example/{}", "x".repeat(256));
-        assert!(check_address(&long, false).is_err());
         assert_eq!(check_address("http://shop.example/notify", true), Ok(()));
     }
 
     #[test]
+    fn an_address_is_at_most_256_bytes_long() {
+        let address = |length: usize| format!("{:x<length$}", "https://shop.example/");
+        assert_eq!(check_address(&address(256), false), Ok(()));
+        assert_eq!(
+            check_address(&address(257), false),
+            Err(Refused("must be at most 256 bytes"))
+        );
+    }
+
+    #[test]
+    fn a_secret_is_32_letters_and_digits() {
+        let secret = "0123456789abcdefghijKLMNOPQRSTUV";
+        assert_eq!(AppSecret::parse(secret).unwrap().expose(), secret);
+        for text in [
+            "",
+            "0123456789abcdefghijKLMNOPQRSTU",
+            "0123456789abcdefghijKLMNOPQRSTUVW",
+            "0123456789abcdef-hijKLMNOPQRSTUV",
+            "0123456789abcdefghijKLMNOPQRSTU ",
+            "0123456789abcdefghijKLMNOPQRSTé",
+        ] {
+            assert!(AppSecret::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_app_reads_back_from_its_row_and_a_damaged_secret_does_not() {
+        let app = app(&["https://good.example/"]);
+        let mut row = serde_json::to_value(&app).unwrap();
+        assert_eq!(row["app_id"], "demo000000000001");
+        assert_eq!(row["app_secret"], "0123456789abcdef0123456789abcdef");
+        assert_eq!(serde_json::from_value::<App>(row.clone()).unwrap(), app);
+        row["app_secret"] = "short".into();
+        assert!(serde_json::from_value::<App>(row).is_err());
+    }
+
+    #[test]
     fn a_secret_cannot_be_printed() {
-        let secret = AppSecret::parse("0123456789abcdef0123456789abcdef").unwrap();
-        assert!(!format!("{secret:?}").contains("0123"));
+        let secret = fixtures::app().app_secret;
+        assert_eq!(format!("{secret:?}"), "AppSecret(..)");
     }
 }

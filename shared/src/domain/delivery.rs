@@ -267,8 +267,9 @@ pub const MISSION_SCHEDULE: &str = "60,120,180,240,300,600,1200,1800,3600,7200,1
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fixtures::{self, params};
 
-    pub(super) const ORIGIN: Timestamp = Timestamp::from_millis(1_790_000_000_123);
+    pub(super) const ORIGIN: Timestamp = fixtures::NOW;
 
     pub(super) fn delivery() -> Delivery {
         Delivery {
@@ -359,12 +360,7 @@ mod tests {
 
     #[test]
     fn only_step_0_calls_the_synchronous_address() {
-        let mut app: App = serde_json::from_value(serde_json::json!({
-            "app_id": "demo000000000001",
-            "app_secret": "0123456789abcdef0123456789abcdef",
-            "name": "Demo",
-        }))
-        .unwrap();
+        let mut app = fixtures::app();
         let mut row = delivery();
         let kinds = |row: &Delivery, app: &App| -> Vec<Address> {
             row.addresses(app).iter().map(|(kind, _)| *kind).collect()
@@ -386,6 +382,74 @@ mod tests {
             assert!(Schedule::parse(text).is_err(), "{text}");
         }
         assert!(Schedule::parse("1, 2,3").is_ok());
+        assert!(Schedule::parse("2592000").is_ok(), "30 days");
+        let steps = |count: u8| {
+            let offsets: Vec<String> = (1..=count).map(|offset| offset.to_string()).collect();
+            Schedule::parse(&offsets.join(","))
+        };
+        assert!(steps(50).is_ok());
+        assert!(steps(51).is_err());
+    }
+
+    #[test]
+    fn a_step_that_failed_late_is_followed_after_its_own_gap_or_a_minute() {
+        // The schedule, the step that failed, how long after the callback, and
+        // how long after that the next one is due.
+        for (schedule, failed, at, wait) in [
+            ("60,120", 0, 59, 1),
+            ("60,120", 0, 60, 0),
+            ("60,120", 0, 61, 60),
+            ("60,120", 1, 300, 60),
+            ("1,2,4", 0, 9, 1),
+            ("1,2,4", 1, 9, 1),
+            ("1,2,4", 2, 9, 2),
+            ("1,90,7200", 1, 9000, 60),
+        ] {
+            let schedule = Schedule::parse(schedule).unwrap();
+            let mut row = delivery();
+            row.step = failed;
+            let now = ORIGIN.plus_seconds(at);
+            let expected = now.plus_seconds(wait);
+            match row.after_failure(&schedule, now, 60) {
+                Next::Retry { step, due, .. } => {
+                    assert_eq!((step, due), (failed + 1, expected), "{failed} at {at}");
+                }
+                Next::Exhausted => panic!("step {failed} at {at} was the last"),
+            }
+        }
+    }
+
+    #[test]
+    fn sqs_is_given_whole_seconds_rounded_up_and_at_most_a_quarter_of_an_hour() {
+        for (millis, delay) in [
+            (-5000, Some(0)),
+            (0, Some(0)),
+            (1, Some(1)),
+            (1000, Some(1)),
+            (1001, Some(2)),
+            (900_000, Some(900)),
+            (900_001, None),
+        ] {
+            let due = Timestamp::from_millis(ORIGIN.millis() + millis);
+            assert_eq!(delay_seconds(due, ORIGIN), delay, "{millis} ms");
+        }
+    }
+
+    #[test]
+    fn a_call_carries_the_payload_and_what_is_its_own() {
+        let mut row = delivery();
+        row.payload = params(&[("total_fee", "100")]);
+        row.step = 3;
+        let given = row.params(ORIGIN.plus_seconds(300), "n1".into());
+        let expected = params(&[
+            ("total_fee", "100"),
+            ("event", "payment.succeeded"),
+            ("event_id", "evt"),
+            ("attempt", "4"),
+            ("timestamp", "1790000300"),
+            ("nonce", "n1"),
+        ]);
+        assert_eq!(given, expected);
     }
 
     #[test]

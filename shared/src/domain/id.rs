@@ -316,6 +316,50 @@ mod tests {
     }
 
     #[test]
+    fn identifiers_are_written_as_they_were_read() {
+        let (app, order, refund) = ("demo000000000001", "A000000001", "R-1");
+        assert_eq!(AppId::parse(app).unwrap().to_string(), app);
+        assert_eq!(OrderNo::parse(order).unwrap().to_string(), order);
+        assert_eq!(RefundNo::parse(refund).unwrap().as_str(), refund);
+        let key = "demo000000000001#A000000001";
+        assert_eq!(OrderKey::parse(key).unwrap().to_string(), key);
+        for text in [
+            "",
+            "demo000000000001",
+            "demo000000000001A000000001",
+            "demo#A000000001",
+            "demo000000000001#A",
+            "demo000000000001#A00000000#",
+        ] {
+            assert!(OrderKey::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rows_hold_identifiers_as_text_and_damaged_ones_are_not_read() {
+        type Row = (AppId, OrderNo, RefundNo);
+        let text = r#"["demo000000000001","A000000001","R1"]"#;
+        let row: Row = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&row).unwrap(), text);
+        for text in [
+            r#"["demo","A000000001","R1"]"#,
+            r#"["demo000000000001","A","R1"]"#,
+            r#"["demo000000000001","A000000001",""]"#,
+        ] {
+            assert!(serde_json::from_str::<Row>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_hubs_own_refund_of_a_payment_has_the_payments_number() {
+        let own = RefundNo::automatic("4200001").unwrap();
+        assert_eq!(own.as_str(), "auto-4200001");
+        assert!(own.is_automatic());
+        assert!(!RefundNo::parse("R1").unwrap().is_automatic());
+        assert!(RefundNo::automatic("4200_001").is_err());
+    }
+
+    #[test]
     fn numbers_of_other_systems_are_refused() {
         for text in [
             "",

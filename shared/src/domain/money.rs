@@ -107,5 +107,19 @@ mod tests {
         assert_eq!(Fen::parse("0").unwrap(), Fen::ZERO);
         assert_eq!(Fen::parse("1999").unwrap().yuan(), "19.99");
         assert_eq!(Fen::parse("5").unwrap().yuan(), "0.05");
+        assert_eq!(Fen::parse("1999").unwrap().to_string(), "1999");
+    }
+
+    #[test]
+    fn amounts_end_where_wechats_field_ends() {
+        let most = Fen::positive(2_147_483_647).unwrap();
+        assert_eq!(Fen::parse("2147483647"), Ok(most));
+        let one = Fen::positive(1).unwrap();
+        let nearly = most.checked_sub(one).unwrap();
+        assert_eq!(nearly.get(), 2_147_483_646);
+        assert_eq!(nearly.checked_add(one), Some(most));
+        assert_eq!(most.checked_add(one), None);
+        assert_eq!(Fen::ZERO.checked_sub(one), None);
+        assert!(Fen::ZERO.is_zero() && !one.is_zero());
     }
 }

@@ -255,34 +255,7 @@ impl Refund {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::order::Request;
-
-    const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
-
-    fn refund() -> Refund {
-        let request: Request = serde_json::from_value(serde_json::json!({
-            "total_fee": 1999, "body": "x", "notify_url": "https://a.example/n",
-            "return_url": "https://a.example/r", "trade_type": "NATIVE", "version": "2.0",
-            "expires_in": 7200,
-        }))
-        .unwrap();
-        let key = OrderKey::parse("demo000000000001#A000000001").unwrap();
-        let order = Order::new(key, request, "nonce".into(), NOW);
-        let payment = Payment {
-            transaction_id: "4200001".into(),
-            attempt: 1,
-            trade_type: "NATIVE".into(),
-            total_fee: Fen::positive(1999).unwrap(),
-            cash_fee: Fen::positive(1999).unwrap(),
-            openid: None,
-            paid_at: NOW,
-            refund_reserved: Fen::ZERO,
-            refunded: Fen::ZERO,
-        };
-        let number = RefundNo::parse("R1").unwrap();
-        let fee = Fen::positive(5).unwrap();
-        Refund::new(&order, &payment, (number, fee), (NOW, NOW))
-    }
+    use crate::domain::fixtures::{NOW, fen, refund};
 
     fn wait(refund: &mut Refund, news: News) -> i64 {
         assert_eq!(refund.learn(news, NOW), Turn::GoesOn);
@@ -296,6 +269,75 @@ mod tests {
         assert!(refund.claim(NOW));
         assert!(!refund.claim(NOW.plus_seconds(60)));
         assert!(refund.claim(NOW.plus_seconds(90)));
+        assert_eq!(refund.wake, Some(NOW.plus_seconds(180)));
+    }
+
+    #[test]
+    fn a_refund_has_wechats_number_of_its_order_and_its_own() {
+        let refund = refund();
+        assert_eq!(
+            refund.order_key().to_string(),
+            "demo000000000001#A000000001"
+        );
+        assert_eq!(refund.number().to_string(), "demo000000000001A000000001R1");
+    }
+
+    #[test]
+    fn the_same_request_is_the_same_payment_amount_and_reason() {
+        let first = refund();
+        let mut again = refund();
+        (again.step, again.created_at) = (3, NOW.plus_seconds(60));
+        assert!(first.is_same_request(&again));
+        let other = |change: fn(&mut Refund)| {
+            let mut other = refund();
+            change(&mut other);
+            other
+        };
+        for (what, other) in [
+            (
+                "payment",
+                other(|refund| refund.transaction_id = "tx2".into()),
+            ),
+            ("amount", other(|refund| refund.refund_fee = fen(6))),
+            ("reason", other(|refund| refund.reason = Some("x".into()))),
+        ] {
+            assert!(!first.is_same_request(&other), "another {what}");
+        }
+    }
+
+    #[test]
+    fn only_silence_after_four_questions_is_stuck_and_only_while_something_may_happen() {
+        let at = |step, status| {
+            let mut refund = refund();
+            (refund.step, refund.status) = (step, status);
+            refund
+        };
+        for (step, status, news, stuck) in [
+            (3, Status::Pending, News::Unknown, false),
+            (4, Status::Pending, News::Unknown, true),
+            (5, Status::Processing, News::Unknown, true),
+            (5, Status::Change, News::Unknown, true),
+            (5, Status::Processing, News::Change, false),
+            (5, Status::Succeeded, News::Unknown, false),
+            (5, Status::Failed, News::Unknown, false),
+        ] {
+            let refund = at(step, status);
+            assert_eq!(refund.is_stuck(&news), stuck, "{status:?} {step} {news:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_named_alike_in_the_row_and_in_the_api() {
+        for (status, name) in [
+            (Status::Pending, "pending"),
+            (Status::Processing, "processing"),
+            (Status::Change, "change"),
+            (Status::Succeeded, "succeeded"),
+            (Status::Failed, "failed"),
+        ] {
+            assert_eq!(status.as_str(), name);
+            assert_eq!(serde_json::to_value(status).unwrap(), name);
+        }
     }
 
     #[test]

@@ -68,14 +68,8 @@ pub fn verify(params: &Params, secret: &AppSecret) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fixtures::{app, params};
     use proptest::prelude::*;
-
-    fn params(pairs: &[(&str, &str)]) -> Params {
-        pairs
-            .iter()
-            .map(|&(k, v)| (k.to_owned(), v.to_owned()))
-            .collect()
-    }
 
     #[test]
     fn the_documented_vector_is_reproduced() {
@@ -95,8 +89,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_signed_is_sorted_by_bytes_and_has_neither_empty_values_nor_the_signature() {
+        for (pairs, text) in [
+            (&[][..], "key=k"),
+            (&[("b", "2"), ("a", "1"), ("B", "3")], "B=3&a=1&b=2&key=k"),
+            (&[("a", ""), ("b", "0"), ("sign", "x")], "b=0&key=k"),
+            (&[("a", "1 &=%")], "a=1 &=%&key=k"),
+        ] {
+            assert_eq!(canonical(&params(pairs), "k"), text);
+        }
+    }
+
+    /// The second worked example of docs/openapi.yaml.
+    #[test]
+    fn the_documents_worked_example_is_reproduced() {
+        let signed = params(&[
+            ("app_id", "demo000000000001"),
+            ("order_no", "A000000001"),
+            ("timestamp", "1790000060"),
+            ("nonce", "c0ffee00c0ffee01"),
+        ]);
+        assert_eq!(
+            sign(&signed, &app().app_secret),
+            "0C0F881EA4692EA89A396D4FB43C2FED47463E067155249B51DF182A1B606206"
+        );
+    }
+
+    #[test]
     fn a_missing_or_empty_signature_is_never_valid() {
-        let secret = AppSecret::parse("0123456789abcdef0123456789abcdef").unwrap();
+        let secret = app().app_secret;
         assert!(!verify(&params(&[("a", "1")]), &secret));
         assert!(!verify(&params(&[("a", "1"), ("sign", "")]), &secret));
         assert!(!verify(&Params::new(), &secret));
@@ -109,7 +130,7 @@ mod tests {
             pick in any::<proptest::sample::Index>(),
             suffix in "[ -~]{1,3}",
         ) {
-            let secret = AppSecret::parse("0123456789abcdef0123456789abcdef").unwrap();
+            let secret = app().app_secret;
             let mut signed: Params = pairs.into_iter().filter(|(k, _)| k != "sign").collect();
             prop_assume!(!signed.is_empty());
             let signature = sign(&signed, &secret);

@@ -128,5 +128,28 @@ mod tests {
         for text in ["", "2014103013352", "20141330133525", "20141030 133525"] {
             assert!(Timestamp::parse_beijing(text).is_err(), "{text}");
         }
+        for text in [
+            "",
+            "20141030133525",
+            "2014-10-30T13:35:25",
+            "2014-10-30 13:35",
+        ] {
+            assert!(Timestamp::parse_beijing_spaced(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn moments_are_counted_in_milliseconds_and_signed_in_whole_seconds() {
+        let moment = Timestamp::from_millis(1_790_000_000_999);
+        assert_eq!(
+            (moment.millis(), moment.seconds()),
+            (1_790_000_000_999, 1_790_000_000)
+        );
+        assert_eq!(moment.plus_seconds(2).millis(), 1_790_000_002_999);
+        assert_eq!(moment.plus_seconds(-1).seconds(), 1_789_999_999);
+        let later = moment.plus(Duration::from_millis(1500));
+        assert_eq!(later.millis(), 1_790_000_002_499);
+        assert_eq!(moment.until(later), Duration::from_millis(1500));
+        assert_eq!(later.until(moment), Duration::ZERO);
     }
 }

@@ -72,13 +72,7 @@ pub fn verify(fields: &Params, api_key: &str, pinned: SignType) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn fields(pairs: &[(&str, &str)]) -> Params {
-        pairs
-            .iter()
-            .map(|&(k, v)| (k.to_owned(), v.to_owned()))
-            .collect()
-    }
+    use crate::domain::fixtures::params as fields;
 
     #[test]
     fn the_documented_vectors_are_reproduced() {
@@ -125,18 +119,34 @@ mod tests {
         notice.insert("sign".into(), md5.to_lowercase());
         assert!(!verify(&notice, key, SignType::Md5));
         notice.insert("sign".into(), md5);
-        notice.insert("sign_type".into(), "HMAC-SHA256".into());
-        assert!(!verify(&notice, key, SignType::Md5));
+        for (named, valid) in [("HMAC-SHA256", false), ("", true)] {
+            notice.insert("sign_type".into(), named.into());
+            assert_eq!(verify(&notice, key, SignType::Md5), valid, "{named}");
+        }
     }
 
     #[test]
-    fn fields_unknown_to_us_take_part() {
+    fn a_notice_that_names_the_pinned_algorithm_is_valid() {
         let key = "192006250b4c09247ec02edce69f6a2d";
-        let mut notice = fields(&[("appid", "wx1"), ("coupon_id_0", "7")]);
-        let signature = sign(&notice, key, SignType::HmacSha256);
-        notice.insert("sign".into(), signature);
-        assert!(verify(&notice, key, SignType::HmacSha256));
-        notice.insert("coupon_id_0".into(), "8".into());
-        assert!(!verify(&notice, key, SignType::HmacSha256));
+        for pinned in [SignType::Md5, SignType::HmacSha256] {
+            let mut notice = fields(&[("appid", "wx1"), ("sign_type", pinned.as_str())]);
+            let signature = sign(&notice, key, pinned);
+            notice.insert("sign".into(), signature);
+            assert!(verify(&notice, key, pinned), "{pinned:?}");
+        }
+    }
+
+    #[test]
+    fn wechats_names_of_the_algorithms_are_read_as_they_are_written() {
+        for (sign_type, name) in [
+            (SignType::Md5, "MD5"),
+            (SignType::HmacSha256, "HMAC-SHA256"),
+        ] {
+            assert_eq!(sign_type.as_str(), name);
+            assert_eq!(SignType::parse(name), Some(sign_type));
+        }
+        for text in ["", "md5", "SHA1", "HMAC-SHA256 "] {
+            assert_eq!(SignType::parse(text), None, "{text}");
+        }
     }
 }

@@ -147,6 +147,8 @@ mod tests {
             "<xml>",
             "<xml></yml>",
             "<xml/>",
+            "<a/><xml><b>1</b></xml>",
+            "<xml><b>1</b></xml><a/>",
             "<xml><a>1</a>",
             "<xml><a>1</b></xml>",
             "<xml><a>1</a><a>2</a></xml>",
@@ -166,11 +168,24 @@ mod tests {
             assert!(parse(document.as_bytes()).is_err(), "{document}");
         }
         assert!(parse(b"<xml><a>\xff</a></xml>").is_err());
-        let large = format!("<xml><a>{}</a></xml>", "x".repeat(MAX_BYTES));
+    }
+
+    #[test]
+    fn a_document_is_at_most_64_kib_long_and_a_name_64_characters() {
+        let document = |length: usize| {
+            let around = "<xml><a></a></xml>".len();
+            format!("<xml><a>{}</a></xml>", "x".repeat(length - around))
+        };
+        assert!(parse(document(65_536).as_bytes()).is_ok());
         assert_eq!(
-            parse(large.as_bytes()),
+            parse(document(65_537).as_bytes()),
             Err(Malformed("larger than 64 KiB"))
         );
+        for (length, is_read) in [(64, true), (65, false)] {
+            let name = "n".repeat(length);
+            let document = format!("<xml><{name}>1</{name}></xml>");
+            assert_eq!(parse(document.as_bytes()).is_ok(), is_read, "{length}");
+        }
     }
 
     proptest! {

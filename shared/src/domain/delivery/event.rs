@@ -157,3 +157,148 @@ fn about_payment(order: &Order, payment: &Payment) -> Params {
     }
     params
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fixtures::{self, NOW, order, params, payment, refund};
+
+    fn occasion() -> Occasion {
+        ("evt".into(), NOW, 60)
+    }
+
+    /// A payment with all that a payment can have.
+    fn known_payer() -> Payment {
+        Payment {
+            attempt: 2,
+            cash_fee: fixtures::fen(90),
+            openid: Some("o1".into()),
+            ..payment("tx1", 100)
+        }
+    }
+
+    #[rustfmt::skip]
+    const ORDER: [(&str, &str); 2] = [
+        ("app_id", "demo000000000001"),
+        ("order_no", "A000000001"),
+    ];
+    #[rustfmt::skip]
+    const PAYMENT: [(&str, &str); 6] = [
+        ("trade_no", "demo000000000001A00000000101"),
+        ("transaction_id", "tx1"),
+        ("total_fee", "100"),
+        ("cash_fee", "100"),
+        ("trade_type", "NATIVE"),
+        ("paid_at", "2026-09-21T14:13:20.123Z"),
+    ];
+
+    fn payload(parts: &[&[(&str, &str)]]) -> Params {
+        params(&parts.concat())
+    }
+
+    #[test]
+    fn an_event_is_named_alike_in_the_row_and_in_the_callback() {
+        for (event, name) in [
+            (Event::PaymentSucceeded, "payment.succeeded"),
+            (Event::PaymentFailed, "payment.failed"),
+            (Event::PaymentAnomaly, "payment.anomaly"),
+            (Event::RefundSucceeded, "refund.succeeded"),
+            (Event::RefundFailed, "refund.failed"),
+        ] {
+            assert_eq!(event.as_str(), name);
+            assert_eq!(serde_json::to_value(event).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn a_fresh_delivery_is_due_at_once_and_left_to_its_doorbell_for_the_grace() {
+        let told = Delivery::of_payment(&order(), &payment("tx1", 100), occasion());
+        assert_eq!(
+            (told.status, told.step, told.claims),
+            (Status::Pending, 0, 0)
+        );
+        assert_eq!((told.origin, told.due), (NOW, NOW));
+        assert_eq!(told.wake, Some(NOW.plus_seconds(60)));
+        assert_eq!(told.event_id, "evt");
+        assert_eq!(told.key(), order().key());
+        assert_eq!(told.notify_url, "https://shop.example/notify");
+        assert_eq!(told.return_url, "https://shop.example/return");
+    }
+
+    #[test]
+    fn a_payment_is_told_with_the_payer_and_the_apps_own_note_where_there_are_any() {
+        let mut order = order();
+        let told = Delivery::of_payment(&order, &payment("tx1", 100), occasion());
+        assert_eq!((told.event, told.subject), (Event::PaymentSucceeded, None));
+        assert_eq!(told.payload, payload(&[&ORDER, &PAYMENT]));
+
+        order.request.attach = Some("table 7".into());
+        let told = Delivery::of_payment(&order, &known_payer(), occasion());
+        let more = [
+            ("trade_no", "demo000000000001A00000000102"),
+            ("cash_fee", "90"),
+            ("openid", "o1"),
+            ("attach", "table 7"),
+        ];
+        assert_eq!(told.payload, payload(&[&ORDER, &PAYMENT, &more]));
+    }
+
+    #[test]
+    fn a_failed_code_is_told_once_for_each_attempt() {
+        let told = Delivery::of_failure(&order(), (2, "NOTENOUGH"), occasion());
+        assert_eq!(told.event, Event::PaymentFailed);
+        assert_eq!(told.subject.as_deref(), Some("02"));
+        let expected = [
+            ("trade_no", "demo000000000001A00000000102"),
+            ("total_fee", "100"),
+            ("err_code", "NOTENOUGH"),
+        ];
+        assert_eq!(told.payload, payload(&[&ORDER, &expected]));
+    }
+
+    #[test]
+    fn an_anomaly_is_told_with_the_hubs_refund_unless_the_app_refunds() {
+        let refund_no = RefundNo::automatic("tx1").unwrap();
+        for (refund_no, more) in [
+            (None, &[("kind", "paid_twice")][..]),
+            (
+                Some(&refund_no),
+                &[("kind", "paid_twice"), ("refund_no", "auto-tx1")],
+            ),
+        ] {
+            let payment = payment("tx1", 100);
+            let anomaly = (AnomalyKind::PaidTwice, &payment, refund_no);
+            let told = Delivery::of_anomaly(&order(), anomaly, occasion());
+            assert_eq!(told.event, Event::PaymentAnomaly);
+            assert_eq!(told.subject.as_deref(), Some("tx1"));
+            assert_eq!(told.payload, payload(&[&ORDER, &PAYMENT, more]));
+        }
+    }
+
+    #[test]
+    fn a_refund_is_told_as_it_ended() {
+        let about = [
+            ("refund_no", "R1"),
+            ("refund_fee", "5"),
+            ("transaction_id", "tx1"),
+            ("refund_id", "5000"),
+        ];
+        let mut refund = refund();
+        refund.refund_id = Some("5000".into());
+        refund.ended_at = Some(NOW);
+
+        refund.status = refund::Status::Succeeded;
+        let told = Delivery::of_refund(&order(), &refund, occasion());
+        assert_eq!(told.event, Event::RefundSucceeded);
+        assert_eq!(told.subject.as_deref(), Some("R1"));
+        let at = [("refunded_at", "2026-09-21T14:13:20.123Z")];
+        assert_eq!(told.payload, payload(&[&ORDER, &about, &at]));
+
+        refund.status = refund::Status::Failed;
+        refund.err_code = Some("NOTENOUGH".into());
+        let told = Delivery::of_refund(&order(), &refund, occasion());
+        assert_eq!(told.event, Event::RefundFailed);
+        let why = [("err_code", "NOTENOUGH")];
+        assert_eq!(told.payload, payload(&[&ORDER, &about, &why]));
+    }
+}

@@ -115,7 +115,7 @@ mod tests {
         for step in 0..=13 {
             row.step = step;
             let planned = schedule.due(step, ORIGIN).unwrap();
-            let late = planned.plus_seconds(PUT_OFF_MAX_SECONDS);
+            let late = planned.plus_seconds(15 * 60);
             let now = late.plus_seconds(-45);
             let next = row.put_off(&schedule, (now, 45), 60);
             let (due, wake) = (late, late.plus_seconds(60));

@@ -3,27 +3,12 @@
 mod properties;
 
 use super::*;
+use crate::domain::fixtures::{self, NOW, fen, payment};
 use crate::domain::id::RefundNo;
-use crate::domain::money::Fen;
 use crate::domain::refund::{self, News, Refund, Turn};
 
-const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
-
 fn order(status: Status) -> Order {
-    let key = OrderKey::parse("demo000000000001#A000000001").unwrap();
-    let request = Request {
-        total_fee: Fen::positive(100).unwrap(),
-        body: "test".into(),
-        attach: None,
-        notify_url: "https://shop.example/notify".into(),
-        return_url: "https://shop.example/return".into(),
-        trade_type: None,
-        version: Version::Hub,
-        openid: None,
-        client_ip: None,
-        expires_in: 7200,
-    };
-    let mut order = Order::new(key, request, "nonce".into(), NOW);
+    let mut order = fixtures::order();
     if status == Status::Created {
         return order;
     }
@@ -46,9 +31,8 @@ fn order(status: Status) -> Order {
         _ => 0,
     };
     if back > 0 {
-        let back = Fen::positive(back).unwrap();
-        order.reserve_refund("tx1", back).unwrap();
-        order.complete_refund("tx1", back).unwrap();
+        order.reserve_refund("tx1", fen(back)).unwrap();
+        order.complete_refund("tx1", fen(back)).unwrap();
     }
     assert_eq!(order.status, status);
     order
@@ -80,20 +64,6 @@ fn prepay() -> Prepay {
         prepay_id: "wx1".into(),
         code_url: Some("weixin://x".into()),
         mweb_url: None,
-    }
-}
-
-fn payment(transaction_id: &str, fee: i64) -> Payment {
-    Payment {
-        transaction_id: transaction_id.into(),
-        attempt: 1,
-        trade_type: "NATIVE".into(),
-        total_fee: Fen::positive(fee).unwrap(),
-        cash_fee: Fen::positive(fee).unwrap(),
-        openid: None,
-        paid_at: NOW,
-        refund_reserved: Fen::ZERO,
-        refunded: Fen::ZERO,
     }
 }
 
@@ -140,7 +110,6 @@ const STATUSES: [Status; 7] = [
 
 /// Applies an event and says in one word what it did.
 fn apply(order: &mut Order, event: Event) -> String {
-    let sixty = Fen::positive(60).unwrap();
     let done = |result: Result<(), Refusal>| match result {
         Ok(()) => "ok".to_owned(),
         Err(refusal) => format!("{refusal:?}"),
@@ -157,9 +126,9 @@ fn apply(order: &mut Order, event: Event) -> String {
         Event::Close => done(order.close()),
         Event::Fail => done(order.fail(1, "NOTENOUGH")),
         Event::Expired => done(order.check_open(order.expires_at)),
-        Event::ReserveRefund => done(order.reserve_refund("tx1", sixty)),
-        Event::CompleteRefund => done(order.complete_refund("tx1", sixty)),
-        Event::ReleaseRefund => done(order.release_refund("tx1", sixty)),
+        Event::ReserveRefund => done(order.reserve_refund("tx1", fen(60))),
+        Event::CompleteRefund => done(order.complete_refund("tx1", fen(60))),
+        Event::ReleaseRefund => done(order.release_refund("tx1", fen(60))),
     }
 }
 
@@ -212,6 +181,107 @@ fn every_state_answers_every_event_as_the_table_says() {
 }
 
 #[test]
+fn a_name_is_the_same_in_the_row_and_in_the_api() {
+    fn check(value: impl Serialize, name: &str, in_api: &str) {
+        assert_eq!(in_api, name);
+        assert_eq!(serde_json::to_value(value).unwrap(), name);
+    }
+    for (status, name) in [
+        (Status::Created, "created"),
+        (Status::Paying, "paying"),
+        (Status::Paid, "paid"),
+        (Status::PartlyRefunded, "partly_refunded"),
+        (Status::Refunded, "refunded"),
+        (Status::Closed, "closed"),
+        (Status::Failed, "failed"),
+    ] {
+        check(status, name, status.as_str());
+    }
+    for (kind, name) in [
+        (AnomalyKind::AmountMismatch, "amount_mismatch"),
+        (AnomalyKind::PaidTwice, "paid_twice"),
+        (AnomalyKind::PaidAfterClose, "paid_after_close"),
+    ] {
+        check(kind, name, kind.as_str());
+    }
+    for (version, name) in [(Version::Direct, "1.0"), (Version::Hub, "2.0")] {
+        check(version, name, version.as_str());
+    }
+    for (trade_type, name) in [
+        (TradeType::Native, "NATIVE"),
+        (TradeType::Jsapi, "JSAPI"),
+        (TradeType::App, "APP"),
+        (TradeType::Mweb, "MWEB"),
+        (TradeType::Micropay, "MICROPAY"),
+    ] {
+        check(trade_type, name, trade_type.as_str());
+    }
+    // The flow of 2014 is a way to open an APP payment; apps see no difference.
+    assert_eq!(TradeType::Genprepay.as_str(), "APP");
+}
+
+#[test]
+fn an_order_reads_back_from_its_row_whatever_happened_to_it() {
+    let mut taken_back = till();
+    taken_back.reverse();
+    for order in STATUSES.map(order).into_iter().chain([taken_back]) {
+        let row = serde_json::to_value(&order).unwrap();
+        assert_eq!(serde_json::from_value::<Order>(row).unwrap(), order);
+    }
+}
+
+#[test]
+fn a_row_says_of_an_attempt_only_what_has_happened_to_it() {
+    let row = serde_json::to_value(till()).unwrap();
+    let attempt = row["attempts"][0].as_object().unwrap();
+    for absent in ["closed", "openid", "prepay", "prepaid_at"] {
+        assert!(!attempt.contains_key(absent), "{absent}");
+    }
+    assert_eq!(attempt["scan"].get("reversing"), None);
+}
+
+#[test]
+fn the_payers_number_is_the_paid_attempts_or_the_current_ones() {
+    let mut order = order(Status::Created);
+    assert_eq!(order.trade_no().to_string(), "demo000000000001A00000000101");
+    open(&mut order).unwrap();
+    open(&mut order).unwrap();
+    assert_eq!(order.trade_no().to_string(), "demo000000000001A00000000102");
+    order.pay(payment("tx1", 100), NOW);
+    assert_eq!(order.trade_no().to_string(), "demo000000000001A00000000101");
+}
+
+#[test]
+fn an_anomalys_refund_leaves_the_order_paid() {
+    let mut order = order(Status::Paid);
+    let twice = order.pay(payment("tx2", 100), NOW);
+    assert_eq!(twice, Settlement::Anomaly(AnomalyKind::PaidTwice));
+    order.reserve_refund("tx2", fen(100)).unwrap();
+    order.complete_refund("tx2", fen(100)).unwrap();
+    assert_eq!(order.status, Status::Paid);
+    assert_eq!(order.payment_of("tx1").unwrap().refunded.get(), 0);
+    assert_eq!(order.payment_of("tx2").unwrap().refunded.get(), 100);
+    assert_eq!(order.payment_of("tx3"), None);
+}
+
+#[test]
+fn refunds_are_promised_and_made_to_the_last_fen_and_not_further() {
+    let mut order = order(Status::Paid);
+    order.reserve_refund("tx1", fen(99)).unwrap();
+    assert_eq!(order.reserve_refund("tx1", fen(2)), Err(Refusal::Exceeds));
+    order.reserve_refund("tx1", fen(1)).unwrap();
+    order.complete_refund("tx1", fen(99)).unwrap();
+    assert_eq!(order.status, Status::PartlyRefunded);
+    assert_eq!(order.complete_refund("tx1", fen(2)), Err(Refusal::Exceeds));
+    // What has gone back is not free again; what has not is.
+    assert_eq!(order.release_refund("tx1", fen(2)), Err(Refusal::Exceeds));
+    order.release_refund("tx1", fen(1)).unwrap();
+    order.reserve_refund("tx1", fen(1)).unwrap();
+    order.complete_refund("tx1", fen(1)).unwrap();
+    assert_eq!(order.status, Status::Refunded);
+}
+
+#[test]
 fn a_repeated_anomaly_is_kept_once() {
     let mut order = order(Status::Paying);
     let first = order.pay(payment("tx3", 1), NOW);
@@ -238,11 +308,21 @@ fn a_quiet_order_is_asked_about_at_1_5_15_30_minutes_and_after_its_expiry() {
 #[test]
 fn questions_missed_during_an_outage_are_not_all_asked_at_once() {
     let mut order = order(Status::Paying);
+    order.ask_later(NOW.plus_seconds(300));
+    assert_eq!(order.wake, Some(NOW.plus_seconds(900)), "300 is now");
     order.ask_later(NOW.plus_seconds(1000));
     assert_eq!(order.wake, Some(NOW.plus_seconds(1800)));
     assert!(order.is_last_question(NOW.plus_seconds(8000)));
     order.ask_later(NOW.plus_seconds(8000));
     assert_eq!(order.wake, Some(NOW.plus_seconds(8060)));
+}
+
+#[test]
+fn when_wechat_knows_more_than_the_row_the_next_sweep_asks() {
+    let mut order = order(Status::Paying);
+    let now = NOW.plus_seconds(20);
+    order.ask_now(now);
+    assert_eq!((order.due, order.wake), (Some(now), Some(now)));
 }
 
 #[test]
@@ -272,9 +352,9 @@ fn an_attempt_is_replaced_only_when_wechat_would_close_it_and_closed_before_the_
     order.prepaid(1, prepay(), NOW);
     assert_eq!(order.preparation(Native, None, NOW), P::Ready);
     assert_eq!(order.preparation(Native, None, at(7079)), P::Ready);
-    assert_eq!(order.preparation(Native, None, at(7081)), P::Ask(1));
+    assert_eq!(order.preparation(Native, None, at(7080)), P::Ask(1));
     assert_eq!(order.preparation(Jsapi, Some("o1"), at(309)), P::Ready);
-    assert_eq!(order.preparation(Jsapi, Some("o1"), at(311)), P::Open);
+    assert_eq!(order.preparation(Jsapi, Some("o1"), at(310)), P::Open);
 
     let payer = (Some("o1".to_owned()), "127.0.0.1".parse().unwrap());
     order.open_attempt(Jsapi, payer, at(311)).unwrap();
@@ -286,6 +366,41 @@ fn an_attempt_is_replaced_only_when_wechat_would_close_it_and_closed_before_the_
     assert_eq!(order.preparation(Jsapi, Some("o2"), at(700)), P::Open);
     order.attempt_closed(2);
     assert_eq!(order.preparation(Jsapi, Some("o1"), at(312)), P::Open);
+}
+
+#[test]
+fn what_wechat_gave_for_a_phones_browser_is_asked_for_again_after_four_and_a_half_minutes() {
+    use Preparation as P;
+    let mut order = order(Status::Created);
+    let payer = (None, "127.0.0.1".parse().unwrap());
+    order.open_attempt(TradeType::Mweb, payer, NOW).unwrap();
+    order.prepaid(1, prepay(), NOW);
+    for (seconds, expected) in [(269, P::Ready), (270, P::Ask(1))] {
+        let now = NOW.plus_seconds(seconds);
+        assert_eq!(order.preparation(TradeType::Mweb, None, now), expected);
+    }
+}
+
+#[test]
+fn only_inside_wechat_is_an_attempt_one_payers() {
+    use Preparation as P;
+    use TradeType::{Jsapi, Native};
+    let now = NOW.plus_seconds(400);
+    for (opened, asked, expected) in [
+        ((Native, None), (Native, Some("o1")), P::Ready),
+        ((Native, Some("o1")), (Native, Some("o2")), P::Ready),
+        ((Native, None), (Jsapi, Some("o1")), P::Open),
+        ((Jsapi, Some("o1")), (Jsapi, Some("o1")), P::Ready),
+        ((Jsapi, Some("o1")), (Jsapi, Some("o2")), P::Open),
+        ((Jsapi, Some("o1")), (Native, Some("o1")), P::Open),
+    ] {
+        let mut order = order(Status::Created);
+        let payer = (opened.1.map(str::to_owned), "127.0.0.1".parse().unwrap());
+        order.open_attempt(opened.0, payer, NOW).unwrap();
+        order.prepaid(1, prepay(), NOW);
+        let preparation = order.preparation(asked.0, asked.1, now);
+        assert_eq!(preparation, expected, "{opened:?}, then {asked:?}");
+    }
 }
 
 #[test]
@@ -303,6 +418,30 @@ fn an_order_given_up_is_closed_when_wechat_allows_it() {
     assert_eq!(order.expires_at, now);
     assert_eq!(order.pay(payment("tx1", 100), now), Settlement::Paid);
     assert_eq!(order.give_up(now), Err(Refusal::Paid));
+}
+
+#[test]
+fn giving_up_what_has_expired_leaves_its_next_question_where_it_is() {
+    let mut order = order(Status::Paying);
+    let end = order.expires_at;
+    order.ask_later(end.plus_seconds(30));
+    let next = order.wake;
+    assert_eq!(next, Some(end.plus_seconds(90)));
+    assert_eq!(order.give_up(end), Ok(false));
+    assert_eq!((order.expires_at, order.wake), (end, next));
+}
+
+#[test]
+fn giving_up_an_order_whose_attempts_are_all_closed_closes_it() {
+    let mut order = order(Status::Paying);
+    order.attempt_closed(1);
+    assert_eq!(order.give_up(NOW), Ok(true));
+    assert_eq!(order.status, Status::Closed);
+
+    // Whatever is said of an attempt later, closed stays closed.
+    let mut closed = self::order(Status::Closed);
+    assert_eq!(closed.give_up(NOW), Ok(true));
+    assert_eq!((closed.status, closed.wake), (Status::Closed, None));
 }
 
 #[test]
@@ -332,8 +471,10 @@ fn a_payers_code_is_charged_once_and_asked_about_every_five_seconds() {
     assert_eq!(asked, [5, 10, 15, 20, 25, 30]);
     order.ask_later(at(30));
     assert_eq!(order.wake, Some(at(35)));
-    order.ask_later(at(100));
-    assert_eq!(order.wake, Some(at(160)), "urgency ends");
+    order.ask_later(at(89));
+    assert_eq!(order.wake, Some(at(94)));
+    order.ask_later(at(90));
+    assert_eq!(order.wake, Some(at(150)), "urgency ends");
 }
 
 #[test]

@@ -52,7 +52,7 @@ proptest! {
                 5 => drop(order.give_up(now)),
                 // The app asks for a refund of the payment.
                 6 => {
-                    let fee = Fen::positive(amount).unwrap();
+                    let fee = fen(amount);
                     if let Some(paid) = order.payment.clone()
                         && order.reserve_refund(&paid.transaction_id, fee).is_ok()
                     {
