@@ -1,5 +1,5 @@
 //! The alarms that the hub raises, taken from its log lines as the template's
-//! filters take them. It refuses to know which of them are due.
+//! filters take them.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -12,18 +12,17 @@ use tracing::{Event, Id, Metadata, Subscriber};
 
 /// An alarm: its name, the order's key, and which part of the order it is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Alarm {
-    /// Its name.
-    pub name: String,
-    /// `app_id#order_no`.
-    pub order: String,
+pub(crate) struct Alarm {
+    pub(crate) name: String,
+    /// Its order's key, `app_id#order_no`.
+    pub(crate) order: String,
     /// A refund's number, or WeChat's number of a payment.
-    pub subject: String,
+    pub(crate) subject: String,
 }
 
 /// What was raised in this run.
 #[derive(Debug, Clone, Default)]
-pub struct Alarms(Arc<Mutex<BTreeSet<Alarm>>>);
+pub(crate) struct Alarms(Arc<Mutex<BTreeSet<Alarm>>>);
 
 impl Alarms {
     fn raised(&self) -> MutexGuard<'_, BTreeSet<Alarm>> {
@@ -31,13 +30,12 @@ impl Alarms {
     }
 
     /// Forgets the last seed.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.raised().clear();
     }
 
     /// Whether this one was raised.
-    #[must_use]
-    pub fn has(&self, name: &str, (order, subject): (&str, &str)) -> bool {
+    pub(crate) fn has(&self, name: &str, order: &str, subject: &str) -> bool {
         self.raised().contains(&Alarm {
             name: name.to_owned(),
             order: order.to_owned(),
@@ -46,8 +44,7 @@ impl Alarms {
     }
 
     /// One of this name, if any was raised.
-    #[must_use]
-    pub fn find(&self, name: &str) -> Option<Alarm> {
+    pub(crate) fn find(&self, name: &str) -> Option<Alarm> {
         let raised = self.raised();
         raised.iter().find(|alarm| alarm.name == name).cloned()
     }

@@ -1,60 +1,61 @@
 //! The third parties as the hub's callbacks see them: what each answers, and
-//! what each was told. It has the demo shop's signature code, never the hub's.
-//! It refuses to know the schedule.
+//! what each was told. The signature code is the demo shop's, never the hub's.
 
 use std::collections::BTreeMap;
 
 use url::form_urlencoded;
 
-use crate::lot::{Record, Reply};
 use crate::plan::Temper;
 use crate::random::Random;
+use crate::scheduler::{Record, Reply};
 
 /// A callback that an app has checked.
 #[derive(Debug, Clone)]
-pub struct Told {
-    /// `app_id#order_no`.
-    pub order: String,
-    /// What happened.
-    pub event: String,
+pub(crate) struct Told {
+    /// Its order's key, `app_id#order_no`.
+    pub(crate) order: String,
+    pub(crate) event: String,
     /// The event's stable identifier.
-    pub event_id: String,
+    pub(crate) event_id: String,
     /// The step: `attempt` counts from one.
-    pub step: i64,
+    pub(crate) step: i64,
     params: BTreeMap<String, String>,
 }
 
 impl Told {
     /// A parameter, empty when there is none.
-    #[must_use]
-    pub fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         self.params.get(name).map_or("", String::as_str)
     }
 }
 
 /// What an app knows of one event.
 #[derive(Debug, Clone, Default)]
-pub struct Book {
+pub(crate) struct Book {
     /// Calls that reached it.
-    pub calls: u32,
+    pub(crate) calls: u32,
     /// Who received its first `success`.
-    pub succeeded: Option<Record>,
+    pub(crate) succeeded: Option<Record>,
 }
 
 /// An app's answer, and whether it means success.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// What the hub gets; nothing: the app hangs.
-    pub reply: Option<Reply>,
+    pub(crate) reply: Option<Reply>,
     /// The app has the payment in its books.
-    pub success: bool,
+    pub(crate) success: bool,
 }
 
 /// Reads a callback and verifies it with the app's key.
 ///
 /// # Errors
 /// What no honest hub would send.
-pub fn read(query: &str, secrets: &BTreeMap<String, String>, now: i64) -> Result<Told, String> {
+pub(crate) fn read(
+    query: &str,
+    secrets: &BTreeMap<String, String>,
+    now: i64,
+) -> Result<Told, String> {
     let params: BTreeMap<String, String> = form_urlencoded::parse(query.as_bytes())
         .into_owned()
         .collect();
@@ -81,7 +82,7 @@ pub fn read(query: &str, secrets: &BTreeMap<String, String>, now: i64) -> Result
 }
 
 /// What an app of this temper answers to its n-th call, counted from zero.
-pub fn answer(temper: Temper, calls: u32, random: &mut Random) -> Verdict {
+pub(crate) fn answer(temper: Temper, calls: u32, random: &mut Random) -> Verdict {
     let answered = |status, body: &str| Verdict {
         reply: Some(Reply::Answer(status, body.to_owned())),
         success: false,

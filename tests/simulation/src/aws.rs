@@ -1,7 +1,6 @@
 //! The AWS SDK's way to the network: a client that parks every request in the
-//! lot instead of sending it. The SDK above it is the real one, with its
-//! signatures, repeats and error texts; its pauses take no time. It refuses to
-//! know what AWS would answer.
+//! scheduler instead of sending it. The SDK above it is the real one, with its
+//! signatures, repeats and error texts; its pauses take no time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -24,16 +23,15 @@ use aws_smithy_types::body::SdkBody;
 
 use serde_json::{Value, json};
 
-use crate::lot::{Call, Lot, Reply};
+use crate::scheduler::{Call, Reply, Scheduler};
 use crate::wechat::SECRET;
 
 /// How long the hub lets one attempt take, from `shared::aws::sdk_config`.
-pub const ATTEMPT_MILLIS: i64 = 1500;
+pub(crate) const ATTEMPT_MILLIS: i64 = 1500;
 
 /// The SDK's settings. Each run has a region of its own, because the SDK
 /// counts its repeats per service and region over the whole process.
-#[must_use]
-pub fn sdk_config(lot: &Arc<Lot>) -> SdkConfig {
+pub(crate) fn sdk_config(scheduler: &Arc<Scheduler>) -> SdkConfig {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let run = RUNS.fetch_add(1, Ordering::Relaxed);
     let credentials = Credentials::new("simulation", "simulation", None, None, "simulation");
@@ -42,7 +40,7 @@ pub fn sdk_config(lot: &Arc<Lot>) -> SdkConfig {
         .region(Region::new(format!("run-{run}")))
         .endpoint_url("http://aws.invalid")
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(Wire(Arc::clone(lot)))
+        .http_client(Wire(Arc::clone(scheduler)))
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(3)
@@ -65,7 +63,7 @@ impl AsyncSleep for NoSleep {
 }
 
 #[derive(Debug, Clone)]
-struct Wire(Arc<Lot>);
+struct Wire(Arc<Scheduler>);
 
 impl HttpClient for Wire {
     fn http_connector(
@@ -107,7 +105,7 @@ fn answer(status: u16, body: String) -> Result<HttpResponse, ConnectorError> {
 }
 
 /// The secret with the merchant's client certificate.
-pub const CERTIFICATE_ID: &str = "certificate";
+pub(crate) const CERTIFICATE_ID: &str = "certificate";
 
 /// A certificate of its own: WeChat is on plain HTTP here, nobody looks at it.
 static CERTIFICATE: LazyLock<String> = LazyLock::new(|| {
@@ -117,8 +115,7 @@ static CERTIFICATE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// What Secrets Manager answers.
-#[must_use]
-pub fn secret(asked: &[u8]) -> String {
+pub(crate) fn secret(asked: &[u8]) -> String {
     let asked: Value = serde_json::from_slice(asked).unwrap_or_default();
     let text = match asked.get("SecretId").and_then(Value::as_str) {
         Some(CERTIFICATE_ID) => CERTIFICATE.as_str(),

@@ -1,5 +1,4 @@
 //! Many seeds on a few threads, within a time, and what they came to together.
-//! It refuses to know what a seed is about.
 
 use std::error::Error;
 use std::fmt;
@@ -20,19 +19,19 @@ const STAGE_LIFE: Duration = Duration::from_secs(120);
 /// What many seeds came to.
 #[derive(Debug, Default)]
 pub struct Campaign {
-    /// Seeds played.
+    /// How many seeds were played.
     pub seeds: u64,
     /// Those that broke a promise.
     pub broken: Vec<Outcome>,
-    /// All faults.
+    /// The faults that were injected.
     pub faults: Tally,
     /// What became of the orders.
     pub results: Results,
-    /// Network calls.
+    /// How many network calls were made.
     pub calls: u64,
     /// Time lived, in milliseconds.
     pub lasted: i64,
-    /// Time taken.
+    /// How long it took by a real clock.
     pub took: Duration,
 }
 
@@ -41,7 +40,8 @@ pub struct Campaign {
 /// # Errors
 /// When a thread could not set itself up.
 pub fn run(
-    (seeds, limit): (Range<u64>, Duration),
+    seeds: Range<u64>,
+    limit: Duration,
     threads: u64,
     options: Options,
 ) -> Result<Campaign, Box<dyn Error + Send + Sync>> {

@@ -1,6 +1,5 @@
 //! DynamoDB: an embedded engine that others maintain, spoken to in its own
-//! JSON, and a second look at each row of the ledger after each write. It
-//! refuses to know which writes are right.
+//! JSON, and a second look at each row of the ledger after each write.
 
 use std::collections::BTreeMap;
 
@@ -18,15 +17,15 @@ pub type Key = (String, String);
 /// A row of the ledger that a write changed.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// Which row.
+    /// The row's partition and sort key.
     pub key: Key,
-    /// As it was.
+    /// The row before the write; none when there was none.
     pub before: Option<Value>,
-    /// As it is.
+    /// The row after it; none when it was deleted.
     pub after: Option<Value>,
 }
 
-/// The tables.
+/// The tables of one run, in memory.
 pub struct Engine {
     database: Database,
     /// The ledger as it is.

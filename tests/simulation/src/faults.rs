@@ -1,5 +1,4 @@
-//! What goes wrong with a call, and the count of all that did. It refuses to
-//! know what the call was for.
+//! What goes wrong with a call, and the count of all that did.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,23 +9,23 @@ use crate::random::Random;
 /// Between whom a call goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Wire {
-    /// The tables.
+    /// To DynamoDB, about the ledger and the registry.
     DynamoDb,
-    /// The queues.
+    /// To SQS, which also decides when a message arrives.
     Sqs,
-    /// The secret.
+    /// To Secrets Manager.
     Secrets,
-    /// WeChat's payment API.
+    /// To WeChat's payment API.
     Wechat,
-    /// An app's addresses.
+    /// To an app's callback addresses.
     App,
-    /// WeChat's notifications to the hub.
+    /// From WeChat to the hub: notifications.
     Notification,
-    /// The minute's sweep.
+    /// The scheduler's event that starts a sweep each minute.
     Sweep,
 }
 
-/// What goes wrong.
+/// What goes wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     /// Nothing is done; the connection breaks.
@@ -66,12 +65,12 @@ pub enum Fault {
 pub struct Tally(BTreeMap<(Wire, Fault), u64>);
 
 impl Tally {
-    /// One more.
+    /// Counts one more of this fault.
     pub fn note(&mut self, wire: Wire, fault: Fault) {
         *self.0.entry((wire, fault)).or_default() += 1;
     }
 
-    /// Adds another run's.
+    /// Adds what another run has counted.
     pub fn add(&mut self, other: &Self) {
         for (kind, count) in &other.0 {
             *self.0.entry(*kind).or_default() += count;
@@ -112,7 +111,7 @@ const OF_CALLS: [Fault; 7] = [
 ];
 
 /// Decides what goes wrong with a call now, if anything.
-pub fn choose(plan: &Plan, wire: Wire, (now, random): (i64, &mut Random)) -> Option<Fault> {
+pub(crate) fn choose(plan: &Plan, wire: Wire, now: i64, random: &mut Random) -> Option<Fault> {
     if now >= plan.calm_at {
         return None;
     }

@@ -14,13 +14,13 @@ use serde_json::Value;
 
 use crate::engine::{Change, Key, number, string};
 use crate::ledger::is_owed;
-use crate::lot::Record;
 use crate::plan::{HOUR, MINUTE, SECOND};
+use crate::scheduler::Record;
 use crate::wechat::Wechat;
 
 /// The offsets of the thirteen repeats, in seconds: the mission's, written
 /// down again.
-pub const OFFSETS: [i64; 14] = [
+pub(crate) const OFFSETS: [i64; 14] = [
     0, 60, 120, 180, 240, 300, 600, 1200, 1800, 3600, 7200, 18_000, 43_200, 86_400,
 ];
 /// A day, and what may be left after it once nothing fails: the sweeper's
@@ -32,28 +32,28 @@ const UNSEEN: i64 = 10 * MINUTE;
 
 type Rows = BTreeMap<Key, Value>;
 
-/// Who must not work at the same time.
+/// What was promised so far, and whether it was kept.
 #[derive(Debug, Default)]
-pub struct Judge {
+pub(crate) struct Judge {
     /// The first broken promise.
-    pub broken: Option<String>,
+    pub(crate) broken: Option<String>,
     /// Records that met a fault, or whose process died.
-    pub troubled: BTreeSet<Record>,
+    pub(crate) troubled: BTreeSet<Record>,
     /// The apps that give back by hand what does not fit.
-    pub by_hand: BTreeSet<String>,
+    pub(crate) by_hand: BTreeSet<String>,
     leases: BTreeMap<Key, Vec<(Record, i64)>>,
 }
 
 impl Judge {
     /// Notes a broken promise; the first one counts.
-    pub fn hold(&mut self, kept: bool, promise: impl FnOnce() -> String) {
+    pub(crate) fn hold(&mut self, kept: bool, promise: impl FnOnce() -> String) {
         if !kept && self.broken.is_none() {
             self.broken = Some(promise());
         }
     }
 
-    /// A row was written; WeChat as it is at this time.
-    pub fn written(&mut self, change: &Change, rows: &Rows, now: (&Wechat, i64)) {
+    /// A row was written, and this is how WeChat stands now.
+    pub(crate) fn written(&mut self, change: &Change, rows: &Rows, wechat: &Wechat, now: i64) {
         let (pk, sk) = &change.key;
         let Some(after) = &change.after else {
             self.hold(false, || format!("the row {pk} {sk} was lost"));
@@ -70,22 +70,24 @@ impl Judge {
         let before = change.before.as_ref();
         match sk.split_once('#') {
             Some(("refund", part)) => {
-                self.refund_written((pk, part), (before, after), (rows, now));
+                self.refund_written(pk, part, before, after, rows);
+                self.refund_believed(pk, part, after, wechat, now);
                 self.sums_agree(pk, rows);
             }
-            Some(_) => self.delivery_written(&change.key, (before, after)),
+            Some(_) => self.delivery_written(&change.key, before, after),
             None => {
-                self.order_written(pk, (before, after), (rows, now.0));
+                self.order_written(pk, before, after, rows, wechat);
                 self.sums_agree(pk, rows);
             }
         }
     }
 
     /// A write by this record; `others` tells which records are at work.
-    pub fn leased(
+    pub(crate) fn leased(
         &mut self,
         change: &Change,
-        (record, now): (Record, i64),
+        record: Record,
+        now: i64,
         others: impl Fn(Record) -> bool,
     ) {
         let lease = |row: &Option<Value>| -> Option<String> {
@@ -113,7 +115,7 @@ impl Judge {
     }
 
     /// Whether anything is owed for longer than promised.
-    pub fn punctual(&mut self, rows: &Rows, now: i64, (calm_at, wechat): (i64, &Wechat)) {
+    pub(crate) fn punctual(&mut self, rows: &Rows, now: i64, calm_at: i64, wechat: &Wechat) {
         for ((pk, sk), row) in rows {
             let Some(wake) = number(row, "wake") else {
                 continue;
@@ -125,7 +127,7 @@ impl Judge {
                 )
             });
             let end = match sk.split_once('#') {
-                Some(("refund", part)) => refund::end(row, (pk, part), wechat) + DAY,
+                Some(("refund", part)) => refund::end(row, pk, part, wechat) + DAY,
                 Some(_) => number(row, "origin").unwrap_or_default() + DAY,
                 None => number(row, "expires_at").unwrap_or_default(),
             };

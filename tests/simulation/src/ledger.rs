@@ -1,35 +1,33 @@
-//! What the ledger's rows say, read from DynamoDB's own JSON. It refuses to
-//! know what they should say.
+//! What the ledger's rows say, read from DynamoDB's own JSON.
 
 use serde_json::Value;
 
 use crate::engine::{number, string};
 
 /// The sort key of an order's row.
-pub const ORDER: &str = "order";
+pub(crate) const ORDER: &str = "order";
 /// The beginning of the sort key of what an app must be told.
-pub const DELIVERY: &str = "delivery#";
+pub(crate) const DELIVERY: &str = "delivery#";
 /// The beginning of a refund's sort key.
-pub const REFUND: &str = "refund#";
+pub(crate) const REFUND: &str = "refund#";
 
 /// A payment of an order: its own, or one that must go back.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Payment {
-    /// WeChat's number.
-    pub id: String,
-    /// What was paid.
-    pub fee: i64,
+pub(crate) struct Payment {
+    /// WeChat's `transaction_id`.
+    pub(crate) id: String,
+    /// In fen, as the amounts below.
+    pub(crate) fee: i64,
     /// It is what the order was paid with; the others are anomalies.
-    pub own: bool,
-    /// Promised to refunds.
-    pub reserved: i64,
+    pub(crate) own: bool,
+    /// Promised to refunds, whether done or not.
+    pub(crate) reserved: i64,
     /// Gone back; a part of what is promised.
-    pub refunded: i64,
+    pub(crate) refunded: i64,
 }
 
 /// All payments that an order's row knows.
-#[must_use]
-pub fn payments(order: &Value) -> Vec<Payment> {
+pub(crate) fn payments(order: &Value) -> Vec<Payment> {
     let own = order.get("payment").and_then(|row| payment(row, true));
     let list = order.get("anomalies").and_then(|list| list.get("L"));
     let anomalies = list.and_then(Value::as_array).into_iter().flatten();
@@ -49,8 +47,7 @@ fn payment(row: &Value, own: bool) -> Option<Payment> {
 }
 
 /// The attempts by payment code that have failed: their numbers, and why.
-#[must_use]
-pub fn failures(order: &Value) -> Vec<(i64, &str)> {
+pub(crate) fn failures(order: &Value) -> Vec<(i64, &str)> {
     let list = order.get("attempts").and_then(|list| list.get("L"));
     let attempts = list.and_then(Value::as_array).into_iter().flatten();
     attempts
@@ -63,14 +60,12 @@ pub fn failures(order: &Value) -> Vec<(i64, &str)> {
 }
 
 /// Whether the hub tells the app, and not WeChat itself.
-#[must_use]
-pub fn is_told_by_hub(order: &Value) -> bool {
+pub(crate) fn is_told_by_hub(order: &Value) -> bool {
     let request = order.get("request").and_then(|request| request.get("M"));
     request.and_then(|request| string(request, "version")) == Some("2.0")
 }
 
 /// Whether a row of this status owes something.
-#[must_use]
-pub fn is_owed(status: &str) -> bool {
+pub(crate) fn is_owed(status: &str) -> bool {
     ["pending", "created", "paying", "processing", "change"].contains(&status)
 }

@@ -1,5 +1,4 @@
-//! `simulation`: plays seeds until it has had enough, and says what broke. It
-//! refuses to know what a seed is about.
+//! `simulation`: plays seeds until it has had enough, and says what broke.
 
 #![expect(clippy::print_stdout, reason = "its answer is what it prints")]
 
@@ -7,8 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use simulation::plan::Plant;
-use simulation::{Options, Outcome, Stage, campaign};
+use simulation::{Options, Outcome, Plant, Stage, campaign};
 
 /// Runs the hub through days of payments in which calls fail, hang and are
 /// repeated, processes die and messages are lost, and checks its promises.
@@ -87,7 +85,7 @@ fn play(arguments: &Arguments) -> Played {
         trace: false,
         plant: arguments.plant,
     };
-    let campaign = campaign::run((seeds, limit), arguments.threads, options)?;
+    let campaign = campaign::run(seeds, limit, arguments.threads, options)?;
     println!("{campaign}");
     for outcome in &campaign.broken {
         report(outcome);

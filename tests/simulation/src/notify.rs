@@ -1,6 +1,5 @@
 //! WeChat's notifications: when they are sent, how often, what of them is lost,
-//! and what the hub's SUCCESS promises. It refuses to know what the hub does
-//! with them.
+//! and what the hub's SUCCESS promises.
 
 use std::sync::Arc;
 
@@ -9,10 +8,11 @@ use axum::http::Request;
 use wechat_simulator::pay::{ANSWER_SECONDS, RefundStatus, SCHEDULE};
 
 use crate::engine::string;
+use crate::events::{Event, Job};
 use crate::faults::{Fault, Wire};
 use crate::ledger::{ORDER, REFUND, payments};
 use crate::plan::{MINUTE, SECOND};
-use crate::world::{Event, Job, World};
+use crate::world::World;
 
 /// What WeChat tells of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,11 +70,11 @@ impl World {
                 self.tally.note(Wire::Notification, Fault::Lost);
                 continue;
             }
-            let hub = match self.is_faulty() && self.random.chance(15) {
-                true => self.hubs.cold_wechat_notify(),
-                false => Arc::clone(&self.hubs.wechat_notify),
+            let function = match self.is_faulty() && self.random.chance(15) {
+                true => self.functions.cold_wechat_notify(),
+                false => Arc::clone(&self.functions.wechat_notify),
             };
-            let router = wechat_notify::router(hub);
+            let router = wechat_notify::router(function);
             let request = Request::post("/").body(Body::from(body.clone()));
             let invocation = self.ask(router, request);
             self.note(|| format!("#{invocation} wechat-notify {notice:?}"));

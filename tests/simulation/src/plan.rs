@@ -1,17 +1,13 @@
 //! What a seed's world is like before anything happens: apps with their
-//! tempers, orders with their payers, and how bad the network will be. It
-//! refuses to know how any of it turns out.
+//! tempers, orders with their payers, and how bad the network will be.
 
 use crate::random::Random;
 
 /// Where every run's clock starts: 2026-09-21 in milliseconds.
-pub const EPOCH: i64 = 1_790_000_000_000;
-/// A second.
-pub const SECOND: i64 = 1000;
-/// A minute.
-pub const MINUTE: i64 = 60 * SECOND;
-/// An hour.
-pub const HOUR: i64 = 60 * MINUTE;
+pub(crate) const EPOCH: i64 = 1_790_000_000_000;
+pub(crate) const SECOND: i64 = 1000;
+pub(crate) const MINUTE: i64 = 60 * SECOND;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
 
 /// A bug that is put between the code and the world on purpose, to know that
 /// the run would notice it.
@@ -31,30 +27,28 @@ pub enum Plant {
 
 /// How an app answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Temper {
+pub(crate) enum Temper {
     /// `success` after so many calls that failed.
     After(u32),
-    /// Never.
+    /// Never with `success`.
     Deaf,
 }
 
-/// A third party.
+/// A third party, as the registry knows it.
 #[derive(Debug, Clone)]
-pub struct AppPlan {
-    /// Its identifier.
-    pub app_id: String,
-    /// Its key.
-    pub secret: String,
+pub(crate) struct AppPlan {
+    pub(crate) app_id: String,
+    pub(crate) secret: String,
     /// Whether step 0 calls the synchronous address.
-    pub skip_return_call: bool,
+    pub(crate) skip_return_call: bool,
     /// Whether it gives back itself what does not fit.
-    pub refund_by_hand: bool,
+    pub(crate) refund_by_hand: bool,
 }
 
 /// What a code on a payer's phone comes to, with seconds where it takes time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purse {
-    /// Paid at once.
+pub(crate) enum Purse {
+    /// Paid at once, without a password.
     Pays,
     /// The payer types the password, and has paid after so long.
     Types(i64),
@@ -74,21 +68,19 @@ pub enum Purse {
 
 /// An app wants money back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    /// When it asks.
-    pub at: i64,
+pub(crate) struct Wish {
+    pub(crate) at: i64,
     /// The refund's number within the order.
-    pub part: String,
-    /// How much.
-    pub fee: i64,
+    pub(crate) part: String,
+    pub(crate) fee: i64,
     /// Of which payment, if not of the order's own.
-    pub transaction_id: Option<String>,
+    pub(crate) transaction_id: Option<String>,
 }
 
 /// What the payer and WeChat do with an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Story {
-    /// Nobody pays.
+pub(crate) enum Story {
+    /// Nobody ever pays.
     Unpaid,
     /// It is paid and WeChat tells.
     Paid,
@@ -106,73 +98,69 @@ pub enum Story {
     Scanned,
 }
 
-/// An order.
+/// An order, and what its payer and its app will do.
 #[derive(Debug, Clone)]
-pub struct OrderPlan {
-    /// Whose.
-    pub app: usize,
-    /// Its number.
-    pub order_no: String,
+pub(crate) struct OrderPlan {
+    /// Whose it is, by its place among the apps.
+    pub(crate) app: usize,
+    pub(crate) order_no: String,
     /// Its price in fen.
-    pub total_fee: i64,
+    pub(crate) total_fee: i64,
     /// When the app asks for it.
-    pub created_at: i64,
+    pub(crate) created_at: i64,
     /// How long it may be paid, in seconds.
-    pub expires_in: i64,
+    pub(crate) expires_in: i64,
     /// When the payer pays.
-    pub paid_at: i64,
+    pub(crate) paid_at: i64,
     /// When the app gives it up.
-    pub closed_at: Option<i64>,
+    pub(crate) closed_at: Option<i64>,
     /// What happens to it.
-    pub story: Story,
+    pub(crate) story: Story,
     /// WeChat tells the app itself (version 1.0).
-    pub direct: bool,
+    pub(crate) direct: bool,
     /// How its app answers.
-    pub temper: Temper,
+    pub(crate) temper: Temper,
     /// What its app wants back.
-    pub wishes: Vec<Wish>,
-    /// The payer's codes.
-    pub codes: Vec<(String, Purse)>,
+    pub(crate) wishes: Vec<Wish>,
+    /// The codes that the payer shows, one after the other.
+    pub(crate) codes: Vec<(String, Purse)>,
 }
 
 /// Faults in a thousand calls, while there are any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Rates {
+pub(crate) struct Rates {
     /// Calls that fail, hang or lose their answer.
-    pub call: u32,
+    pub(crate) call: u32,
     /// Calls at which the process dies.
-    pub death: u32,
+    pub(crate) death: u32,
     /// Messages that are lost, doubled or late.
-    pub message: u32,
+    pub(crate) message: u32,
     /// Notifications that are lost.
-    pub notification: u32,
+    pub(crate) notification: u32,
 }
 
-/// A seed's world.
+/// Everything about a seed's world that is decided beforehand.
 #[derive(Debug, Clone)]
-pub struct Plan {
-    /// The third parties.
-    pub apps: Vec<AppPlan>,
-    /// Their orders.
-    pub orders: Vec<OrderPlan>,
+pub(crate) struct Plan {
+    pub(crate) apps: Vec<AppPlan>,
+    pub(crate) orders: Vec<OrderPlan>,
     /// How bad the network is.
-    pub rates: Rates,
+    pub(crate) rates: Rates,
     /// When it becomes good for ever.
-    pub calm_at: i64,
+    pub(crate) calm_at: i64,
     /// No sweep runs in these times.
-    pub unswept: Vec<(i64, i64)>,
+    pub(crate) unswept: Vec<(i64, i64)>,
     /// Nothing of AWS answers in these times.
-    pub outages: Vec<(i64, i64)>,
+    pub(crate) outages: Vec<(i64, i64)>,
     /// Whether notifications are confirmed by a query.
-    pub confirm: bool,
+    pub(crate) confirm: bool,
     /// The bug that was planted.
-    pub plant: Option<Plant>,
+    pub(crate) plant: Option<Plant>,
 }
 
 impl Plan {
     /// The world of a seed.
-    #[must_use]
-    pub fn new(random: &mut Random, plant: Option<Plant>) -> Self {
+    pub(crate) fn new(random: &mut Random, plant: Option<Plant>) -> Self {
         let rates = rates(random);
         let faulty = rates != Rates::default();
         let calm_at = match random.within(0, 9) {
@@ -216,8 +204,7 @@ impl Plan {
     }
 
     /// Whether this moment lies in one of the windows.
-    #[must_use]
-    pub fn within(windows: &[(i64, i64)], now: i64) -> bool {
+    pub(crate) fn within(windows: &[(i64, i64)], now: i64) -> bool {
         windows
             .iter()
             .any(|(from, until)| (*from..*until).contains(&now))
@@ -270,7 +257,7 @@ fn order(random: &mut Random, apps: usize) -> OrderPlan {
     let total_fee = random.within(1, 99_999);
     let paid_at = created_at + random.within(2 * SECOND, longest);
     let wishes = match random.chance(400) {
-        true => wishes((paid_at, total_fee), random),
+        true => wishes(paid_at, total_fee, random),
         false => Vec::new(),
     };
     OrderPlan {
@@ -295,7 +282,7 @@ fn order(random: &mut Random, apps: usize) -> OrderPlan {
 /// One to six wishes: some repeat an earlier one, to the fen or not, some come
 /// at the same moment or while the payment is still being settled, and together
 /// they may exceed the payment.
-fn wishes((paid_at, total_fee): (i64, i64), random: &mut Random) -> Vec<Wish> {
+fn wishes(paid_at: i64, total_fee: i64, random: &mut Random) -> Vec<Wish> {
     let count = random.within(1, 6);
     let first = paid_at + random.within(-2 * SECOND, 10 * MINUTE);
     let at_once = random.chance(300);

@@ -1,15 +1,13 @@
 //! The seed's stream of choices: everything that is decided by chance in a run
-//! comes from here, so that a seed is a whole story. It refuses to know what
-//! is decided.
+//! comes from here, so that a seed is a whole story.
 
-/// SplitMix64.
+/// SplitMix64: small, and the same on every machine.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// The stream of this seed.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut random = Self(seed ^ 0x5851_f42d_4c95_7f2d);
         random.next();
         random
@@ -24,29 +22,29 @@ impl Random {
     }
 
     /// A number from `low` to `high`, both possible.
-    pub fn within(&mut self, low: i64, high: i64) -> i64 {
+    pub(crate) fn within(&mut self, low: i64, high: i64) -> i64 {
         let span = high.abs_diff(low).saturating_add(1);
         low.saturating_add_unsigned(self.next() % span)
     }
 
     /// A place in a list of so many.
-    pub fn index(&mut self, length: usize) -> usize {
+    pub(crate) fn index(&mut self, length: usize) -> usize {
         let last = i64::try_from(length).unwrap_or(i64::MAX).saturating_sub(1);
         usize::try_from(self.within(0, last.max(0))).unwrap_or_default()
     }
 
     /// True so many times in a thousand.
-    pub fn chance(&mut self, per_mille: u32) -> bool {
+    pub(crate) fn chance(&mut self, per_mille: u32) -> bool {
         self.next() % 1000 < u64::from(per_mille)
     }
 
-    /// One of these.
-    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
+    /// One of these, each as likely; none of none.
+    pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
         choices.get(self.index(choices.len())).copied()
     }
 
-    /// Letters and digits.
-    pub fn word(&mut self, length: usize) -> String {
+    /// So many letters and digits, none that look alike.
+    pub(crate) fn word(&mut self, length: usize) -> String {
         const LETTERS: &[u8] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZabcdefghjkmnpqrstvwxyz";
         (0..length)
             .filter_map(|_| self.pick(LETTERS))

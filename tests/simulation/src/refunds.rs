@@ -1,6 +1,5 @@
 //! The apps want money back: refunds of a paid order, and of what does not fit
-//! when they have that in their own hands. What the hub answers must be so. It
-//! refuses to know how a refund goes on.
+//! when they have that in their own hands. What the hub answers must be so.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,11 +10,12 @@ use serde_json::{Value, json};
 
 use crate::apps::Told;
 use crate::engine::number;
+use crate::events::{Event, Job};
 use crate::ledger::{ORDER, REFUND, payments};
-use crate::lot::Ended;
 use crate::plan::{SECOND, Wish};
+use crate::scheduler::Ended;
 use crate::shop::signed;
-use crate::world::{Event, Job, World};
+use crate::world::World;
 
 /// What an app has asked, and how its order stood at that moment.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl World {
         body.remove("order_no");
         let path = format!("/v1/orders/{}/refunds", order.order_no);
         let body = Body::from(Value::Object(body).to_string());
-        let router = orders::router(Arc::clone(&self.hubs.orders));
+        let router = orders::router(Arc::clone(&self.functions.orders));
         let pk = self.key_of(index).unwrap_or_default();
         let row = self.engine.rows.get(&(pk, ORDER.to_owned()));
         let known = row.map(payments).unwrap_or_default();
@@ -69,7 +69,13 @@ impl World {
         let (status, body) = match ended {
             Ended::Http(status, body) if status < 500 => (status, body),
             // Nobody knows: the same again.
-            _ => return self.again(Event::Refund(asked.index, asked.wish, asked.tries)),
+            _ => {
+                return self.again(Event::Refund {
+                    order: asked.index,
+                    wish: asked.wish,
+                    tries: asked.tries,
+                });
+            }
         };
         let pk = self.key_of(asked.index).unwrap_or_default();
         let key = (pk.clone(), format!("{REFUND}{}", asked.wish.part));
@@ -84,7 +90,7 @@ impl World {
                 kept == Some(fee)
             }
             (409, Some("refund_conflict")) => kept.is_some() && kept != Some(fee),
-            (409, Some("refund_exceeds")) => self.is_too_much(asked.index, (&pk, &asked.wish)),
+            (409, Some("refund_exceeds")) => self.is_too_much(asked.index, &asked.wish),
             (409, Some("order_not_paid")) => !asked.was_paid,
             (404, Some("order_not_found")) => !asked.was_stored,
             _ => false,
@@ -97,14 +103,19 @@ impl World {
         let lost = self.is_faulty() && self.random.chance(self.plan.rates.call);
         if (early || lost) && asked.tries > 0 {
             let at = self.now() + self.random.within(1, 30) * SECOND;
-            let again = Event::Refund(asked.index, asked.wish, asked.tries - 1);
+            let again = Event::Refund {
+                order: asked.index,
+                wish: asked.wish,
+                tries: asked.tries - 1,
+            };
             self.plan_for(at, again);
         }
     }
 
     /// Whether all that was ever wanted back of this payment is more than it.
-    fn is_too_much(&self, index: usize, (pk, wish): (&str, &Wish)) -> bool {
-        let row = self.engine.rows.get(&(pk.to_owned(), ORDER.to_owned()));
+    fn is_too_much(&self, index: usize, wish: &Wish) -> bool {
+        let pk = self.key_of(index).unwrap_or_default();
+        let row = self.engine.rows.get(&(pk, ORDER.to_owned()));
         let known = row.map(payments).unwrap_or_default();
         let own = known.iter().find(|payment| payment.own);
         let id_of = |wish: &Wish| {
@@ -157,6 +168,6 @@ impl World {
         if let Some(order) = self.plan.orders.get_mut(index) {
             order.wishes.push(wish.clone());
         }
-        self.plan_for(at, Event::Refund(index, wish, 20));
+        self.plan_for(at, Event::refund(index, wish));
     }
 }

@@ -1,15 +1,15 @@
-//! What becomes of each call: the fault it meets, what the other side does,
-//! and what the caller gets. It refuses to know why the call was made.
+//! What becomes of each call: the fault it meets, what the other side does, and
+//! what the caller gets.
 
 use serde_json::{Value, json};
 
 use crate::aws::{ATTEMPT_MILLIS, secret};
-use crate::engine::{Change, number, string};
+use crate::engine::{Change, string};
+use crate::events::Event;
 use crate::faults::{Fault, Wire, choose};
-use crate::ledger::DELIVERY;
-use crate::lot::{Call, Parked, Record, Reply};
-use crate::plan::{MINUTE, Plant, SECOND};
-use crate::world::{Event, Message, World};
+use crate::plan::Plant;
+use crate::scheduler::{Call, Parked, Record, Reply};
+use crate::world::World;
 
 /// How long the hub lets a call of WeChat and of an app take.
 const WECHAT_MILLIS: i64 = 4500;
@@ -21,12 +21,12 @@ const NOTHING: &str = r#"{"Items":[],"Count":0,"ScannedCount":0}"#;
 impl World {
     /// One of the waiting calls goes on, or meets a fault.
     pub(crate) async fn serve(&mut self, index: usize) {
-        let Some(parked) = self.lot.take(index) else {
+        let Some(parked) = self.scheduler.take(index) else {
             return;
         };
         self.calls += 1;
         let wire = wire_of(&parked.call);
-        let fault = choose(&self.plan, wire, (self.now(), &mut self.random));
+        let fault = choose(&self.plan, wire, self.now(), &mut self.random);
         let (record, call) = (parked.record, &parked.call);
         let line = || {
             format!(
@@ -44,12 +44,14 @@ impl World {
         self.judge.troubled.insert(record);
         let patience = patience(wire);
         match fault {
-            Fault::BrokenBefore => self.lot.answer(parked, Reply::Broken),
+            Fault::BrokenBefore => self.scheduler.answer(parked, Reply::Broken),
             Fault::AnswerLost => {
                 self.execute(record, &parked.call);
-                self.lot.answer(parked, Reply::Broken);
+                self.scheduler.answer(parked, Reply::Broken);
             }
-            Fault::Refused => self.lot.answer(parked, refusal(wire, &mut self.random)),
+            Fault::Refused => self
+                .scheduler
+                .answer(parked, refusal(wire, &mut self.random)),
             Fault::Slow => {
                 let at = self.now() + self.random.within(patience / 20, patience - 100);
                 self.plan_for(at, Event::Held(parked, None));
@@ -81,20 +83,20 @@ impl World {
 
     fn reply(&mut self, parked: Parked, reply: Option<Reply>) {
         match reply {
-            Some(reply) => self.lot.answer(parked, reply),
+            Some(reply) => self.scheduler.answer(parked, reply),
             None => self.hang(parked, APP_MILLIS),
         }
     }
 
     /// A call that was held goes on, if its caller is still there.
     pub(crate) fn resume(&mut self, parked: Parked, reply: Option<Reply>) {
-        if !self.lot.is_live(parked.record) {
+        if !self.scheduler.is_live(parked.record) {
             return;
         }
         let record = parked.record;
         self.note(|| format!("  r{record} goes on"));
         match reply {
-            Some(reply) => self.lot.answer(parked, reply),
+            Some(reply) => self.scheduler.answer(parked, reply),
             None => {
                 let reply = self.execute(record, &parked.call);
                 self.reply(parked, reply);
@@ -104,13 +106,13 @@ impl World {
 
     /// The process of this record dies.
     async fn die(&mut self, record: Record) {
-        let Some(invocation) = self.lot.invocation_of(record) else {
+        let Some(invocation) = self.scheduler.invocation_of(record) else {
             return;
         };
-        for other in self.lot.records_of(invocation) {
+        for other in self.scheduler.records_of(invocation) {
             self.judge.troubled.insert(other);
         }
-        self.lot.kill(invocation).await;
+        self.scheduler.kill(invocation).await;
     }
 
     /// Does what a call asks; nothing: the other side hangs.
@@ -125,12 +127,13 @@ impl World {
                     _ => self.table(record, operation, read()),
                 })
             }
-            Call::Http { path, query, .. } if path.starts_with("/app/") => self.tell(record, query),
+            Call::Http { path, query, .. } if path.starts_with("/app/") => {
+                self.call_app(record, query)
+            }
             Call::Http { path, body, .. } => Some(self.ask_wechat(path, body)),
         }
     }
 
-    /// WeChat is asked.
     fn ask_wechat(&mut self, path: &str, body: &str) -> Reply {
         let rate = match self.is_faulty() {
             true => self.plan.rates.call,
@@ -177,9 +180,9 @@ impl World {
         let now = self.now();
         for change in &changes {
             self.written(change);
-            let lot = &self.lot;
+            let scheduler = &self.scheduler;
             self.judge
-                .leased(change, (record, now), |other| lot.is_live(other));
+                .leased(change, record, now, |other| scheduler.is_live(other));
         }
         Reply::Answer(status, answer)
     }
@@ -256,67 +259,13 @@ impl World {
     /// A row was written.
     fn written(&mut self, change: &Change) {
         self.wechat.pass(self.now());
-        let outside = (&self.wechat, self.now());
-        self.judge.written(change, &self.engine.rows, outside);
-    }
-
-    /// SQS takes a message.
-    fn send(&mut self, body: &Value) -> Reply {
-        let field = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
-        let queue = field("QueueUrl").rsplit('/').next().unwrap_or_default();
-        let delay = body
-            .get("DelaySeconds")
-            .and_then(Value::as_i64)
-            .unwrap_or(0);
-        let bell: Value = serde_json::from_str(field("MessageBody")).unwrap_or_default();
-        let part = |name: &str| bell.get(name).and_then(Value::as_str).unwrap_or_default();
-        let key = (part("pk").to_owned(), part("sk").to_owned());
-        let step = bell.get("step").and_then(Value::as_i64).unwrap_or_default();
-        let row = self.engine.rows.get(&key);
-        // Only a delivery never goes back a step.
-        let is_told = key.1.starts_with(DELIVERY);
-        let is_there =
-            row.is_some_and(|row| !is_told || number(row, "step").is_some_and(|now| now >= step));
-        self.judge.hold(is_there, || {
-            format!("a doorbell rang for {key:?} {step} before it was committed")
-        });
-        self.judge.hold((0..=900).contains(&delay), || {
-            format!("SQS was asked for a delay of {delay} s")
-        });
-        let id = format!("message-{}", self.next_serial());
-        let message = Message {
-            id: id.clone(),
-            queue: queue.to_owned(),
-            body: field("MessageBody").to_owned(),
-            receives: 0,
-        };
-        let rate = if self.is_faulty() {
-            self.plan.rates.message
-        } else {
-            0
-        };
-        let at = self.now() + (delay * SECOND + self.random.within(-900, 700)).max(5);
-        if self.random.chance(rate / 2) {
-            self.tally.note(Wire::Sqs, Fault::Lost);
-            return ok(json!({"MessageId": id}).to_string());
-        }
-        let mut arrivals = vec![at];
-        if self.random.chance(rate) {
-            self.tally.note(Wire::Sqs, Fault::Doubled);
-            arrivals.push(at + self.random.within(0, 3000));
-        }
-        for mut arrival in arrivals {
-            if self.random.chance(rate / 2) {
-                self.tally.note(Wire::Sqs, Fault::Late);
-                arrival += self.random.within(SECOND, 40 * MINUTE);
-            }
-            self.plan_for(arrival, Event::Message(message.clone()));
-        }
-        ok(json!({"MessageId": id}).to_string())
+        let now = self.now();
+        self.judge
+            .written(change, &self.engine.rows, &self.wechat, now);
     }
 }
 
-fn ok(body: String) -> Reply {
+pub(crate) fn ok(body: String) -> Reply {
     Reply::Answer(200, body)
 }
 

@@ -1,6 +1,5 @@
 //! What the apps' servers ask of the hub: they create orders, look at them and
-//! give them up, signed with the demo shop's code. It refuses to know what the
-//! hub makes of it.
+//! give them up, signed with the demo shop's code.
 
 use std::sync::Arc;
 
@@ -9,9 +8,10 @@ use axum::http::Request;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
-use crate::lot::Invocation;
+use crate::events::Job;
 use crate::plan::{AppPlan, OrderPlan, Story};
-use crate::world::{Job, World};
+use crate::scheduler::Invocation;
+use crate::world::World;
 
 pub(crate) type Fields = Map<String, Value>;
 
@@ -40,7 +40,7 @@ impl World {
         });
         if let Some(fields) = body.as_object_mut() {
             for name in ["notify", "return"] {
-                let address = format!("http://{}/app/{name}", self.hubs.peers());
+                let address = format!("http://{}/app/{name}", self.functions.peers());
                 fields.insert(format!("{name}_url"), json!(address));
             }
             if let Some(code) = code {
@@ -55,11 +55,11 @@ impl World {
         }
         let fields = body.as_object().cloned().unwrap_or_default();
         let body = Value::Object(signed(fields, &order, &app));
-        let hub = match self.is_faulty() && self.random.chance(50) {
-            true => self.hubs.cold_create_order(),
-            false => Arc::clone(&self.hubs.create_order),
+        let function = match self.is_faulty() && self.random.chance(50) {
+            true => self.functions.cold_create_order(),
+            false => Arc::clone(&self.functions.create_order),
         };
-        let router = create_order::router(hub);
+        let router = create_order::router(function);
         let request = Request::post("/v1/orders").body(Body::from(body.to_string()));
         let invocation = self.ask(router, request);
         self.note(|| format!("#{invocation} create-order {}", order.order_no));
@@ -75,7 +75,7 @@ impl World {
         body.remove("order_no");
         let path = format!("/v1/orders/{}/close", order.order_no);
         let body = Body::from(Value::Object(body).to_string());
-        let router = orders::router(Arc::clone(&self.hubs.orders));
+        let router = orders::router(Arc::clone(&self.functions.orders));
         let invocation = self.ask(router, Request::post(path).body(body));
         self.note(|| format!("#{invocation} close {}", order.order_no));
         self.jobs.insert(invocation, Job::Ask);
@@ -93,7 +93,7 @@ impl World {
             }
         }
         let path = format!("/v1/orders/{}?{}", order.order_no, query.finish());
-        let router = orders::router(Arc::clone(&self.hubs.orders));
+        let router = orders::router(Arc::clone(&self.functions.orders));
         let invocation = self.ask(router, Request::get(path).body(Body::empty()));
         self.note(|| format!("#{invocation} show {}", order.order_no));
         self.jobs.insert(invocation, Job::Ask);

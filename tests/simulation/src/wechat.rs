@@ -15,14 +15,12 @@ use wechat_simulator::xml;
 use crate::plan::{HOUR, MINUTE, Purse, SECOND};
 use crate::random::Random;
 
-/// The official account.
-pub const APP_ID: &str = "wx0123456789abcdef";
-/// The merchant.
-pub const MCH_ID: &str = "1900000109";
+pub(crate) const APP_ID: &str = "wx0123456789abcdef";
+pub(crate) const MCH_ID: &str = "1900000109";
 /// The key that signs payments.
 const API_KEY: &str = "simulation0simulation0simulation";
 /// What the secret in Secrets Manager holds.
-pub const SECRET: &str =
+pub(crate) const SECRET: &str =
     r#"{"api_key":"simulation0simulation0simulation","app_secret":"simulation"}"#;
 
 const REVERSE: &str = "/secapi/pay/reverse";
@@ -41,18 +39,17 @@ struct Charged {
 
 /// What becomes of a refund.
 #[derive(Debug, Clone, Copy)]
-pub struct Course {
+pub(crate) struct Course {
     /// When the payer's account turns out to be dead, if it is.
-    pub changes_at: Option<i64>,
-    /// When it ends.
-    pub ends_at: i64,
+    pub(crate) changes_at: Option<i64>,
+    /// When nothing more happens to it.
+    pub(crate) ends_at: i64,
     end: RefundStatus,
 }
 
 impl Course {
     /// Where it stands then.
-    #[must_use]
-    pub fn status(self, at: i64) -> RefundStatus {
+    pub(crate) fn status(self, at: i64) -> RefundStatus {
         match self.changes_at {
             _ if at >= self.ends_at => self.end,
             Some(changes_at) if at >= changes_at => RefundStatus::Change,
@@ -98,17 +95,16 @@ const DIFFICULTIES: [(&str, bool); 7] = [
 /// What WeChat decides; the error is a broken promise of the hub's.
 type Decided = Result<Result<Fields, Refusal>, String>;
 
-/// WeChat.
 #[derive(Debug)]
-pub struct Wechat {
+pub(crate) struct Wechat {
     /// Who has paid and got back what.
-    pub pay: WechatPay,
+    pub(crate) pay: WechatPay,
     /// By the hub's number of the refund.
-    pub courses: BTreeMap<String, Course>,
+    pub(crate) courses: BTreeMap<String, Course>,
     /// The refunds accepted since somebody last looked.
-    pub accepted: Vec<String>,
+    pub(crate) accepted: Vec<String>,
     /// The difficulties made since somebody last looked.
-    pub difficulties: u64,
+    pub(crate) difficulties: u64,
     codes: BTreeMap<String, Purse>,
     charged: BTreeMap<String, Charged>,
     serial: u128,
@@ -116,8 +112,7 @@ pub struct Wechat {
 
 impl Wechat {
     /// WeChat before anybody has paid, with the codes on payers' phones.
-    #[must_use]
-    pub fn new(codes: BTreeMap<String, Purse>) -> Self {
+    pub(crate) fn new(codes: BTreeMap<String, Purse>) -> Self {
         let merchant = Config {
             app_id: APP_ID.to_owned(),
             mch_id: MCH_ID.to_owned(),
@@ -145,7 +140,7 @@ impl Wechat {
     ///
     /// # Errors
     /// When the hub signed wrongly or asked for what does not exist.
-    pub fn answer(
+    pub(crate) fn answer(
         &mut self,
         path: &str,
         body: &str,
@@ -172,7 +167,7 @@ impl Wechat {
     }
 
     /// Time passes: payers have typed what they type, refunds have gone on.
-    pub fn pass(&mut self, now: i64) {
+    pub(crate) fn pass(&mut self, now: i64) {
         let mut typed = Vec::new();
         for (number, charged) in &mut self.charged {
             if let Some((at, password)) = charged.typed.take_if(|(at, _)| *at <= now) {
@@ -191,7 +186,7 @@ impl Wechat {
 
     /// The payer pays so much more than was asked; true when this is what made
     /// it paid. WeChat would normally refuse it for a closed or expired one.
-    pub fn pay(&mut self, number: &str, more: i64, although_closed: bool, now: i64) -> bool {
+    pub(crate) fn pay(&mut self, number: &str, more: i64, although_closed: bool, now: i64) -> bool {
         let asked = self.pay.order(number).map(|order| order.total_fee);
         let wish = Wish {
             force: although_closed,
@@ -203,7 +198,7 @@ impl Wechat {
     }
 
     /// The body of a notification about a payment, of this amount, true or not.
-    pub fn payment_notification(
+    pub(crate) fn payment_notification(
         &mut self,
         number: &str,
         total_fee: i64,
@@ -217,7 +212,7 @@ impl Wechat {
     }
 
     /// The body of a notification that claims this status, true or not.
-    pub fn refund_notification(
+    pub(crate) fn refund_notification(
         &mut self,
         number: &str,
         status: RefundStatus,

@@ -1,99 +1,40 @@
 //! A seed's run: the clock, the agenda of what will happen, the functions at
-//! work, and the loop that decides what goes on next. It refuses to know what
-//! calls mean (`serve`) and what the people outside do (`act`).
+//! work, and the loop that decides what goes on next. What calls mean is in
+//! `serve`, what the people outside do in `events`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use shared::domain::order::TradeType;
+use serde_json::json;
+use shared::ambient::Clock;
 
-use crate::Outcome;
 use crate::alarms::Alarms;
 use crate::apps::Book;
+use crate::aws;
 use crate::engine::{Engine, Key};
+use crate::events::{Event, Job};
 use crate::faults::Tally;
-use crate::hubs::Hubs;
+use crate::functions::{Deployment, Functions};
 use crate::judge::Judge;
-use crate::lot::{Invocation, Lot, Parked, Reply};
 use crate::notify::Notice;
-use crate::plan::{EPOCH, MINUTE, Plan, Temper, Wish};
+use crate::plan::{EPOCH, MINUTE, Plan, Temper};
 use crate::random::Random;
-use crate::refunds::Asked;
+use crate::scheduler::{Invocation, Scheduler};
 use crate::wechat::Wechat;
-
-/// A doorbell in a queue.
-#[derive(Debug, Clone)]
-pub(crate) struct Message {
-    /// SQS's name for it.
-    pub(crate) id: String,
-    /// `first`, `retry` or `reconcile`.
-    pub(crate) queue: String,
-    /// The doorbell.
-    pub(crate) body: String,
-    /// How often it was received.
-    pub(crate) receives: u32,
-}
-
-/// What will happen.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// An app creates its order, or tries again.
-    Create(usize),
-    /// A till scans the payer's n-th code, and asks so many times more.
-    Scan(usize, usize, u32),
-    /// An app gives its order up.
-    Close(usize),
-    /// An app looks at its order.
-    Show(usize),
-    /// An app wants money of its order back, and tries so many times more.
-    Refund(usize, Wish, u32),
-    /// A payer opens the cashier and pays this way.
-    Cashier(usize, TradeType),
-    /// A payer pays an attempt, if need be one that was closed; so many more
-    /// tries are left if there is nothing to pay yet.
-    Pay(usize, u8, bool, u32),
-    /// WeChat notifies for the n-th time.
-    Notify(Notice, usize),
-    /// A message is visible.
-    Message(Message),
-    /// A call that was held goes on: with this reply, or else executed.
-    Held(Parked, Option<Reply>),
-    /// A commit that was held back by a planted bug.
-    Commit(Vec<u8>),
-}
-
-/// What a run of a function is for.
-#[derive(Debug)]
-pub(crate) enum Job {
-    /// An app creates its order.
-    Create(usize),
-    /// A till scans a code.
-    Scan(usize, usize, u32),
-    /// An app wants money back, as the order stood before.
-    Refund(Asked),
-    /// A payer checks out.
-    Cashier(usize, TradeType),
-    /// WeChat notifies, since then.
-    Notify(Notice, i64),
-    /// A batch of doorbells.
-    Batch(Vec<Message>),
-    /// An app asks; nobody waits for the answer.
-    Ask,
-    /// The minute's sweep.
-    Sweep,
-}
+use crate::{Options, Outcome, Stage};
 
 /// Everything that exists in a run.
-pub struct World {
-    pub(crate) lot: Arc<Lot>,
+pub(crate) struct World {
+    pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) clock: Arc<AtomicI64>,
     pub(crate) random: Random,
     pub(crate) plan: Plan,
     pub(crate) engine: Engine,
     pub(crate) wechat: Wechat,
-    pub(crate) hubs: Hubs,
+    pub(crate) functions: Functions,
     pub(crate) judge: Judge,
     pub(crate) tally: Tally,
     /// By the key of the delivery's row.
@@ -112,59 +53,78 @@ pub struct World {
     pub(crate) shown: BTreeMap<String, String>,
     pub(crate) trace: Option<Vec<String>>,
     pub(crate) calls: u64,
-    agenda: BTreeMap<(i64, u64), Event>,
+    pub(crate) agenda: BTreeMap<(i64, u64), Event>,
     serial: u64,
     swept_at: i64,
     fingerprint: DefaultHasher,
 }
 
 impl World {
-    /// A world before anything has happened.
-    #[must_use]
-    pub fn new(
-        (lot, clock, alarms): (Arc<Lot>, Arc<AtomicI64>, Alarms),
-        (plan, random): (Plan, Random),
-        (engine, hubs): (Engine, Hubs),
-        trace: Option<Vec<String>>,
-    ) -> Self {
-        let by_hand = plan.apps.iter().filter(|app| app.refund_by_hand);
-        let codes = plan.orders.iter().flat_map(|order| &order.codes);
-        let wechat = Wechat::new(codes.cloned().collect());
+    /// The world of a seed before anything has happened.
+    pub(crate) fn new(
+        stage: &Stage,
+        seed: u64,
+        options: Options,
+    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let mut random = Random::new(seed);
+        let plan = Plan::new(&mut random, options.plant);
+        let clock = Arc::new(AtomicI64::new(EPOCH));
+        let engine = Engine::new()?;
         let mut judge = Judge::default();
-        judge.by_hand.extend(by_hand.map(|app| app.app_id.clone()));
-        let secrets = plan
-            .apps
-            .iter()
-            .map(|app| (app.app_id.clone(), app.secret.clone()))
-            .collect();
-        Self {
-            lot,
+        let mut secrets = BTreeMap::new();
+        for app in &plan.apps {
+            engine.register(&json!({
+                "pk": {"S": format!("app#{}", app.app_id)},
+                "app_id": {"S": app.app_id},
+                "app_secret": {"S": app.secret},
+                "name": {"S": "simulated"},
+                "allow_http": {"BOOL": true},
+                "allow_direct": {"BOOL": true},
+                "skip_return_call": {"BOOL": app.skip_return_call},
+                "refund_by_hand": {"BOOL": app.refund_by_hand},
+            }))?;
+            if app.refund_by_hand {
+                judge.by_hand.insert(app.app_id.clone());
+            }
+            secrets.insert(app.app_id.clone(), app.secret.clone());
+        }
+        let functions = Functions::new(Deployment {
+            aws: aws::sdk_config(&stage.scheduler),
+            // It keeps the secret for five minutes of real time: longer than a seed.
+            merchant: stage.merchant.clone(),
+            clock: Clock::Manual(Arc::clone(&clock)),
+            caller: stage.caller.clone(),
+            peers: stage.peers,
+            confirm: plan.confirm,
+        });
+        let codes = plan.orders.iter().flat_map(|order| &order.codes);
+        Ok(Self {
+            scheduler: Arc::clone(&stage.scheduler),
+            wechat: Wechat::new(codes.cloned().collect()),
+            functions: functions.ok_or("the schedule is malformed")?,
+            alarms: stage.alarms.clone(),
+            trace: options.trace.then(|| vec![format!("{plan:#?}")]),
             clock,
             random,
             plan,
             engine,
-            wechat,
-            hubs,
             judge,
+            secrets,
             tally: Tally::default(),
             books: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
-            alarms,
-            secrets,
             jobs: BTreeMap::new(),
             promised: BTreeMap::new(),
             stored: BTreeSet::new(),
             shown: BTreeMap::new(),
-            trace,
             calls: 0,
             agenda: BTreeMap::new(),
             serial: 0,
             swept_at: EPOCH,
             fingerprint: DefaultHasher::new(),
-        }
+        })
     }
 
-    /// The time.
     pub(crate) fn now(&self) -> i64 {
         self.clock.load(Ordering::SeqCst)
     }
@@ -225,29 +185,29 @@ impl World {
 
     /// Runs until nothing is owed and nothing will happen, or a promise is
     /// broken.
-    pub async fn run(&mut self) {
-        self.open();
+    pub(crate) async fn run(&mut self) {
+        self.plan_events();
         loop {
-            let still = self.lot.stand_still().await;
+            let still = self.scheduler.stand_still().await;
             self.judge.hold(still, || {
                 "a handler waits for nothing that is known".to_owned()
             });
-            for (invocation, ended) in self.lot.ended() {
+            for (invocation, ended) in self.scheduler.ended() {
                 self.reap(invocation, ended);
             }
-            let panics = self.lot.panics();
+            let panics = self.scheduler.panics();
             self.judge
                 .hold(panics == 0, || "a handler panicked".to_owned());
             if self.judge.broken.is_some() {
                 break;
             }
-            let waiting = self.lot.waiting();
+            let waiting = self.scheduler.waiting();
             let due = self.next_at().filter(|at| *at <= self.now());
             if waiting == 0 && due.is_none() {
                 let Some(next) = self.next_at() else { break };
                 self.clock.store(next, Ordering::SeqCst);
-                let outside = (self.plan.calm_at, &self.wechat);
-                self.judge.punctual(&self.engine.rows, next, outside);
+                self.judge
+                    .punctual(&self.engine.rows, next, self.plan.calm_at, &self.wechat);
                 continue;
             }
             let chosen = self.random.index(waiting + usize::from(due.is_some()));
@@ -256,11 +216,11 @@ impl World {
             if chosen < waiting {
                 self.serve(chosen).await;
             } else {
-                self.happen();
+                self.next_event();
             }
         }
-        self.lot.kill_all().await;
-        self.close();
+        self.scheduler.kill_all().await;
+        self.final_checks();
     }
 
     /// When the next thing happens without anybody's call.
@@ -280,43 +240,23 @@ impl World {
         Some(EPOCH + minutes * MINUTE)
     }
 
-    fn happen(&mut self) {
+    fn next_event(&mut self) {
         let planned = self.agenda.keys().next().copied();
         let sweep = self.sweep_at();
         match (planned, sweep) {
-            (Some((at, _)), Some(sweep)) if sweep < at => self.sweep(sweep),
-            (None, Some(sweep)) => self.sweep(sweep),
+            (Some((at, _)), Some(sweep)) if sweep < at => self.sweep_at_minute(sweep),
+            (None, Some(sweep)) => self.sweep_at_minute(sweep),
             (Some(key), _) => {
                 if let Some(event) = self.agenda.remove(&key) {
-                    self.act(event);
+                    self.happen(event);
                 }
             }
             (None, None) => {}
         }
     }
 
-    fn sweep(&mut self, at: i64) {
+    fn sweep_at_minute(&mut self, at: i64) {
         self.swept_at = at;
-        self.act_sweep();
-    }
-
-    /// The other messages of a queue that a batch may take along.
-    pub(crate) fn more_messages(&mut self, queue: &str, most: usize) -> Vec<Message> {
-        let now = self.now();
-        let visible: Vec<(i64, u64)> = self
-            .agenda
-            .iter()
-            .take_while(|((at, _), _)| *at <= now)
-            .filter(|(_, event)| matches!(event, Event::Message(m) if m.queue == queue))
-            .map(|(key, _)| *key)
-            .take(most)
-            .collect();
-        visible
-            .iter()
-            .filter_map(|key| match self.agenda.remove(key) {
-                Some(Event::Message(message)) => Some(message),
-                _ => None,
-            })
-            .collect()
+        self.sweep();
     }
 }

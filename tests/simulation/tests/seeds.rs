@@ -1,6 +1,5 @@
 //! The simulation in `make test`: a bounded number of seeds, the proof that a
-//! seed replays exactly, and the proof that known bugs are found. It refuses
-//! to know the promises themselves.
+//! seed replays exactly, and the proof that known bugs are found.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,12 +7,12 @@
     reason = "a test that cannot go on stops, and says what was played"
 )]
 
+use std::ops::Range;
 use std::time::Duration;
 
 use simulation::campaign::{self, Campaign};
 use simulation::faults::{Fault, Wire};
-use simulation::plan::Plant;
-use simulation::{Options, Outcome, Stage};
+use simulation::{Options, Outcome, Plant, Stage};
 
 /// The seeds played here, always the same; `make sim` plays more.
 const SEEDS: u64 = 1000;
@@ -22,7 +21,7 @@ const SECONDS: u64 = 400;
 
 #[test]
 fn no_seed_breaks_a_promise_and_every_fault_fires() {
-    let played = run((0, SEEDS), SECONDS, None);
+    let played = run(0..SEEDS, SECONDS, None);
     println!("{played}");
     let promises: Vec<_> = played
         .broken
@@ -98,18 +97,18 @@ fn a_commit_that_overwrites_another_is_noticed() {
 }
 
 fn is_noticed(plant: Plant) {
-    let played = run((0, 100), SECONDS, Some(plant));
+    let played = run(0..100, SECONDS, Some(plant));
     let outcome = played.broken.first();
     assert!(outcome.is_some(), "{plant:?} in {} seeds", played.seeds);
     println!("{plant:?}: {:?}", outcome.map(|o| (o.seed, &o.broken)));
 }
 
-fn run((from, to): (u64, u64), seconds: u64, plant: Option<Plant>) -> Campaign {
+fn run(seeds: Range<u64>, seconds: u64, plant: Option<Plant>) -> Campaign {
     let options = Options {
         trace: false,
         plant,
     };
-    campaign::run((from..to, Duration::from_secs(seconds)), 2, options).unwrap()
+    campaign::run(seeds, Duration::from_secs(seconds), 2, options).unwrap()
 }
 
 fn alone(seed: u64) -> Outcome {

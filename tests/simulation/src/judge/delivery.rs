@@ -1,5 +1,4 @@
-//! The promises about what an app must be told. It refuses to know what it is
-//! told.
+//! The promises about what an app must be told.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +8,7 @@ use super::Judge;
 use crate::engine::{Key, number, string};
 
 impl Judge {
-    pub(super) fn delivery_written(
-        &mut self,
-        key: &Key,
-        (before, after): (Option<&Value>, &Value),
-    ) {
+    pub(super) fn delivery_written(&mut self, key: &Key, before: Option<&Value>, after: &Value) {
         let pk = format!("{} {}", key.0, key.1);
         let is = string(after, "status").unwrap_or_default();
         if let Some(before) = before {

@@ -1,5 +1,4 @@
-//! The promises about an order's row and what must be beside it. It refuses to
-//! know how refunds go on.
+//! The promises about an order's row and what must be beside it.
 
 use serde_json::Value;
 
@@ -14,8 +13,10 @@ impl Judge {
     pub(super) fn order_written(
         &mut self,
         pk: &str,
-        (before, after): (Option<&Value>, &Value),
-        (rows, wechat): (&Rows, &Wechat),
+        before: Option<&Value>,
+        after: &Value,
+        rows: &Rows,
+        wechat: &Wechat,
     ) {
         let now = payments(after);
         let is = string(after, "status").unwrap_or_default();

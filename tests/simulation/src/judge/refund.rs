@@ -1,5 +1,5 @@
 //! The promises about refunds: what a row may become, and that the order's sums
-//! are those of its refunds. It refuses to know why money goes back.
+//! are those of its refunds.
 
 use serde_json::Value;
 
@@ -11,14 +11,13 @@ use wechat_simulator::pay::RefundStatus;
 
 /// When nothing more can happen to a refund: it must be known a day later, the
 /// hub's longest pause.
-pub(super) fn end(row: &Value, (pk, part): (&str, &str), wechat: &Wechat) -> i64 {
+pub(super) fn end(row: &Value, pk: &str, part: &str, wechat: &Wechat) -> i64 {
     let created = number(row, "created_at").unwrap_or_default();
     let course = wechat.courses.get(&out_refund_no(pk, part));
     course.map_or(created, |course| course.ends_at.max(created))
 }
 
 /// The hub's number for a refund at WeChat.
-#[must_use]
 pub(crate) fn out_refund_no(pk: &str, part: &str) -> String {
     pk.replace('#', "") + part
 }
@@ -26,9 +25,11 @@ pub(crate) fn out_refund_no(pk: &str, part: &str) -> String {
 impl Judge {
     pub(super) fn refund_written(
         &mut self,
-        (pk, part): (&str, &str),
-        (before, after): (Option<&Value>, &Value),
-        (rows, (wechat, now)): (&Rows, (&Wechat, i64)),
+        pk: &str,
+        part: &str,
+        before: Option<&Value>,
+        after: &Value,
+        rows: &Rows,
     ) {
         let is = string(after, "status").unwrap_or_default();
         if let Some(before) = before {
@@ -47,6 +48,24 @@ impl Judge {
                 format!("{pk}'s refund {part} was {was} and was written again as {is}")
             });
         }
+        let order = rows.get(&(pk.to_owned(), ORDER.to_owned()));
+        let told = (pk.to_owned(), format!("{DELIVERY}refund.{is}#{part}"));
+        let silent = is_owed(is) || !order.is_some_and(is_told_by_hub);
+        self.hold(silent || rows.contains_key(&told), || {
+            format!("nobody will be told of {told:?}")
+        });
+    }
+
+    /// What a row says of a refund is what WeChat says.
+    pub(super) fn refund_believed(
+        &mut self,
+        pk: &str,
+        part: &str,
+        row: &Value,
+        wechat: &Wechat,
+        now: i64,
+    ) {
+        let is = string(row, "status").unwrap_or_default();
         let course = wechat.courses.get(&out_refund_no(pk, part));
         let state = course.map(|course| course.status(now));
         let believed = match is {
@@ -56,12 +75,6 @@ impl Judge {
         };
         self.hold(believed, || {
             format!("{pk}'s refund {part} is {is}, and at WeChat {state:?}")
-        });
-        let order = rows.get(&(pk.to_owned(), ORDER.to_owned()));
-        let told = (pk.to_owned(), format!("{DELIVERY}refund.{is}#{part}"));
-        let silent = is_owed(is) || !order.is_some_and(is_told_by_hub);
-        self.hold(silent || rows.contains_key(&told), || {
-            format!("nobody will be told of {told:?}")
         });
     }
 

@@ -1,5 +1,4 @@
-//! The functions as they run on Lambda, with this world's clock and wires. It
-//! refuses to know what they are asked to do.
+//! The functions as they run on Lambda, with this world's clock and wires.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,40 +23,25 @@ use crate::engine::{LEDGER, REGISTRY};
 use crate::wechat::{APP_ID, MCH_ID};
 
 /// How long the sweeper leaves a row to its doorbell.
-pub const GRACE_SECONDS: i64 = 60;
+pub(crate) const GRACE_SECONDS: i64 = 60;
 
 /// Where WeChat is told to notify.
 const NOTIFY_URL: &str = "https://hub.example/wechat/notify";
 
 /// What the functions are made with.
-pub struct Site {
-    aws: SdkConfig,
-    merchant: Merchant,
-    clock: Clock,
-    caller: Caller,
-    peers: SocketAddr,
-    confirm: bool,
+pub(crate) struct Deployment {
+    pub(crate) aws: SdkConfig,
+    /// Who has read the secret already. Without it a process is cold.
+    pub(crate) merchant: Merchant,
+    pub(crate) clock: Clock,
+    pub(crate) caller: Caller,
+    /// Where WeChat and the apps are.
+    pub(crate) peers: SocketAddr,
+    /// Whether notifications are confirmed by a query.
+    pub(crate) confirm: bool,
 }
 
-impl Site {
-    /// Where everything is.
-    #[must_use]
-    pub fn new(
-        (aws, merchant): (SdkConfig, Merchant),
-        clock: Clock,
-        (caller, peers): (Caller, SocketAddr),
-        confirm: bool,
-    ) -> Self {
-        Self {
-            aws,
-            merchant,
-            clock,
-            caller,
-            peers,
-            confirm,
-        }
-    }
-
+impl Deployment {
     fn ledger(&self) -> Ledger {
         Ledger::new(&self.aws, LEDGER.to_owned())
     }
@@ -169,8 +153,11 @@ impl Site {
 
 /// The merchant, whose WeChat is here, with the name of the client
 /// certificate's secret if it may be held.
-#[must_use]
-pub fn merchant(aws: &SdkConfig, peers: SocketAddr, certificate_id: Option<&str>) -> Merchant {
+pub(crate) fn merchant(
+    aws: &SdkConfig,
+    peers: SocketAddr,
+    certificate_id: Option<&str>,
+) -> Merchant {
     let account = Account {
         app_id: APP_ID.to_owned(),
         mch_id: MCH_ID.to_owned(),
@@ -184,53 +171,41 @@ pub fn merchant(aws: &SdkConfig, peers: SocketAddr, certificate_id: Option<&str>
 }
 
 /// One warm process of each function; its clients are made once.
-pub struct Hubs {
-    site: Site,
-    /// Creates orders.
-    pub create_order: Arc<create_order::Hub>,
-    /// Shows and closes orders.
-    pub orders: Arc<orders::Hub>,
-    /// Takes notifications.
-    pub wechat_notify: Arc<wechat_notify::Hub>,
-    /// Tells apps.
-    pub deliver: Arc<deliver::Hub>,
-    /// Asks WeChat.
-    pub reconcile: Arc<reconcile::Hub>,
-    /// Sweeps.
-    pub sweep: Arc<sweep::Hub>,
+pub(crate) struct Functions {
+    deployment: Deployment,
+    pub(crate) create_order: Arc<create_order::Hub>,
+    pub(crate) orders: Arc<orders::Hub>,
+    pub(crate) wechat_notify: Arc<wechat_notify::Hub>,
+    pub(crate) deliver: Arc<deliver::Hub>,
+    pub(crate) reconcile: Arc<reconcile::Hub>,
+    pub(crate) sweep: Arc<sweep::Hub>,
 }
 
-impl Hubs {
-    /// All functions, warm.
-    #[must_use]
-    pub fn new(site: Site) -> Option<Self> {
-        let warm = || site.merchant.clone();
+impl Functions {
+    pub(crate) fn new(deployment: Deployment) -> Option<Self> {
+        let warm = || deployment.merchant.clone();
         Some(Self {
-            create_order: Arc::new(site.create_order(warm())),
-            orders: Arc::new(site.orders(warm())),
-            wechat_notify: Arc::new(site.wechat_notify(warm())),
-            deliver: Arc::new(site.deliver()?),
-            reconcile: Arc::new(site.reconcile(warm())),
-            sweep: Arc::new(site.sweep()),
-            site,
+            create_order: Arc::new(deployment.create_order(warm())),
+            orders: Arc::new(deployment.orders(warm())),
+            wechat_notify: Arc::new(deployment.wechat_notify(warm())),
+            deliver: Arc::new(deployment.deliver()?),
+            reconcile: Arc::new(deployment.reconcile(warm())),
+            sweep: Arc::new(deployment.sweep()),
+            deployment,
         })
     }
 
-    /// Where WeChat and the apps are.
-    #[must_use]
-    pub fn peers(&self) -> SocketAddr {
-        self.site.peers
+    pub(crate) fn peers(&self) -> SocketAddr {
+        self.deployment.peers
     }
 
     /// A cold process that takes notifications.
-    #[must_use]
-    pub fn cold_wechat_notify(&self) -> Arc<wechat_notify::Hub> {
-        Arc::new(self.site.wechat_notify(self.site.cold()))
+    pub(crate) fn cold_wechat_notify(&self) -> Arc<wechat_notify::Hub> {
+        Arc::new(self.deployment.wechat_notify(self.deployment.cold()))
     }
 
     /// A cold process that creates orders.
-    #[must_use]
-    pub fn cold_create_order(&self) -> Arc<create_order::Hub> {
-        Arc::new(self.site.create_order(self.site.cold()))
+    pub(crate) fn cold_create_order(&self) -> Arc<create_order::Hub> {
+        Arc::new(self.deployment.create_order(self.deployment.cold()))
     }
 }

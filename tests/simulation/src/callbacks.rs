@@ -1,21 +1,21 @@
 //! An app is called: what the hub says must be in the ledger, at its time, and
-//! under one event. It refuses to know how an app answers.
+//! under one event. How an app answers is in `apps`.
 
 use crate::apps::{self, Told};
 use crate::engine::{number, string};
-use crate::hubs::GRACE_SECONDS;
+use crate::functions::GRACE_SECONDS;
 use crate::judge::OFFSETS;
 use crate::ledger::{DELIVERY, ORDER, REFUND, failures, payments};
-use crate::lot::{Record, Reply};
 use crate::plan::{Rates, SECOND};
+use crate::scheduler::{Record, Reply};
 use crate::world::World;
 
 /// SQS may show a message this much early.
 const EARLY: i64 = 1000;
 
 impl World {
-    /// An app is called; nothing: it hangs.
-    pub(crate) fn tell(&mut self, record: Record, query: &str) -> Option<Reply> {
+    /// Nothing: the app hangs.
+    pub(crate) fn call_app(&mut self, record: Record, query: &str) -> Option<Reply> {
         let told = match apps::read(query, &self.secrets, self.now()) {
             Ok(told) => told,
             Err(promise) => {

@@ -1,6 +1,6 @@
-//! Where every network call waits until the schedule lets it go on: the
-//! records that are being handled, the calls they are parked at, and when all
-//! stand still. It refuses to know what a call asks for and what becomes of it.
+//! Where every network call waits until the seed lets it go on: the records
+//! that are being handled, the calls they are parked at, and when all stand
+//! still. What becomes of a call is decided in `serve`.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,18 +17,17 @@ use tokio::time::timeout;
 const STUCK: Duration = Duration::from_secs(10);
 
 /// One run of a function.
-pub type Invocation = u64;
+pub(crate) type Invocation = u64;
 /// One thread of work in it: a request, or one record of a batch.
-pub type Record = u64;
+pub(crate) type Record = u64;
 
 /// A network call, as it is on the wire.
 #[derive(Debug, Clone)]
-pub enum Call {
+pub(crate) enum Call {
     /// To an AWS service, in its JSON protocol.
     Aws {
         /// As in `X-Amz-Target`: `DynamoDB_20120810.GetItem`.
         target: String,
-        /// The JSON.
         body: Vec<u8>,
     },
     /// To WeChat or an app.
@@ -37,15 +36,13 @@ pub enum Call {
         path: String,
         /// The query, empty when there is none.
         query: String,
-        /// The body.
         body: String,
     },
 }
 
-/// What comes back.
+/// What comes back to a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// An answer.
+pub(crate) enum Reply {
     Answer(u16, String),
     /// The connection ends without one.
     Broken,
@@ -55,22 +52,19 @@ pub enum Reply {
 
 /// A call that waits.
 #[derive(Debug)]
-pub struct Parked {
-    /// Who waits.
-    pub record: Record,
-    /// For what.
-    pub call: Call,
+pub(crate) struct Parked {
+    pub(crate) record: Record,
+    pub(crate) call: Call,
     reply: oneshot::Sender<Reply>,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// An HTTP answer: its status and body.
     Http(u16, String),
     /// A batch: the messages that SQS keeps.
     Batch(Vec<String>),
-    /// A sweep.
     Swept,
     /// The process died, or the handler panicked.
     Died,
@@ -91,25 +85,25 @@ struct State {
     panics: u32,
 }
 
-/// The parking lot of one thread.
+/// The scheduler of one thread.
 #[derive(Debug, Default)]
-pub struct Lot {
+pub(crate) struct Scheduler {
     state: Mutex<State>,
     changed: Notify,
 }
 
-impl Lot {
+impl Scheduler {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets the last seed.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         *self.state() = State::default();
     }
 
     /// Starts a run of a function.
-    pub fn start<F>(self: &Arc<Self>, run: impl FnOnce(Invocation) -> F) -> Invocation
+    pub(crate) fn start<F>(self: &Arc<Self>, run: impl FnOnce(Invocation) -> F) -> Invocation
     where
         F: Future<Output = Ended> + Send + 'static,
     {
@@ -128,11 +122,15 @@ impl Lot {
     }
 
     /// A future whose calls are known to be one record's.
-    pub fn attend<F: Future>(self: &Arc<Self>, invocation: Invocation, work: F) -> Attended<F> {
+    pub(crate) fn attend<F: Future>(
+        self: &Arc<Self>,
+        invocation: Invocation,
+        work: F,
+    ) -> Attended<F> {
         let record = self.next_id();
         self.state().records.insert(record, (invocation, 0));
         Attended {
-            lot: Arc::clone(self),
+            scheduler: Arc::clone(self),
             record,
             work: Box::pin(work),
         }
@@ -146,7 +144,7 @@ impl Lot {
 
     /// Parks a call of the record that is being polled, or else, for what came
     /// through the kernel, of the record that was let go last.
-    pub fn park(&self, call: Call) -> oneshot::Receiver<Reply> {
+    pub(crate) fn park(&self, call: Call) -> oneshot::Receiver<Reply> {
         let (reply, waiting) = oneshot::channel();
         let mut state = self.state();
         let record = match call {
@@ -170,14 +168,13 @@ impl Lot {
     }
 
     /// Whether a record is being polled; a process that starts has none yet.
-    #[must_use]
-    pub fn is_attending(&self) -> bool {
+    pub(crate) fn is_attending(&self) -> bool {
         self.state().polled.is_some()
     }
 
     /// Waits until every record at work waits for a call. False when one waits
     /// for something else for very long: the run cannot go on.
-    pub async fn stand_still(&self) -> bool {
+    pub(crate) async fn stand_still(&self) -> bool {
         loop {
             // Each lets every task that can go on do so.
             yield_now().await;
@@ -205,20 +202,18 @@ impl Lot {
     }
 
     /// How many calls wait to be decided about.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.state().parked.len()
     }
 
     /// Takes a call to decide about it; its record still waits.
-    #[must_use]
-    pub fn take(&self, index: usize) -> Option<Parked> {
+    pub(crate) fn take(&self, index: usize) -> Option<Parked> {
         let mut state = self.state();
         (index < state.parked.len()).then(|| state.parked.remove(index))
     }
 
     /// Answers a call: its record goes on. Nothing when the process is gone.
-    pub fn answer(&self, parked: Parked, reply: Reply) {
+    pub(crate) fn answer(&self, parked: Parked, reply: Reply) {
         let mut state = self.state();
         if let Some((_, calls)) = state.records.get_mut(&parked.record) {
             *calls = calls.saturating_sub(1);
@@ -228,20 +223,17 @@ impl Lot {
     }
 
     /// Whether the record is still at work.
-    #[must_use]
-    pub fn is_live(&self, record: Record) -> bool {
+    pub(crate) fn is_live(&self, record: Record) -> bool {
         self.state().records.contains_key(&record)
     }
 
     /// Whose record it is.
-    #[must_use]
-    pub fn invocation_of(&self, record: Record) -> Option<Invocation> {
+    pub(crate) fn invocation_of(&self, record: Record) -> Option<Invocation> {
         self.state().records.get(&record).map(|(whose, _)| *whose)
     }
 
     /// The records of a run that are still at work.
-    #[must_use]
-    pub fn records_of(&self, invocation: Invocation) -> Vec<Record> {
+    pub(crate) fn records_of(&self, invocation: Invocation) -> Vec<Record> {
         let state = self.state();
         let own = state
             .records
@@ -251,7 +243,7 @@ impl Lot {
     }
 
     /// The process dies, and with it everything it was doing.
-    pub async fn kill(&self, invocation: Invocation) {
+    pub(crate) async fn kill(&self, invocation: Invocation) {
         let handle = self.state().running.get(&invocation).cloned().flatten();
         if let Some(handle) = handle {
             handle.abort();
@@ -271,7 +263,7 @@ impl Lot {
     }
 
     /// Ends everything: the run is over.
-    pub async fn kill_all(&self) {
+    pub(crate) async fn kill_all(&self) {
         let all: Vec<Invocation> = self.state().running.keys().copied().collect();
         for invocation in all {
             self.kill(invocation).await;
@@ -280,13 +272,12 @@ impl Lot {
     }
 
     /// The runs that have ended since the last question.
-    pub fn ended(&self) -> Vec<(Invocation, Ended)> {
+    pub(crate) fn ended(&self) -> Vec<(Invocation, Ended)> {
         std::mem::take(&mut self.state().ended)
     }
 
     /// How many handlers have panicked.
-    #[must_use]
-    pub fn panics(&self) -> u32 {
+    pub(crate) fn panics(&self) -> u32 {
         self.state().panics
     }
 
@@ -301,7 +292,7 @@ impl Lot {
 }
 
 /// Notes the end of a run, however it ends.
-struct Run(Arc<Lot>, Invocation, Ended);
+struct Run(Arc<Scheduler>, Invocation, Ended);
 
 impl Drop for Run {
     fn drop(&mut self) {
@@ -314,9 +305,9 @@ impl Drop for Run {
     }
 }
 
-/// One record's work.
-pub struct Attended<F> {
-    lot: Arc<Lot>,
+/// One record's work; while it is polled, its calls are known to be its.
+pub(crate) struct Attended<F> {
+    scheduler: Arc<Scheduler>,
     record: Record,
     work: Pin<Box<F>>,
 }
@@ -325,15 +316,15 @@ impl<F: Future> Future for Attended<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let before = self.lot.state().polled.replace(self.record);
+        let before = self.scheduler.state().polled.replace(self.record);
         let polled = self.work.as_mut().poll(context);
-        self.lot.state().polled = before;
+        self.scheduler.state().polled = before;
         polled
     }
 }
 
 impl<F> Drop for Attended<F> {
     fn drop(&mut self) {
-        self.lot.finished(self.record);
+        self.scheduler.finished(self.record);
     }
 }

@@ -1,5 +1,4 @@
-//! What must be true when nothing more will happen. It refuses to know how the
-//! run came there.
+//! What must be true when nothing more will happen, and what the run came to.
 
 use crate::engine::{number, string};
 use crate::judge::out_refund_no;
@@ -13,7 +12,7 @@ const GROUNDLESS: [&str; 3] = ["refund_unbooked", "configuration", "order_unknow
 /// What became of a run's orders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Results {
-    /// Paid orders.
+    /// Orders with a payment of their own.
     pub paid: u64,
     /// Payments kept as anomalies.
     pub anomalies: u64,
@@ -32,7 +31,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// Adds another run's.
+    /// Adds what another run came to.
     pub fn add(&mut self, other: Self) {
         self.paid += other.paid;
         self.anomalies += other.anomalies;
@@ -47,7 +46,7 @@ impl Results {
 
 impl World {
     /// The promises at the end; they say nothing more once one was broken.
-    pub(crate) fn close(&mut self) {
+    pub(crate) fn final_checks(&mut self) {
         let counted = self.engine.scan();
         let known: Vec<_> = self.engine.rows.keys().cloned().collect();
         self.judge.hold(counted == known, || {
@@ -70,7 +69,7 @@ impl World {
                     format!("{pk} {sk} counts as delivered and its app knows nothing")
                 });
             }
-            let rung = status != "exhausted" || self.alarms.has("delivery_exhausted", (pk, ""));
+            let rung = status != "exhausted" || self.alarms.has("delivery_exhausted", pk, "");
             self.judge
                 .hold(rung, || format!("{pk} {sk} was given up in silence"));
         }
@@ -102,7 +101,7 @@ impl World {
             }
             for payment in payments(row) {
                 if !payment.own {
-                    let rung = self.alarms.has("payment_anomaly", (pk, &payment.id));
+                    let rung = self.alarms.has("payment_anomaly", pk, &payment.id);
                     self.judge
                         .hold(rung, || format!("{pk} kept {payment:?} in silence"));
                 }
@@ -141,7 +140,7 @@ impl World {
             self.judge.hold(agrees, || {
                 format!("{pk} {sk} of {fee} is {status}, and at WeChat {state:?}")
             });
-            let rung = status != "failed" || self.alarms.has("refund_failed", (pk, part));
+            let rung = status != "failed" || self.alarms.has("refund_failed", pk, part);
             self.judge
                 .hold(rung, || format!("{pk} {sk} failed in silence"));
         }

@@ -1,38 +1,125 @@
 //! What happens outside of the hub: apps create orders, payers pay, WeChat
 //! notifies, messages become visible, the minute strikes. And what follows
-//! when a function's run ends. It refuses to know how calls are answered.
+//! when a function's run ends.
 
 use std::sync::Arc;
 
-use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
-use shared::batch::each;
 use shared::checkout::Payer;
 use shared::domain::id::OrderKey;
 use shared::domain::order::TradeType;
 use tower::ServiceExt as _;
-
-use crate::faults::{Fault, Wire};
-use crate::lot::{Ended, Invocation};
-use crate::notify::Notice;
-use crate::plan::{MINUTE, Plan, SECOND, Story};
-use crate::world::{Event, Job, Message, World};
 use wechat_simulator::pay::{SCHEDULE, accepts};
 
-/// How long SQS hides a message that is being worked on: the template's.
-const HIDDEN: i64 = 360 * SECOND;
-/// After so many receives a message goes to the dead-letter queue.
-const RECEIVES_MAX: u32 = 5;
+use crate::faults::{Fault, Wire};
+use crate::notify::Notice;
+use crate::plan::{MINUTE, Plan, SECOND, Story, Wish};
+use crate::refunds::Asked;
+use crate::scheduler::{Ended, Invocation, Parked, Reply};
+use crate::sqs::Message;
+use crate::world::World;
+
+/// What happens without a call of the hub's. Orders are named by their place in
+/// the plan, and `tries` says how often more it is tried.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// An app creates its order.
+    Create(usize),
+    /// A till scans a code.
+    Scan(Scan),
+    /// An app gives its order up.
+    Close(usize),
+    /// An app looks at its order.
+    Show(usize),
+    /// An app wants money of its order back.
+    Refund {
+        order: usize,
+        wish: Wish,
+        tries: u32,
+    },
+    /// A payer opens the cashier and pays this way.
+    Cashier(usize, TradeType),
+    /// A payer pays.
+    Pay(Pay),
+    /// WeChat notifies; so many times it was in vain.
+    Notify(Notice, usize),
+    /// A message is visible.
+    Message(Message),
+    /// A call that was held goes on: with this reply, or else executed.
+    Held(Parked, Option<Reply>),
+    /// A commit that was held back by a planted bug.
+    Commit(Vec<u8>),
+}
+
+impl Event {
+    /// As often as an app tries when it is too early.
+    pub(crate) fn refund(order: usize, wish: Wish) -> Self {
+        let tries = 20;
+        Self::Refund { order, wish, tries }
+    }
+}
+
+/// A till scans the n-th code of an order's payer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scan {
+    pub(crate) order: usize,
+    pub(crate) code: usize,
+    pub(crate) tries: u32,
+}
+
+/// A payer pays an attempt, if need be one that was closed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pay {
+    order: usize,
+    attempt: u8,
+    although_closed: bool,
+    tries: u32,
+}
+
+impl Pay {
+    fn attempt(order: usize, attempt: u8, although_closed: bool) -> Event {
+        Event::Pay(Self {
+            order,
+            attempt,
+            although_closed,
+            tries: 60,
+        })
+    }
+}
+
+/// What a run of a function is for.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// An app creates its order.
+    Create(usize),
+    /// A till scans a code.
+    Scan(Scan),
+    /// An app wants money back, as the order stood before.
+    Refund(Asked),
+    /// A payer checks out.
+    Cashier(usize, TradeType),
+    /// WeChat notifies, since then.
+    Notify(Notice, i64),
+    /// A batch of doorbells.
+    Batch(Vec<Message>),
+    /// An app asks; nobody waits for the answer.
+    Ask,
+    Sweep,
+}
 
 impl World {
     /// Plans what the people outside will do.
-    pub(crate) fn open(&mut self) {
+    pub(crate) fn plan_events(&mut self) {
         for (index, order) in self.plan.orders.clone().into_iter().enumerate() {
             let first = match order.story {
-                Story::Scanned => Event::Scan(index, 0, 30),
+                Story::Scanned => Event::Scan(Scan {
+                    order: index,
+                    code: 0,
+                    tries: 30,
+                }),
                 _ => Event::Create(index),
             };
             self.plan_for(order.created_at, first);
@@ -41,7 +128,7 @@ impl World {
                 self.plan_for(at + SECOND, Event::Show(index));
             }
             for wish in order.wishes {
-                self.plan_for(wish.at, Event::Refund(index, wish, 20));
+                self.plan_for(wish.at, Event::refund(index, wish));
             }
             match order.story {
                 Story::Unpaid | Story::Scanned => {}
@@ -49,38 +136,35 @@ impl World {
                 | Story::PaidSilently
                 | Story::WrongAmountFirst
                 | Story::WrongAmount => {
-                    self.plan_for(order.paid_at, Event::Pay(index, 1, false, 60));
+                    self.plan_for(order.paid_at, Pay::attempt(index, 1, false));
                 }
                 Story::PaidTwice => {
                     let at = order.created_at;
                     self.plan_for(at + 2 * SECOND, Event::Cashier(index, TradeType::Native));
                     self.plan_for(at + 20 * SECOND, Event::Cashier(index, TradeType::Jsapi));
                     let paid_at = order.paid_at.max(at + 30 * SECOND);
-                    self.plan_for(paid_at, Event::Pay(index, 2, false, 60));
+                    self.plan_for(paid_at, Pay::attempt(index, 2, false));
                     let later = paid_at + self.random.within(1, 600) * SECOND;
-                    self.plan_for(later, Event::Pay(index, 1, true, 60));
+                    self.plan_for(later, Pay::attempt(index, 1, true));
                 }
                 Story::PaidAfterClose => {
                     let closed = order.created_at + order.expires_in * SECOND + 6 * MINUTE;
                     let later = closed + self.random.within(0, 600) * SECOND;
-                    self.plan_for(later, Event::Pay(index, 1, true, 60));
+                    self.plan_for(later, Pay::attempt(index, 1, true));
                 }
             }
         }
     }
 
-    /// Something happens.
-    pub(crate) fn act(&mut self, event: Event) {
+    pub(crate) fn happen(&mut self, event: Event) {
         match event {
             Event::Create(order) => self.create(order),
-            Event::Scan(order, code, tries) => self.scan(order, code, tries),
+            Event::Scan(scan) => self.scan(scan),
             Event::Close(order) => self.close_order(order),
             Event::Show(order) => self.show_order(order),
-            Event::Refund(order, wish, tries) => self.ask_back(order, wish, tries),
+            Event::Refund { order, wish, tries } => self.ask_back(order, wish, tries),
             Event::Cashier(order, trade_type) => self.check_out(order, trade_type),
-            Event::Pay(order, attempt, although_closed, tries) => {
-                self.pay((order, attempt), although_closed, tries);
-            }
+            Event::Pay(pay) => self.pay(pay),
             Event::Notify(notice, round) => self.notify(notice, round),
             Event::Message(message) => self.receive(message),
             Event::Held(parked, reply) => self.resume(parked, reply),
@@ -88,18 +172,17 @@ impl World {
         }
     }
 
-    /// The minute strikes.
-    pub(crate) fn act_sweep(&mut self) {
+    pub(crate) fn sweep(&mut self) {
         if Plan::within(&self.plan.unswept, self.now()) {
             self.tally.note(Wire::Sweep, Fault::Skipped);
             return;
         }
-        let hub = Arc::clone(&self.hubs.sweep);
-        let lot = Arc::clone(&self.lot);
-        let invocation = self.lot.start(|invocation| {
-            lot.attend(invocation, async move {
+        let function = Arc::clone(&self.functions.sweep);
+        let scheduler = Arc::clone(&self.scheduler);
+        let invocation = self.scheduler.start(|invocation| {
+            scheduler.attend(invocation, async move {
                 // A failure is the next minute's business.
-                let _swept = sweep::sweep(&hub).await;
+                let _swept = sweep::sweep(&function).await;
                 Ended::Swept
             })
         });
@@ -111,14 +194,14 @@ impl World {
         let Some(Ok(key)) = self.key_of(index).map(|pk| OrderKey::parse(&pk)) else {
             return;
         };
-        let hub = Arc::clone(&self.hubs.create_order);
+        let hub = Arc::clone(&self.functions.create_order);
         let payer = Payer {
             openid: (trade_type == TradeType::Jsapi).then(|| "oSimulated".to_owned()),
             ip: std::net::Ipv4Addr::LOCALHOST.into(),
         };
-        let lot = Arc::clone(&self.lot);
-        let invocation = self.lot.start(|invocation| {
-            lot.attend(invocation, async move {
+        let scheduler = Arc::clone(&self.scheduler);
+        let invocation = self.scheduler.start(|invocation| {
+            scheduler.attend(invocation, async move {
                 let now = hub.clock.now();
                 let status = match hub.checkout.ledger.order(&key).await {
                     Ok(Some(order)) => {
@@ -140,9 +223,9 @@ impl World {
         router: Router,
         request: axum::http::Result<Request<Body>>,
     ) -> Invocation {
-        let lot = Arc::clone(&self.lot);
-        self.lot.start(|invocation| {
-            lot.attend(invocation, async move {
+        let scheduler = Arc::clone(&self.scheduler);
+        self.scheduler.start(|invocation| {
+            scheduler.attend(invocation, async move {
                 let Ok(request) = request else {
                     return Ended::Died;
                 };
@@ -166,17 +249,17 @@ impl World {
         Some(format!("{}#{}", app.app_id, order.order_no))
     }
 
-    fn pay(&mut self, (index, attempt): (usize, u8), although_closed: bool, tries: u32) {
-        let (Some(pk), Some(order)) = (self.key_of(index), self.plan.orders.get(index).cloned())
-        else {
+    fn pay(&mut self, pay: Pay) {
+        let order = self.plan.orders.get(pay.order).cloned();
+        let (Some(pk), Some(order)) = (self.key_of(pay.order), order) else {
             return;
         };
-        let number = format!("{}{attempt:02}", pk.replace('#', ""));
+        let number = format!("{}{:02}", pk.replace('#', ""), pay.attempt);
         let now = self.now();
         let more = i64::from(order.story == Story::WrongAmount);
-        if !self.wechat.pay(&number, more, although_closed, now) {
-            if tries > 0 {
-                let again = Event::Pay(index, attempt, although_closed, tries - 1);
+        if !self.wechat.pay(&number, more, pay.although_closed, now) {
+            if let Some(tries) = pay.tries.checked_sub(1) {
+                let again = Event::Pay(Pay { tries, ..pay });
                 self.plan_for(now + 5 * SECOND, again);
             }
             return;
@@ -200,45 +283,6 @@ impl World {
         self.now() < self.plan.calm_at
     }
 
-    /// Lambda takes a message, and perhaps others that are visible.
-    fn receive(&mut self, message: Message) {
-        let most = self.random.index(10);
-        let queue = message.queue.clone();
-        let mut messages = vec![message];
-        messages.extend(self.more_messages(&queue, most));
-        let mut event = SqsEvent::default();
-        for message in &mut messages {
-            message.receives += 1;
-            let mut record = SqsMessage::default();
-            record.message_id = Some(message.id.clone());
-            record.body = Some(message.body.clone());
-            event.records.push(record);
-        }
-        let lot = Arc::clone(&self.lot);
-        let invocation = if queue == "reconcile" {
-            let hub = Arc::clone(&self.hubs.reconcile);
-            let run = |invocation| async move {
-                let handle =
-                    |bell| lot.attend(invocation, reconcile::reconcile(Arc::clone(&hub), bell));
-                kept(each(event, handle).await)
-            };
-            self.lot.start(run)
-        } else {
-            let hub = Arc::clone(&self.hubs.deliver);
-            let run = |invocation| async move {
-                let handle =
-                    |bell| lot.attend(invocation, deliver::deliver(Arc::clone(&hub), bell));
-                kept(each(event, handle).await)
-            };
-            self.lot.start(run)
-        };
-        self.note(|| {
-            let bodies: Vec<&str> = messages.iter().map(|m| m.body.as_str()).collect();
-            format!("#{invocation} {queue} {}", bodies.join(" "))
-        });
-        self.jobs.insert(invocation, Job::Batch(messages));
-    }
-
     /// A run has ended.
     pub(crate) fn reap(&mut self, invocation: Invocation, ended: Ended) {
         let Some(job) = self.jobs.remove(&invocation) else {
@@ -260,7 +304,7 @@ impl World {
                 });
             }
             (Job::Create(order), _) => self.again(Event::Create(order)),
-            (Job::Scan(order, code, tries), ended) => self.scanned((order, code, tries), ended),
+            (Job::Scan(scan), ended) => self.scanned(scan, ended),
             (Job::Refund(asked), ended) => self.asked_back(asked, ended),
             (Job::Cashier(order, kind), Ended::Http(500.., _) | Ended::Died) => {
                 self.again(Event::Cashier(order, kind));
@@ -292,25 +336,4 @@ impl World {
             self.plan_for(at, event);
         }
     }
-
-    /// SQS keeps what was not done, and at times also what was.
-    fn settle(&mut self, messages: Vec<Message>, kept: &[String]) {
-        for message in messages {
-            if kept.contains(&message.id) {
-                if message.receives < RECEIVES_MAX {
-                    let at = self.now() + HIDDEN;
-                    self.plan_for(at, Event::Message(message));
-                }
-            } else if self.is_faulty() && self.random.chance(self.plan.rates.message / 4) {
-                self.tally.note(Wire::Sqs, Fault::Doubled);
-                let at = self.now() + self.random.within(0, 120) * SECOND;
-                self.plan_for(at, Event::Message(message));
-            }
-        }
-    }
-}
-
-fn kept(response: aws_lambda_events::event::sqs::SqsBatchResponse) -> Ended {
-    let failures = response.batch_item_failures;
-    Ended::Batch(failures.into_iter().map(|f| f.item_identifier).collect())
 }

@@ -1,6 +1,6 @@
-//! As much of an HTTP server as the hub's two callers need: WeChat and the
-//! apps are reached over real sockets, each request is parked in the lot, and
-//! a connection may end without an answer. It refuses to know what is asked.
+//! As much of an HTTP server as the hub needs to reach WeChat and the apps over
+//! real sockets: each request is parked in the scheduler, and a connection may
+//! end without an answer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,30 +9,30 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::lot::{Call, Lot, Reply};
+use crate::scheduler::{Call, Reply, Scheduler};
 
 /// Listens on a free port of this machine for as long as the runtime lives.
 ///
 /// # Errors
 /// When there is none.
-pub async fn listen(lot: Arc<Lot>) -> io::Result<SocketAddr> {
+pub(crate) async fn listen(scheduler: Arc<Scheduler>) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let lot = Arc::clone(&lot);
+            let scheduler = Arc::clone(&scheduler);
             // A connection's end is the caller's business.
-            tokio::spawn(async move { converse(stream, &lot).await });
+            tokio::spawn(async move { converse(stream, &scheduler).await });
         }
     });
     Ok(address)
 }
 
-async fn converse(mut stream: TcpStream, lot: &Lot) -> io::Result<()> {
+async fn converse(mut stream: TcpStream, scheduler: &Scheduler) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(2048);
     while let Some(call) = read(&mut stream, &mut buffer).await? {
-        let Ok(Reply::Answer(status, body)) = lot.park(call).await else {
+        let Ok(Reply::Answer(status, body)) = scheduler.park(call).await else {
             return Ok(());
         };
         let length = body.len();
