@@ -1,8 +1,6 @@
-//! How the shop answers the hub's callbacks: well by default, and badly in
-//! eight ways on request.
-//!
-//! It refuses to know orders and signatures; a callback that is not believed
-//! is answered `fail` before any rule is asked.
+//! How the shop answers the hub's callbacks: well by default, and badly on
+//! request. A callback that is not believed is answered `fail` before any rule
+//! is asked.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -19,9 +17,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Address {
-    /// The asynchronous address.
+    /// The order's `notify_url`, the asynchronous address.
     Notify,
-    /// The synchronous address, called by the hub's server.
+    /// The order's `return_url`, the synchronous address, called by the hub's
+    /// server.
     Return,
     /// Where `redirect` points. The hub follows no redirect, so a call here is
     /// a fault of the hub.
@@ -29,11 +28,14 @@ pub(crate) enum Address {
 }
 
 /// Which addresses a rule is for.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Reach {
+pub enum Reach {
+    /// The order's `notify_url` alone.
     Notify,
+    /// The order's `return_url` alone.
     Return,
+    /// Both, which then share the rule's `times`.
     #[default]
     Both,
 }
@@ -41,8 +43,8 @@ enum Reach {
 /// What the hub sees of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Mode {
-    /// 200 `success`.
+pub enum Mode {
+    /// 200 `success`: the shop has taken the message and says so.
     Success,
     /// 200 `fail`: the shop did not take the message.
     Fail,
@@ -67,20 +69,32 @@ impl Mode {
     pub(crate) fn takes_the_message(self) -> bool {
         !matches!(self, Self::Fail | Self::Http500)
     }
+
+    /// Whether the shop has done its part: it took the message, and its answer
+    /// is `success` or was lost on the way.
+    pub(crate) fn says_success(self) -> bool {
+        matches!(self, Self::Success | Self::Slow | Self::Drop)
+    }
 }
 
-/// A rule, as the control side is given it.
-#[derive(Clone, Deserialize)]
+/// A rule for verified callbacks, in the control side's form.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Rule {
-    order_no: Option<String>,
-    app_id: Option<String>,
+pub struct Rule {
+    /// Of this order only; of every order unless given.
+    pub order_no: Option<String>,
+    /// Of this app only; of every app unless given.
+    pub app_id: Option<String>,
+    /// At which of the order's addresses.
     #[serde(default)]
-    address: Reach,
-    mode: Mode,
-    times: Option<u32>,
+    pub address: Reach,
+    /// What the hub gets to see.
+    pub mode: Mode,
+    /// So often; always unless given. Then `success`.
+    pub times: Option<u32>,
+    /// How long [`Mode::Slow`] waits.
     #[serde(default = "default_delay_ms")]
-    delay_ms: u64,
+    pub delay_ms: u64,
 }
 
 fn default_delay_ms() -> u64 {
@@ -88,6 +102,19 @@ fn default_delay_ms() -> u64 {
 }
 
 impl Rule {
+    /// Every callback in this way, until another rule says otherwise.
+    #[must_use]
+    pub fn always(mode: Mode) -> Self {
+        Self {
+            order_no: None,
+            app_id: None,
+            address: Reach::Both,
+            mode,
+            times: None,
+            delay_ms: default_delay_ms(),
+        }
+    }
+
     fn same_scope(&self, other: &Self) -> bool {
         self.order_no == other.order_no && self.app_id == other.app_id
     }
@@ -127,7 +154,7 @@ impl Answer {
 }
 
 /// The rules in force.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Rules {
     rules: Vec<Rule>,
 }

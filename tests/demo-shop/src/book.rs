@@ -1,17 +1,21 @@
 //! What the shop remembers: its apps, its orders, every callback, the rules.
-//!
-//! It refuses to know HTTP and the hub. All of it is in memory and unbounded:
-//! a demo or a test ends, or resets it.
+//! All of it is in memory and unbounded: a demo or a test ends, or resets it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::app::App;
 use crate::behaviour::{Address, Answer, Mode, Rules};
 use crate::signature::Refusal;
 
-/// An order's identity: `app_id`, `order_no`.
-pub(crate) type OrderKey = (String, String);
+/// An order's identity.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct OrderKey {
+    pub(crate) app_id: String,
+    pub(crate) order_no: String,
+}
 
 /// An order as the shop sees it.
 #[derive(Clone)]
@@ -44,6 +48,7 @@ pub(crate) struct Callback {
 /// A callback before it is written down.
 pub(crate) struct Arrival {
     pub(crate) at_ms: u64,
+    pub(crate) at: Instant,
     pub(crate) address: Address,
     pub(crate) params: BTreeMap<String, String>,
     /// What the signature check said.
@@ -58,14 +63,30 @@ pub(crate) struct OrderSummary {
     distinct_event_ids: usize,
 }
 
-/// The shop's memory.
+/// The callbacks of the orders with one number.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Those that were answered `success`, or whose answer was lost.
+    pub successes: u32,
+    /// When the first of these came.
+    pub first_success: Option<Instant>,
+    /// The events they told of, whether they were believed or not.
+    pub event_ids: BTreeSet<String>,
+    /// Those that the shop did not believe.
+    pub refused: u32,
+}
+
+/// The apps the shop knows, its orders, and what it was told of them.
 #[derive(Default)]
 pub(crate) struct Book {
-    secrets: BTreeMap<String, String>,
+    /// By their identifier.
+    apps: BTreeMap<String, App>,
     orders: BTreeMap<OrderKey, Order>,
     /// (`app_id`, `event_id`) of the events that have had their effect.
     applied: BTreeSet<(String, String)>,
     callbacks: Vec<Callback>,
+    /// By `order_no`: a load test asks for thousands of them again and again.
+    told: BTreeMap<String, Told>,
     orders_ever: u64,
     /// How callbacks are answered.
     pub(crate) rules: Rules,
@@ -73,13 +94,13 @@ pub(crate) struct Book {
 
 impl Book {
     /// Makes an app's callbacks verifiable, and its orders placeable.
-    pub(crate) fn learn_app(&mut self, app_id: String, app_secret: String) {
-        self.secrets.insert(app_id, app_secret);
+    pub(crate) fn learn_app(&mut self, app: App) {
+        self.apps.insert(app.id.clone(), app);
     }
 
-    /// The secret of an app the shop knows.
-    pub(crate) fn secret(&self, app_id: &str) -> Option<&str> {
-        self.secrets.get(app_id).map(String::as_str)
+    /// An app the shop knows.
+    pub(crate) fn app(&self, app_id: &str) -> Option<App> {
+        self.apps.get(app_id).cloned()
     }
 
     /// Writes an order down before the hub hears of it: a payment by code may
@@ -122,6 +143,7 @@ impl Book {
     pub(crate) fn take(&mut self, arrival: Arrival) -> Answer {
         let Arrival {
             at_ms,
+            at,
             address,
             params,
             verdict,
@@ -135,6 +157,17 @@ impl Book {
         };
         if refused.is_none() && answer.mode.takes_the_message() {
             self.apply(&params);
+        }
+        let told = self
+            .told
+            .entry(text(&params, "order_no").to_owned())
+            .or_default();
+        told.event_ids.insert(text(&params, "event_id").to_owned());
+        told.refused += u32::from(refused.is_some());
+        // Where a redirect points nobody should come: it counts for nothing.
+        if refused.is_none() && address != Address::Redirected && answer.mode.says_success() {
+            told.successes += 1;
+            told.first_success.get_or_insert(at);
         }
         self.callbacks.push(Callback {
             at_ms,
@@ -159,11 +192,27 @@ impl Book {
         })
     }
 
+    /// The callbacks of the orders with this number; none of one that nobody has
+    /// heard of.
+    pub(crate) fn told(&self, order_no: &str) -> Told {
+        self.told.get(order_no).cloned().unwrap_or_default()
+    }
+
+    /// How many callbacks were answered in this way.
+    pub(crate) fn answered(&self, mode: Mode) -> usize {
+        let answered = self.callbacks.iter();
+        answered
+            .filter(|callback| callback.answered == mode)
+            .count()
+    }
+
     /// An order's state; zeros for one that nobody has heard of, so that a
     /// test may poll. Without `app_id` the orders of all apps count together.
     pub(crate) fn summary(&self, app_id: Option<&str>, order_no: &str) -> OrderSummary {
-        let paid = self.orders.iter().any(|((app, number), order)| {
-            order.paid && number == order_no && app_id.is_none_or(|wanted| wanted == app)
+        let paid = self.orders.iter().any(|(key, order)| {
+            order.paid
+                && key.order_no == order_no
+                && app_id.is_none_or(|wanted| wanted == key.app_id)
         });
         let events: BTreeSet<_> = self
             .callbacks(app_id, Some(order_no))
@@ -212,7 +261,7 @@ impl Book {
     fn order(&mut self, key: OrderKey) -> &mut Order {
         self.orders_ever += 1;
         let number = self.orders_ever;
-        let order_no = key.1.clone();
+        let order_no = key.order_no.clone();
         self.orders.entry(key).or_insert_with(|| Order {
             order_no,
             title: String::new(),
@@ -230,10 +279,10 @@ pub(crate) fn text<'a>(params: &'a BTreeMap<String, String>, name: &str) -> &'a 
 
 /// The order a callback is about.
 pub(crate) fn key(params: &BTreeMap<String, String>) -> OrderKey {
-    (
-        text(params, "app_id").to_owned(),
-        text(params, "order_no").to_owned(),
-    )
+    OrderKey {
+        app_id: text(params, "app_id").to_owned(),
+        order_no: text(params, "order_no").to_owned(),
+    }
 }
 
 /// An anomaly, such as a payment after closing, is another event: the hub gives

@@ -1,10 +1,9 @@
 //! The addresses the hub's server calls: notify, return, and the one a
 //! followed redirect would reach.
-//!
-//! It refuses to know how a bad answer is produced and what pages look like.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Query, RawQuery, State};
 use axum::response::Response;
@@ -19,7 +18,7 @@ use crate::signature::Refusal;
 /// The query as it came: a list, because a map would hide a repeated name.
 pub(crate) type Pairs = Query<Vec<(String, String)>>;
 
-/// GET /notify.
+/// GET /notify: the hub's server comes, and only it.
 pub(crate) async fn notified(
     State(shop): State<Arc<Shop>>,
     RawQuery(raw): RawQuery,
@@ -56,10 +55,11 @@ pub(crate) async fn redirected(
 
 impl Shop {
     fn book_callback(&self, address: Address, pairs: Vec<(String, String)>) -> behaviour::Answer {
-        let at_ms = clock::real_ms();
+        let (at_ms, at) = (clock::real_ms(), Instant::now());
         let (params, verdict) = self.judge(pairs);
         self.book().take(Arrival {
             at_ms,
+            at,
             address,
             params,
             verdict,

@@ -1,7 +1,5 @@
-//! The shop's clock and its dice, the two things a test cannot repeat.
-//!
-//! It refuses to know what the time is used for; whoever judges a timestamp
-//! takes `now` as an argument.
+//! The shop's clock and its dice, the two things a test cannot repeat. Whoever
+//! judges a timestamp takes `now` as an argument.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -36,8 +36,6 @@
 //! - `POST /_control/clock` `{offset_seconds}` sets the shop's clock ahead of
 //!   the machine's (`at_ms` excepted), for tests that move the hub's.
 //! - `POST /_control/reset` forgets everything but the configuration.
-//!
-//! It refuses to know how any of this is done.
 
 use std::sync::Arc;
 
@@ -49,6 +47,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::app::App as Known;
 use crate::behaviour::Rule;
 use crate::book::{Callback, OrderSummary};
 use crate::shop::{HubError, Shop};
@@ -132,17 +131,20 @@ struct App {
 }
 
 async fn learn_app(State(shop): State<Arc<Shop>>, Json(app): Json<App>) -> StatusCode {
-    shop.book().learn_app(app.app_id, app.app_secret);
+    shop.learn(Known {
+        id: app.app_id,
+        secret: app.app_secret,
+    });
     StatusCode::NO_CONTENT
 }
 
 async fn set_behaviour(State(shop): State<Arc<Shop>>, Json(rule): Json<Rule>) -> StatusCode {
-    shop.book().rules.set(rule);
+    shop.behave(rule);
     StatusCode::NO_CONTENT
 }
 
 async fn clear_behaviour(State(shop): State<Arc<Shop>>) -> StatusCode {
-    shop.book().rules.clear();
+    shop.behave_well();
     StatusCode::NO_CONTENT
 }
 

@@ -1,10 +1,12 @@
 //! The smallest honest third party of the hub: a shop that sells three things,
 //! believes only what is signed, and can be told to answer badly.
 //!
-//! It owns its own implementation of the hub's signature. It refuses to know
-//! the hub's code: were the two to share one function, two equal bugs would
-//! cancel out and no test could see them.
+//! It owns its own implementation of the hub's signature and never uses the
+//! hub's code: were the two to share one function, two equal bugs would cancel
+//! out and no test could see them. A test that plays an app signs with this
+//! implementation, and may run the shop inside its own process.
 
+mod app;
 mod behaviour;
 mod book;
 mod callback;
@@ -20,31 +22,26 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
-use crate::shop::Shop;
+pub use crate::app::{App, Fields, texts};
+pub use crate::behaviour::{Mode, Reach, Rule};
+pub use crate::book::Told;
+pub use crate::shop::Shop;
 pub use crate::signature::sign;
 
 /// Who the shop is and which hub it uses.
-///
-/// Deliberately without `Debug`: it holds the secret.
+#[derive(Debug)]
 pub struct Config {
     /// The shop's public base address; the addresses it gives the hub start with
     /// it. A trailing slash is ignored, here and in `hub_url`.
     pub public_url: String,
     /// The hub's base address.
     pub hub_url: String,
-    /// The app the shop sells as, 16 characters.
-    pub app_id: String,
-    /// The secret the app shares with the hub, 32 characters.
-    pub app_secret: String,
+    /// The app the shop sells as.
+    pub app: App,
 }
 
 /// The whole shop: pages, callback addresses and the control side.
-///
-/// All state lives in the router, so each call gives an independent shop.
-///
-/// # Panics
-/// When no HTTP client can be built, which shows at start or never.
-pub fn router(config: Config) -> Router {
+pub fn router(shop: Arc<Shop>) -> Router {
     Router::new()
         .route("/", get(pages::catalogue))
         .route("/buy", post(pages::buy))
@@ -54,5 +51,5 @@ pub fn router(config: Config) -> Router {
         .route("/return", get(callback::returned))
         .route("/redirected", get(callback::redirected))
         .nest("/_control", control::router())
-        .with_state(Arc::new(Shop::new(config)))
+        .with_state(shop)
 }

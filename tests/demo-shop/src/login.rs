@@ -1,7 +1,6 @@
 //! "Log in with WeChat": the way to the hub and back. The state is the browser's
-//! cookie, so nobody can be logged in as somebody else by a link.
-//!
-//! It refuses to keep who is logged in: the page shows it, and that is all.
+//! cookie, so nobody can be logged in as somebody else by a link. Who is logged
+//! in is shown on the page and not kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +26,7 @@ struct LoggedInPage {
     snapshot: bool,
 }
 
-/// GET /login.
+/// GET /login: sends the browser to the hub with a state of its own.
 pub(crate) async fn begin(State(shop): State<Arc<Shop>>) -> Response {
     let address = clock::nonce().map_err(HubError::NoRandomness);
     let address = address.and_then(|state| Ok((shop.authorize_url(&state)?, state)));

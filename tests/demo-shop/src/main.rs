@@ -4,9 +4,10 @@
 //! It refuses every other interface: the control side asks for no password.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use clap::Parser;
-use demo_shop::Config;
+use demo_shop::{App, Config, Shop};
 use tokio::net::TcpListener;
 
 /// The demo shop, a third party of the WeChat Pay hub.
@@ -36,11 +37,13 @@ async fn main() -> std::io::Result<()> {
     let address = listener.local_addr()?;
     let public_url = options.url.unwrap_or_else(|| format!("http://{address}"));
     eprintln!("demo shop listens on http://{address}, public address {public_url}");
-    let router = demo_shop::router(Config {
+    let shop = Shop::new(Config {
         public_url,
         hub_url: options.hub_url,
-        app_id: options.app_id,
-        app_secret: options.app_secret,
+        app: App {
+            id: options.app_id,
+            secret: options.app_secret,
+        },
     });
-    axum::serve(listener, router).await
+    axum::serve(listener, demo_shop::router(Arc::new(shop))).await
 }

@@ -1,7 +1,7 @@
 //! The pages a person sees: the catalogue, the way to the till, the return.
 //!
-//! It refuses to decide that an order is paid: the browser is asked for
-//! nothing but the order's number, the hub for its state.
+//! Nothing here decides that an order is paid: the browser is asked for nothing
+//! but the order's number, the hub for its state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ struct ProblemPage<'a> {
     code: &'a str,
 }
 
-/// GET /.
+/// GET /: what is for sale, and the latest orders.
 pub(crate) async fn catalogue(State(shop): State<Arc<Shop>>) -> Response {
     let orders = shop.book().recent_orders(ORDERS_SHOWN);
     let orders = orders.into_iter().map(|order| OrderLine {

@@ -1,25 +1,27 @@
-//! The shop itself: its memory behind one lock, and its calls to the hub.
-//!
-//! It refuses to know pages and the shape of callbacks.
+//! The shop itself: its memory behind one lock, its calls to the hub, and what
+//! a test that runs it in its own process may do with it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Url};
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
 use crate::Config;
-use crate::book::Book;
-use crate::clock::{self, Clock};
-use crate::signature::{Refusal, sign, verify};
+use crate::app::{App, Fields, texts};
+use crate::behaviour::{Mode, Rule};
+use crate::book::{Book, OrderKey, Told};
+use crate::clock::Clock;
+use crate::signature::{Refusal, verify};
 
 /// Longer than the hub may wait for WeChat, shorter than a person's patience.
 const HUB_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Everything the handlers share.
-pub(crate) struct Shop {
+/// A shop: what its pages, its addresses and its control side share.
+pub struct Shop {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
     book: Mutex<Book>,
@@ -34,7 +36,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// A 2xx status.
+    /// Whether the hub did what was asked: any status of 2xx.
     pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -73,7 +75,11 @@ pub(crate) enum HubError {
 
 impl Shop {
     /// An empty shop that knows its own app.
-    pub(crate) fn new(mut config: Config) -> Self {
+    ///
+    /// # Panics
+    /// When no HTTP client can be built, which shows at start or never.
+    #[must_use]
+    pub fn new(mut config: Config) -> Self {
         for base in [&mut config.public_url, &mut config.hub_url] {
             base.truncate(base.trim_end_matches('/').len());
         }
@@ -96,12 +102,45 @@ impl Shop {
         shop
     }
 
+    /// Its base address, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.config.public_url
+    }
+
     /// Forgets everything but the configuration.
     pub(crate) fn reset(&self) {
         let mut book = Book::default();
-        book.learn_app(self.config.app_id.clone(), self.config.app_secret.clone());
+        book.learn_app(self.config.app.clone());
         *self.book() = book;
         self.clock.set_offset(0);
+    }
+
+    /// Makes an app's callbacks verifiable, and its orders placeable.
+    pub fn learn(&self, app: App) {
+        self.book().learn_app(app);
+    }
+
+    /// Answers verified callbacks in this way from now on.
+    pub fn behave(&self, rule: Rule) {
+        self.book().rules.set(rule);
+    }
+
+    /// Answers every verified callback `success` from now on.
+    pub fn behave_well(&self) {
+        self.book().rules.clear();
+    }
+
+    /// What the shop has been told of the orders with this number.
+    #[must_use]
+    pub fn told(&self, order_no: &str) -> Told {
+        self.book().told(order_no)
+    }
+
+    /// How many callbacks have been answered in this way.
+    #[must_use]
+    pub fn answered(&self, mode: Mode) -> usize {
+        self.book().answered(mode)
     }
 
     /// The memory. Never held across an await.
@@ -111,65 +150,41 @@ impl Shop {
 
     /// Judges parameters that claim to come from the hub.
     pub(crate) fn verify(&self, params: &BTreeMap<String, String>) -> Result<(), Refusal> {
-        let secret = params
+        let app = params
             .get("app_id")
-            .and_then(|app_id| self.secret(app_id).ok());
-        verify(
-            params,
-            &secret.ok_or(Refusal::UnknownApp)?,
-            self.clock.now(),
-        )
+            .and_then(|app_id| self.app(app_id).ok());
+        let app = app.ok_or(Refusal::UnknownApp)?;
+        verify(params, &app.secret, self.clock.now())
     }
 
     /// Creates an order at the hub from whatever fields are given; the rest is
-    /// filled in. A field given as null is left out, even one that would be
-    /// filled in: tests of the hub's refusals need that.
-    pub(crate) async fn place(&self, mut fields: Map<String, Value>) -> Result<Placed, HubError> {
+    /// filled in, as [`App::order`] says.
+    pub(crate) async fn place(&self, fields: Fields) -> Result<Placed, HubError> {
         let app_id = match fields.get("app_id").and_then(Value::as_str) {
             Some(app_id) => app_id.to_owned(),
-            None => self.config.app_id.clone(),
+            None => self.config.app.id.clone(),
         };
-        let secret = self.secret(&app_id)?;
-        let defaults: [(&str, Value); 8] = [
-            ("app_id", app_id.clone().into()),
-            (
-                "order_no",
-                clock::order_no().map_err(HubError::NoRandomness)?.into(),
-            ),
-            ("total_fee", 1.into()),
-            ("body", "Demo order".into()),
-            (
-                "notify_url",
-                format!("{}/notify", self.config.public_url).into(),
-            ),
-            (
-                "return_url",
-                format!("{}/return", self.config.public_url).into(),
-            ),
-            ("timestamp", self.clock.now().into()),
-            (
-                "nonce",
-                clock::nonce().map_err(HubError::NoRandomness)?.into(),
-            ),
-        ];
-        for (name, value) in defaults {
-            fields.entry(name).or_insert(value);
+        let app = self.app(&app_id)?;
+        let order = app
+            .order(&self.config.public_url, fields, self.clock.now())
+            .map_err(HubError::NoRandomness)?;
+        if let Some((name, _)) = order.iter().find(|(_, value)| !is_flat(value)) {
+            return Err(HubError::NotFlat(name.clone()));
         }
-        fields.retain(|_, value| !value.is_null());
-        let flat = flatten(&fields)?;
-        fields
-            .entry("sign")
-            .or_insert_with(|| sign(&flat, &secret).into());
 
-        let field = |name: &str| flat.get(name).cloned().unwrap_or_default();
+        let texts = texts(&order);
+        let field = |name: &str| texts.get(name).cloned().unwrap_or_default();
         let order_no = field("order_no");
-        let key = (app_id, order_no.clone());
+        let key = OrderKey {
+            app_id,
+            order_no: order_no.clone(),
+        };
         let is_new = match field("total_fee").parse() {
             Ok(fen) => self.book().note_order(key.clone(), field("body"), fen),
             Err(_) => false,
         };
         let url = format!("{}/v1/orders", self.config.hub_url);
-        let reply = ask(self.client.post(url).json(&fields)).await?;
+        let reply = ask(self.client.post(url).json(&order)).await?;
         if is_new && !reply.is_success() {
             self.book().strike_order(&key);
         }
@@ -179,8 +194,8 @@ impl Shop {
     /// Asks the hub for the truth about an order. The number comes out of a
     /// verified address and has no characters that could leave the path.
     pub(crate) async fn look_up(&self, app_id: &str, order_no: &str) -> Result<Reply, HubError> {
-        let mut params = self.signed(app_id, &[("order_no", order_no)])?;
-        params.remove("order_no");
+        let path = [("order_no", order_no)];
+        let params = self.signed(&self.app(app_id)?, &path, Value::Null)?;
         let url = format!("{}/v1/orders/{order_no}", self.config.hub_url);
         ask(self.client.get(url).query(&params)).await
     }
@@ -188,46 +203,41 @@ impl Shop {
     /// Where a browser logs in; it comes back to `/logged-in`.
     pub(crate) fn authorize_url(&self, state: &str) -> Result<String, HubError> {
         let back = format!("{}/logged-in", self.config.public_url);
-        let wish = [
-            ("redirect_uri", back.as_str()),
-            ("scope", "snsapi_userinfo"),
-            ("state", state),
-        ];
-        let params = self.signed(&self.config.app_id, &wish)?;
+        let wish = json!({"redirect_uri": back, "scope": "snsapi_userinfo", "state": state});
+        let params = self.signed(&self.config.app, &[], wish)?;
         let base = format!("{}/oauth/authorize", self.config.hub_url);
-        let url = Url::parse_with_params(&base, params);
+        let url = Url::parse_with_params(&base, texts(&params));
         Ok(url.map_err(|_| HubError::NoAddress)?.into())
     }
 
     /// Asks the hub who a code stands for.
     pub(crate) async fn exchange(&self, code: &str) -> Result<Reply, HubError> {
-        let body = self.signed(&self.config.app_id, &[("code", code)])?;
+        let body = self.signed(&self.config.app, &[], json!({"code": code}))?;
         let url = format!("{}/v1/oauth/token", self.config.hub_url);
         ask(self.client.post(url).json(&body)).await
     }
 
-    fn signed(
-        &self,
-        app_id: &str,
-        fields: &[(&str, &str)],
-    ) -> Result<BTreeMap<String, String>, HubError> {
-        let (now, nonce) = (self.clock.now().to_string(), clock::nonce());
-        let nonce = nonce.map_err(HubError::NoRandomness)?;
-        let frame = [("app_id", app_id), ("timestamp", &now), ("nonce", &nonce)];
-        let mut params: BTreeMap<String, String> = frame
-            .iter()
-            .chain(fields)
-            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        let signature = sign(&params, &self.secret(app_id)?);
-        params.insert("sign".to_owned(), signature);
-        Ok(params)
+    fn signed(&self, app: &App, path: &[(&str, &str)], fields: Value) -> Result<Fields, HubError> {
+        let fields = match fields {
+            Value::Object(fields) => fields,
+            _ => Fields::new(),
+        };
+        app.request(path, fields, self.clock.now())
+            .map_err(HubError::NoRandomness)
     }
 
-    fn secret(&self, app_id: &str) -> Result<String, HubError> {
-        let book = self.book();
-        let secret = book.secret(app_id).map(str::to_owned);
-        secret.ok_or_else(|| HubError::UnknownApp(app_id.to_owned()))
+    fn app(&self, app_id: &str) -> Result<App, HubError> {
+        let app = self.book().app(app_id);
+        app.ok_or_else(|| HubError::UnknownApp(app_id.to_owned()))
+    }
+}
+
+/// Without the memory, which has no end, and without secrets.
+impl fmt::Debug for Shop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shop")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -241,12 +251,11 @@ async fn ask(request: RequestBuilder) -> Result<Reply, HubError> {
     })
 }
 
-/// The fields as the signature sees them: integers in decimal.
-fn flatten(fields: &Map<String, Value>) -> Result<BTreeMap<String, String>, HubError> {
-    let flat = fields.iter().map(|(name, value)| match value {
-        Value::String(text) => Ok((name.clone(), text.clone())),
-        Value::Number(number) if !number.is_f64() => Ok((name.clone(), number.to_string())),
-        _ => Err(HubError::NotFlat(name.clone())),
-    });
-    flat.collect()
+/// The signature is defined for strings and integers.
+fn is_flat(value: &Value) -> bool {
+    match value {
+        Value::String(_) => true,
+        Value::Number(number) => !number.is_f64(),
+        _ => false,
+    }
 }

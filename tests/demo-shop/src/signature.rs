@@ -1,6 +1,5 @@
-//! The hub's signature, written from its description alone.
-//!
-//! It refuses to know the hub's implementation, HTTP and the clock.
+//! The hub's signature, written from its description alone and never from the
+//! hub's implementation.
 
 use std::collections::BTreeMap;
 

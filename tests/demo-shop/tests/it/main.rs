@@ -1,7 +1,7 @@
 //! The shop driven over HTTP from both sides, with a stand-in for the hub.
 //!
 //! It owns what the shop promises its users: the control side and the
-//! callback addresses. It refuses to know the shop's inside.
+//! callback addresses.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,15 +1,14 @@
 //! A shop on a real port and a stand-in for the hub it asks.
-//!
-//! It refuses to know what the tests expect.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use demo_shop::{Config, sign};
+use demo_shop::{App, Config, Shop, sign};
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -21,7 +20,7 @@ const SECRET: &str = "0123456789abcdefghijABCDEFGHIJKL";
 pub(crate) struct Stand {
     /// The shop's base address.
     pub(crate) shop: String,
-    /// Follows no redirect.
+    /// Follows no redirect, as the hub does not.
     pub(crate) client: reqwest::Client,
 }
 
@@ -87,14 +86,16 @@ impl Stand {
         let config = Config {
             public_url: public_url.clone(),
             hub_url,
-            app_id: APP.to_owned(),
-            app_secret: SECRET.to_owned(),
+            app: App {
+                id: APP.to_owned(),
+                secret: SECRET.to_owned(),
+            },
         };
         let hub_router = Router::new()
             .route("/v1/orders", post(create))
             .route("/v1/orders/{no}", get(order));
         tokio::spawn(serve(hub, hub_router));
-        tokio::spawn(serve(shop, demo_shop::router(config)));
+        tokio::spawn(serve(shop, demo_shop::router(Arc::new(Shop::new(config)))));
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(Policy::none())
