@@ -1,0 +1,105 @@
+//! docs/openapi.yaml against the template and the hub's own errors: every
+//! route and every problem is in both, or in neither.
+
+use std::collections::BTreeSet;
+
+use contract::Contract;
+use serde_json::Value;
+use shared::http::problem::Problem;
+
+/// The gateway's routes know no part of a segment: it hands the function every
+/// file of one segment, and only these exist.
+const DOMAIN_FILE: (&str, &str) = ("GET /{file}", "GET /MP_verify_{code}.txt");
+
+#[test]
+fn every_route_of_the_template_is_documented_and_the_reverse() {
+    let template = include_str!("../../../template.yaml");
+    let template: Value = serde_saphyr::from_str(template).unwrap();
+    let resources = template["Resources"].as_object().unwrap().values();
+    let routed: BTreeSet<String> = resources
+        .filter(|resource| resource["Type"] == "AWS::ApiGatewayV2::Route")
+        .map(
+            |route| match route["Properties"]["RouteKey"].as_str().unwrap() {
+                key if key == DOMAIN_FILE.0 => DOMAIN_FILE.1.to_owned(),
+                key => key.to_owned(),
+            },
+        )
+        .collect();
+    assert_eq!(routed, Contract::get().operations());
+}
+
+/// The problem after this one; the first comes after none. A problem that is
+/// new does not compile until it has its place here.
+fn next(problem: Option<&Problem>) -> Option<Problem> {
+    let err_code = String::new();
+    Some(match problem {
+        None => Problem::BodyInvalid,
+        Some(Problem::BodyInvalid) => Problem::BodyTooLarge,
+        Some(Problem::BodyTooLarge) => Problem::param("field", "rule"),
+        Some(Problem::ParamInvalid { .. }) => Problem::AppUnknown,
+        Some(Problem::AppUnknown) => Problem::TimestampExpired,
+        Some(Problem::TimestampExpired) => Problem::SignInvalid,
+        Some(Problem::SignInvalid) => Problem::AppDisabled,
+        Some(Problem::AppDisabled) => Problem::LoginDeclined,
+        Some(Problem::LoginDeclined) => Problem::CodeInvalid,
+        Some(Problem::CodeInvalid) => Problem::OrderNotFound,
+        Some(Problem::OrderNotFound) => Problem::OrderConflict,
+        Some(Problem::OrderConflict) => Problem::OrderPaid,
+        Some(Problem::OrderPaid) => Problem::OrderClosed,
+        Some(Problem::OrderClosed) => Problem::OrderNotPaid,
+        Some(Problem::OrderNotPaid) => Problem::OrderPaying,
+        Some(Problem::OrderPaying) => Problem::PaymentRefused { err_code },
+        Some(Problem::PaymentRefused { .. }) => Problem::RefundNotFound,
+        Some(Problem::RefundNotFound) => Problem::RefundConflict,
+        Some(Problem::RefundConflict) => Problem::RefundExceeds,
+        Some(Problem::RefundExceeds) => Problem::WechatError {
+            err_code,
+            err_code_des: String::new(),
+        },
+        Some(Problem::WechatError { .. }) => Problem::WechatTimeout,
+        Some(Problem::WechatTimeout) => Problem::Unavailable,
+        Some(Problem::Unavailable) => return None,
+    })
+}
+
+/// Status and code of each.
+fn problems() -> BTreeSet<(u16, String)> {
+    std::iter::successors(next(None), |problem| next(Some(problem)))
+        .map(|problem| {
+            let (status, code) = problem.identity();
+            (status.as_u16(), code.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn every_problem_is_documented_and_the_reverse() {
+    let document = &Contract::get().document;
+    let documented = &document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
+    let documented: BTreeSet<&str> = documented
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|code| code.as_str().unwrap())
+        .collect();
+    let problems = problems();
+    let codes: BTreeSet<&str> = problems.iter().map(|(_, code)| code.as_str()).collect();
+    assert_eq!(codes, documented);
+}
+
+#[test]
+fn the_table_of_errors_has_every_problem_under_its_status() {
+    let description = Contract::get().document["info"]["description"].clone();
+    let rows: BTreeSet<(u16, String)> = description
+        .as_str()
+        .unwrap()
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            let status = cells.next()?.parse().ok()?;
+            let code = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+            Some((status, code.to_owned()))
+        })
+        .collect();
+    assert_eq!(problems(), rows);
+}
