@@ -12,7 +12,7 @@
 )]
 
 pub mod cut;
-mod world;
+mod surroundings;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -37,7 +37,7 @@ pub const WECHAT: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)
 
 /// The local stack, and one app registered for one test.
 #[derive(Debug)]
-pub struct Hub {
+pub struct Stack {
     settings: BTreeMap<String, String>,
     http: reqwest::Client,
     /// For reaching AWS as an operator.
@@ -56,7 +56,7 @@ pub struct Answer {
     pub body: Value,
 }
 
-impl Hub {
+impl Stack {
     /// The stack named by `HUB_ENV`, with an app of its own.
     pub async fn new() -> Self {
         Self::with_app(|_| {}).await
@@ -101,16 +101,16 @@ impl Hub {
         change(&mut app);
         let registry = Registry::new(&aws, settings["REGISTRY_TABLE"].clone());
         assert!(registry.add_app(&app).await.unwrap());
-        let hub = Self {
+        let stack = Self {
             settings,
             http,
             aws,
             app_id: app.app_id.to_string(),
             app_secret: app.app_secret.expose().to_owned(),
         };
-        let known = json!({"app_id": hub.app_id, "app_secret": hub.app_secret});
-        hub.shop("apps", &known).await;
-        hub
+        let known = json!({"app_id": stack.app_id, "app_secret": stack.app_secret});
+        stack.shop("apps", &known).await;
+        stack
     }
 
     /// A line of hub.env.

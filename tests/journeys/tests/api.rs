@@ -1,6 +1,6 @@
 //! The third parties' API: what it promises and what it refuses, by code.
 
-use journeys::{Hub, random_order_no, unix_seconds};
+use journeys::{Stack, random_order_no, unix_seconds};
 use serde_json::{Value, json};
 
 fn code(answer: &journeys::Answer) -> (u16, &str) {
@@ -12,27 +12,35 @@ fn code(answer: &journeys::Answer) -> (u16, &str) {
 
 #[tokio::test]
 async fn the_same_order_again_is_the_same_order() {
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     let order_no = random_order_no();
-    let first = hub.create(&hub.order(json!({"order_no": order_no}))).await;
+    let first = stack
+        .create(&stack.order(json!({"order_no": order_no})))
+        .await;
     assert_eq!(first.status, 201, "{first:?}");
-    let again = hub.create(&hub.order(json!({"order_no": order_no}))).await;
+    let again = stack
+        .create(&stack.order(json!({"order_no": order_no})))
+        .await;
     assert_eq!(again.status, 200);
     assert_eq!(again.body, first.body);
-    let other = hub
-        .create(&hub.order(json!({"order_no": order_no, "total_fee": 2000})))
+    let other = stack
+        .create(&stack.order(json!({"order_no": order_no, "total_fee": 2000})))
         .await;
     assert_eq!(code(&other), (409, "order_conflict"));
 }
 
 #[tokio::test]
 async fn the_same_order_twenty_times_at_once_is_one_order_at_wechat() {
-    let hub = std::sync::Arc::new(Hub::new().await);
+    let stack = std::sync::Arc::new(Stack::new().await);
     let order_no = random_order_no();
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..20 {
-        let (hub, order_no) = (hub.clone(), order_no.clone());
-        requests.spawn(async move { hub.create(&hub.order(json!({"order_no": order_no}))).await });
+        let (stack, order_no) = (stack.clone(), order_no.clone());
+        requests.spawn(async move {
+            stack
+                .create(&stack.order(json!({"order_no": order_no})))
+                .await
+        });
     }
     let answers = requests.join_all().await;
     let created = answers.iter().filter(|answer| answer.status == 201).count();
@@ -46,7 +54,7 @@ async fn the_same_order_twenty_times_at_once_is_one_order_at_wechat() {
 
 #[tokio::test]
 async fn each_broken_rule_names_its_parameter() {
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     for (field, value) in [
         ("order_no", json!(null)),
         ("order_no", json!("short")),
@@ -78,7 +86,7 @@ async fn each_broken_rule_names_its_parameter() {
         ("timestamp", json!("soon")),
         ("expire_in", json!(60)),
     ] {
-        let answer = hub.create(&hub.order(json!({field: value}))).await;
+        let answer = stack.create(&stack.order(json!({field: value}))).await;
         assert_eq!(
             code(&answer),
             (422, "param_invalid"),
@@ -95,33 +103,33 @@ async fn each_broken_rule_names_its_parameter() {
 
 #[tokio::test]
 async fn who_cannot_prove_who_they_are_gets_nothing() {
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     let stranger = json!({"app_id": "nobody0000000000"});
     assert_eq!(
-        code(&hub.create(&hub.order(stranger)).await),
+        code(&stack.create(&stack.order(stranger)).await),
         (401, "app_unknown")
     );
     let unsigned = json!({"sign": ""});
     assert_eq!(
-        code(&hub.create(&hub.order(unsigned)).await),
+        code(&stack.create(&stack.order(unsigned)).await),
         (401, "sign_invalid")
     );
     for sign in ["0".repeat(64), "é".into(), "x".repeat(10_000)] {
-        let answer = hub.create(&hub.order(json!({"sign": sign}))).await;
+        let answer = stack.create(&stack.order(json!({"sign": sign}))).await;
         assert_eq!(code(&answer), (401, "sign_invalid"), "{answer:?}");
     }
     for seconds in [-301, 301] {
         let stale = json!({"timestamp": unix_seconds() + seconds + seconds.signum() * 5});
         assert_eq!(
-            code(&hub.create(&hub.order(stale)).await),
+            code(&stack.create(&stack.order(stale)).await),
             (401, "timestamp_expired")
         );
     }
-    let mut changed = hub.order(json!({}));
+    let mut changed = stack.order(json!({}));
     changed["total_fee"] = json!(1);
-    assert_eq!(code(&hub.create(&changed).await), (401, "sign_invalid"));
+    assert_eq!(code(&stack.create(&changed).await), (401, "sign_invalid"));
 
-    let disabled = Hub::with_app(|app| app.disabled = true).await;
+    let disabled = Stack::with_app(|app| app.disabled = true).await;
     assert_eq!(
         code(&disabled.create(&disabled.order(json!({}))).await),
         (403, "app_disabled")
@@ -130,7 +138,7 @@ async fn who_cannot_prove_who_they_are_gets_nothing() {
 
 #[tokio::test]
 async fn bodies_that_are_no_orders_are_refused_without_a_server_error() {
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     for (body, expected) in [
         (b"".to_vec(), (400, "body_invalid")),
         (b"{".to_vec(), (400, "body_invalid")),
@@ -145,7 +153,7 @@ async fn bodies_that_are_no_orders_are_refused_without_a_server_error() {
             (400, "body_invalid"),
         ),
     ] {
-        let answer = hub.create_raw(body.clone()).await;
+        let answer = stack.create_raw(body.clone()).await;
         let start = String::from_utf8_lossy(&body[..body.len().min(20)]).into_owned();
         assert_eq!(code(&answer), expected, "{start}: {answer:?}");
     }
@@ -153,7 +161,7 @@ async fn bodies_that_are_no_orders_are_refused_without_a_server_error() {
 
 #[tokio::test]
 async fn an_app_sees_its_own_orders_only() {
-    let (one, other) = (Hub::new().await, Hub::new().await);
+    let (one, other) = (Stack::new().await, Stack::new().await);
     let order = one.native(json!({})).await;
     assert_eq!(one.show(&order["order_no"]).await.status, 200);
     assert_eq!(
@@ -175,12 +183,12 @@ async fn an_app_sees_its_own_orders_only() {
 
 #[tokio::test]
 async fn what_a_payer_holds_opens_no_api() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
-    hub.pay(&order["trade_no"], json!({})).await;
-    hub.delivered_as(&order["order_no"], "delivered").await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    stack.delivered_as(&order["order_no"], "delivered").await;
     let pay_url = order["pay_url"].as_str().unwrap();
-    let status = hub
+    let status = stack
         .page(
             &pay_url.replace("/pay?", "/pay/status?"),
             journeys::DESKTOP,
@@ -198,30 +206,31 @@ async fn what_a_payer_holds_opens_no_api() {
                 rest.push((name, value))
             }
         }
-        let api = format!("{}/v1/orders/{order_no}", hub.setting("HUB_URL"));
+        let api = format!("{}/v1/orders/{order_no}", stack.setting("HUB_URL"));
         let url = url::Url::parse_with_params(&api, rest).unwrap();
-        let answer = hub.send(|http| http.get(url)).await;
+        let answer = stack.send(|http| http.get(url)).await;
         assert_eq!(code(&answer), (422, "param_invalid"), "{answer:?}");
     }
     // Nor is a return address a pay address.
     let query = return_url.split('?').nth(1).unwrap();
-    let url = format!("{}/pay?{query}", hub.setting("HUB_URL"));
-    assert_eq!(hub.page(&url, journeys::DESKTOP, "en").await.status, 401);
+    let url = format!("{}/pay?{query}", stack.setting("HUB_URL"));
+    assert_eq!(stack.page(&url, journeys::DESKTOP, "en").await.status, 401);
 }
 
 #[tokio::test]
 async fn wechats_own_refusal_reaches_the_app_with_its_code() {
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     // WeChat refuses a payer it shows to previewers.
-    let order = hub.order(json!({"trade_type": "JSAPI", "openid": "oSimulatedSnapshot0000000003"}));
-    let answer = hub.create(&order).await;
+    let order =
+        stack.order(json!({"trade_type": "JSAPI", "openid": "oSimulatedSnapshot0000000003"}));
+    let answer = stack.create(&order).await;
     assert_eq!(code(&answer), (502, "wechat_error"), "{answer:?}");
     assert_ne!(answer.body["err_code"], Value::Null);
 }
 
 #[tokio::test]
 async fn a_path_that_does_not_exist_is_not_found() {
-    let hub = Hub::new().await;
-    let url = format!("{}/v1/nothing", hub.setting("HUB_URL"));
-    assert_eq!(hub.send(|http| http.get(url)).await.status, 404);
+    let stack = Stack::new().await;
+    let url = format!("{}/v1/nothing", stack.setting("HUB_URL"));
+    assert_eq!(stack.send(|http| http.get(url)).await.status, 404);
 }

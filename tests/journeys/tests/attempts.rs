@@ -1,7 +1,7 @@
 //! One order, many ways to pay it, and its end: switching, expiry, closing,
 //! and payments that come when they should not.
 
-use journeys::{DESKTOP, Hub, WECHAT};
+use journeys::{DESKTOP, Stack, WECHAT};
 use serde_json::{Value, json};
 
 fn address(order: &Value) -> &str {
@@ -15,8 +15,8 @@ fn attempt(order: &Value, number: u8) -> Value {
 }
 
 /// WeChat would refuse to close what it has only just been given.
-async fn let_wechat_close_young_orders(hub: &Hub) {
-    let settings = hub
+async fn let_wechat_close_young_orders(stack: &Stack) {
+    let settings = stack
         .wechat("settings", &json!({"close_guard_seconds": 0}))
         .await;
     assert_eq!(settings.status, 200, "{settings:?}");
@@ -24,20 +24,20 @@ async fn let_wechat_close_young_orders(hub: &Hub) {
 
 /// The payment that does not fit goes back by itself, whole and once, and the
 /// app is told of both. The order stays what it was.
-async fn goes_back(hub: &Hub, order: &Value) {
+async fn goes_back(stack: &Stack, order: &Value) {
     let order_no = &order["order_no"];
-    let before = hub.told(order_no, "payment.anomaly").await;
-    hub.sweep().await;
-    let after = hub.told(order_no, "refund.succeeded").await;
+    let before = stack.told(order_no, "payment.anomaly").await;
+    stack.sweep().await;
+    let after = stack.told(order_no, "refund.succeeded").await;
     assert_eq!(before["status"], after["status"]);
     let anomaly = &after["anomalies"][0];
     assert_eq!(anomaly["refunded_fee"], anomaly["total_fee"]);
     assert_eq!(after["refunded_fee"], 0);
-    let known = hub.at_wechat(&order["trade_no"]).await;
+    let known = stack.at_wechat(&order["trade_no"]).await;
     let refunds = known["refunds"].as_array().unwrap();
     assert_eq!(refunds.len(), 1, "{known}");
     assert_eq!(refunds[0]["refund_fee"], order["total_fee"]);
-    let told = hub.told_of(order_no, "payment.anomaly").await;
+    let told = stack.told_of(order_no, "payment.anomaly").await;
     assert_eq!(told[0]["params"]["kind"], anomaly["kind"]);
     assert_eq!(
         told[0]["params"]["refund_no"],
@@ -48,10 +48,10 @@ async fn goes_back(hub: &Hub, order: &Value) {
 
 #[tokio::test]
 async fn within_five_minutes_another_browser_is_served_the_attempt_that_is_open() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({"trade_type": null})).await;
-    assert_eq!(hub.page(address(&order), DESKTOP, "en").await.status, 200);
-    let page = hub
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"trade_type": null})).await;
+    assert_eq!(stack.page(address(&order), DESKTOP, "en").await.status, 200);
+    let page = stack
         .browser(WECHAT)
         .get(address(&order))
         .send()
@@ -63,54 +63,56 @@ async fn within_five_minutes_another_browser_is_served_the_attempt_that_is_open(
         html.contains("<svg") && !html.contains("id=\"bridge\""),
         "{html}"
     );
-    let shown = hub.show(&order["order_no"]).await.body;
+    let shown = stack.show(&order["order_no"]).await.body;
     assert_eq!(shown["trade_no"], order["trade_no"]);
 }
 
 #[tokio::test]
 async fn later_another_way_gets_a_new_number_and_the_old_one_is_closed() {
-    let hub = Hub::new().await;
-    let_wechat_close_young_orders(&hub).await;
-    let order = hub.native(json!({"trade_type": null})).await;
-    assert_eq!(hub.page(address(&order), DESKTOP, "en").await.status, 200);
-    hub.age(&order["order_no"], 320).await;
-    let page = hub
+    let stack = Stack::new().await;
+    let_wechat_close_young_orders(&stack).await;
+    let order = stack.native(json!({"trade_type": null})).await;
+    assert_eq!(stack.page(address(&order), DESKTOP, "en").await.status, 200);
+    stack.age(&order["order_no"], 320).await;
+    let page = stack
         .browser(WECHAT)
         .get(address(&order))
         .send()
         .await
         .unwrap();
     assert!(page.text().await.unwrap().contains("id=\"bridge\""));
-    let shown = hub.show(&order["order_no"]).await.body;
+    let shown = stack.show(&order["order_no"]).await.body;
     assert_eq!(shown["trade_no"], attempt(&order, 2));
-    assert_eq!(hub.at_wechat(&order["trade_no"]).await["state"], "CLOSED");
+    assert_eq!(stack.at_wechat(&order["trade_no"]).await["state"], "CLOSED");
 
-    hub.pay(&attempt(&order, 2), json!({})).await;
+    stack.pay(&attempt(&order, 2), json!({})).await;
     assert_eq!(
-        hub.delivered_as(&order["order_no"], "delivered").await["status"],
+        stack.delivered_as(&order["order_no"], "delivered").await["status"],
         "paid"
     );
     // The old number is paid all the same: that money must go back.
-    hub.pay(&order["trade_no"], json!({"force": true})).await;
-    let shown = hub
+    stack.pay(&order["trade_no"], json!({"force": true})).await;
+    let shown = stack
         .order_when(&order["order_no"], |order| order["anomalies"] != json!([]))
         .await;
     assert_eq!(shown["anomalies"][0]["kind"], "paid_twice");
     assert_eq!(shown["status"], "paid");
-    let paid = hub.told_of(&order["order_no"], "payment.succeeded").await;
+    let paid = stack.told_of(&order["order_no"], "payment.succeeded").await;
     assert_eq!(paid.len(), 1);
-    goes_back(&hub, &order).await;
+    goes_back(&stack, &order).await;
 }
 
 #[tokio::test]
 async fn an_old_attempt_that_turns_out_paid_pays_the_order() {
-    let hub = Hub::new().await;
-    let_wechat_close_young_orders(&hub).await;
-    let order = hub.native(json!({"trade_type": null})).await;
-    hub.page(address(&order), DESKTOP, "en").await;
-    hub.pay(&order["trade_no"], json!({"notify": false})).await;
-    hub.age(&order["order_no"], 320).await;
-    let page = hub
+    let stack = Stack::new().await;
+    let_wechat_close_young_orders(&stack).await;
+    let order = stack.native(json!({"trade_type": null})).await;
+    stack.page(address(&order), DESKTOP, "en").await;
+    stack
+        .pay(&order["trade_no"], json!({"notify": false}))
+        .await;
+    stack.age(&order["order_no"], 320).await;
+    let page = stack
         .browser(WECHAT)
         .get(address(&order))
         .send()
@@ -119,8 +121,8 @@ async fn an_old_attempt_that_turns_out_paid_pays_the_order() {
     // "Being confirmed", or paid already if another journey swept meanwhile.
     assert!(matches!(page.status().as_u16(), 409 | 200), "{page:?}");
     assert!(!page.text().await.unwrap().contains("id=\"bridge\""));
-    hub.sweep().await;
-    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    stack.sweep().await;
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
     assert_eq!(
         (&shown["status"], &shown["trade_no"]),
         (&json!("paid"), &order["trade_no"])
@@ -129,29 +131,32 @@ async fn an_old_attempt_that_turns_out_paid_pays_the_order() {
 
 #[tokio::test]
 async fn a_number_that_wechat_does_not_take_again_is_closed_and_replaced() {
-    let hub = Hub::new().await;
-    let_wechat_close_young_orders(&hub).await;
-    let order = hub
+    let stack = Stack::new().await;
+    let_wechat_close_young_orders(&stack).await;
+    let order = stack
         .native(json!({"expires_in": 86_400, "trade_type": null}))
         .await;
-    assert_eq!(hub.page(address(&order), DESKTOP, "en").await.status, 200);
-    hub.age(&order["order_no"], 7200).await;
+    assert_eq!(stack.page(address(&order), DESKTOP, "en").await.status, 200);
+    stack.age(&order["order_no"], 7200).await;
     // The session is too old. WeChat's clock has not moved, so the changed times
     // are changed parameters to it: INVALID_REQUEST.
-    let page = hub.page(address(&order), DESKTOP, "en").await;
+    let page = stack.page(address(&order), DESKTOP, "en").await;
     assert_eq!(page.status, 200, "{page:?}");
-    let shown = hub.show(&order["order_no"]).await.body;
+    let shown = stack.show(&order["order_no"]).await.body;
     assert_eq!(shown["trade_no"], attempt(&order, 2));
-    assert_eq!(hub.at_wechat(&attempt(&order, 1)).await["state"], "CLOSED");
+    assert_eq!(
+        stack.at_wechat(&attempt(&order, 1)).await["state"],
+        "CLOSED"
+    );
 }
 
 #[tokio::test]
 async fn an_expired_order_is_closed_by_itself_and_shows_its_page() {
-    let hub = Hub::new().await;
-    let_wechat_close_young_orders(&hub).await;
-    let order = hub.native(json!({})).await;
-    hub.age(&order["order_no"], 7231).await;
-    let page = hub.page(address(&order), DESKTOP, "en").await;
+    let stack = Stack::new().await;
+    let_wechat_close_young_orders(&stack).await;
+    let order = stack.native(json!({})).await;
+    stack.age(&order["order_no"], 7231).await;
+    let page = stack.page(address(&order), DESKTOP, "en").await;
     assert_eq!(page.status, 410);
     assert!(
         page.body
@@ -159,62 +164,66 @@ async fn an_expired_order_is_closed_by_itself_and_shows_its_page() {
             .unwrap()
             .contains("closed or has expired")
     );
-    let again = hub
-        .create(&hub.order(json!({"order_no": order["order_no"]})))
+    let again = stack
+        .create(&stack.order(json!({"order_no": order["order_no"]})))
         .await;
     assert_eq!((again.status, &again.body["code_url"]), (200, &Value::Null));
 
-    hub.sweep().await;
-    let shown = hub
+    stack.sweep().await;
+    let shown = stack
         .order_when(&order["order_no"], |order| order["status"] == "closed")
         .await;
     assert_eq!(shown["deliveries"], json!([]));
-    assert_eq!(hub.at_wechat(&order["trade_no"]).await["state"], "CLOSED");
+    assert_eq!(stack.at_wechat(&order["trade_no"]).await["state"], "CLOSED");
 
-    hub.pay(&order["trade_no"], json!({"force": true})).await;
-    let shown = hub
+    stack.pay(&order["trade_no"], json!({"force": true})).await;
+    let shown = stack
         .order_when(&order["order_no"], |order| order["anomalies"] != json!([]))
         .await;
     assert_eq!(shown["anomalies"][0]["kind"], "paid_after_close");
     assert_eq!(shown["status"], "closed");
-    goes_back(&hub, &order).await;
+    goes_back(&stack, &order).await;
 }
 
 #[tokio::test]
 async fn an_order_paid_at_the_last_moment_is_paid_and_not_closed() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
-    hub.pay(&order["trade_no"], json!({"notify": false})).await;
-    hub.age(&order["order_no"], 7231).await;
-    hub.sweep().await;
-    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    stack
+        .pay(&order["trade_no"], json!({"notify": false}))
+        .await;
+    stack.age(&order["order_no"], 7231).await;
+    stack.sweep().await;
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
     assert_eq!(shown["status"], "paid");
 }
 
 #[tokio::test]
 async fn an_order_nobody_opened_is_closed_when_it_expires() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({"trade_type": null})).await;
-    hub.age(&order["order_no"], 7231).await;
-    hub.sweep().await;
-    hub.order_when(&order["order_no"], |order| order["status"] == "closed")
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"trade_type": null})).await;
+    stack.age(&order["order_no"], 7231).await;
+    stack.sweep().await;
+    stack
+        .order_when(&order["order_no"], |order| order["status"] == "closed")
         .await;
 }
 
 #[tokio::test]
 async fn an_app_that_refunds_by_hand_is_told_and_refunds_the_payment_by_its_number() {
-    let hub = Hub::with_app(|app| app.refund_by_hand = true).await;
-    let_wechat_close_young_orders(&hub).await;
-    let order = hub.native(json!({})).await;
-    hub.age(&order["order_no"], 7231).await;
-    hub.sweep().await;
-    hub.order_when(&order["order_no"], |order| order["status"] == "closed")
+    let stack = Stack::with_app(|app| app.refund_by_hand = true).await;
+    let_wechat_close_young_orders(&stack).await;
+    let order = stack.native(json!({})).await;
+    stack.age(&order["order_no"], 7231).await;
+    stack.sweep().await;
+    stack
+        .order_when(&order["order_no"], |order| order["status"] == "closed")
         .await;
-    hub.pay(&order["trade_no"], json!({"force": true})).await;
-    let shown = hub.told(&order["order_no"], "payment.anomaly").await;
+    stack.pay(&order["trade_no"], json!({"force": true})).await;
+    let shown = stack.told(&order["order_no"], "payment.anomaly").await;
     assert_eq!(shown["refunds"], json!([]));
 
-    let unnamed = hub
+    let unnamed = stack
         .refund(&order["order_no"], "R1", json!({"refund_fee": 1}))
         .await;
     assert_eq!(
@@ -223,30 +232,31 @@ async fn an_app_that_refunds_by_hand_is_told_and_refunds_the_payment_by_its_numb
     );
     let transaction_id = &shown["anomalies"][0]["transaction_id"];
     let all = json!({"refund_fee": 1999, "transaction_id": transaction_id});
-    let refund = hub.refund(&order["order_no"], "R1", all).await;
+    let refund = stack.refund(&order["order_no"], "R1", all).await;
     assert_eq!(refund.status, 201, "{refund:?}");
-    let shown = hub.told(&order["order_no"], "refund.succeeded").await;
+    let shown = stack.told(&order["order_no"], "refund.succeeded").await;
     assert_eq!(shown["anomalies"][0]["refunded_fee"], 1999);
     assert_eq!(shown["status"], "closed");
 }
 
 #[tokio::test]
 async fn a_payment_of_another_amount_goes_back_and_the_order_can_still_be_paid() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({"trade_type": null})).await;
-    hub.page(address(&order), DESKTOP, "en").await;
-    hub.pay(&order["trade_no"], json!({"total_fee": 1998}))
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"trade_type": null})).await;
+    stack.page(address(&order), DESKTOP, "en").await;
+    stack
+        .pay(&order["trade_no"], json!({"total_fee": 1998}))
         .await;
-    let shown = hub.told(&order["order_no"], "payment.anomaly").await;
+    let shown = stack.told(&order["order_no"], "payment.anomaly").await;
     assert_eq!(shown["anomalies"][0]["kind"], "amount_mismatch");
     assert_eq!(shown["status"], "paying");
-    hub.sweep().await;
-    let shown = hub.told(&order["order_no"], "refund.succeeded").await;
+    stack.sweep().await;
+    let shown = stack.told(&order["order_no"], "refund.succeeded").await;
     assert_eq!(shown["anomalies"][0]["refunded_fee"], 1998);
 
-    assert_eq!(hub.page(address(&order), DESKTOP, "en").await.status, 200);
-    hub.pay(&attempt(&order, 2), json!({})).await;
-    let shown = hub.told(&order["order_no"], "payment.succeeded").await;
+    assert_eq!(stack.page(address(&order), DESKTOP, "en").await.status, 200);
+    stack.pay(&attempt(&order, 2), json!({})).await;
+    let shown = stack.told(&order["order_no"], "payment.succeeded").await;
     assert_eq!(
         (&shown["status"], &shown["refunded_fee"]),
         (&json!("paid"), &json!(0))

@@ -1,6 +1,6 @@
 //! The payer's pages: the second handshake, the QR code, the bridge.
 
-use journeys::{DESKTOP, Hub, WECHAT};
+use journeys::{DESKTOP, Stack, WECHAT};
 use serde_json::{Value, json};
 
 fn address(order: &Value) -> &str {
@@ -9,14 +9,14 @@ fn address(order: &Value) -> &str {
 
 #[tokio::test]
 async fn a_desktop_shows_a_qr_code_and_returns_to_the_shop_once_paid() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({"trade_type": null})).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"trade_type": null})).await;
     assert_eq!(order["status"], "created");
-    let page = hub.page(address(&order), DESKTOP, "en-US,en").await;
+    let page = stack.page(address(&order), DESKTOP, "en-US,en").await;
     let html = page.body.as_str().unwrap();
     assert_eq!(page.status, 200, "{html}");
     assert!(html.contains("<svg") && html.contains("19.99") && html.contains("Scan with WeChat"));
-    let chinese = hub.page(address(&order), DESKTOP, "zh-CN,zh;q=0.9").await;
+    let chinese = stack.page(address(&order), DESKTOP, "zh-CN,zh;q=0.9").await;
     assert!(
         chinese
             .body
@@ -26,26 +26,26 @@ async fn a_desktop_shows_a_qr_code_and_returns_to_the_shop_once_paid() {
     );
 
     let status = address(&order).replace("/pay?", "/pay/status?");
-    let waiting = hub.page(&status, DESKTOP, "en").await;
+    let waiting = stack.page(&status, DESKTOP, "en").await;
     assert_eq!(waiting.body["status"], "paying");
     assert_eq!(waiting.body["return_url"], Value::Null);
 
-    hub.pay(&order["trade_no"], json!({})).await;
-    hub.delivered_as(&order["order_no"], "delivered").await;
-    let done = hub.page(&status, DESKTOP, "en").await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    stack.delivered_as(&order["order_no"], "delivered").await;
+    let done = stack.page(&status, DESKTOP, "en").await;
     assert_eq!(done.body["status"], "paid");
     let back = done.body["return_url"].as_str().unwrap();
-    let shop = hub.page(back, DESKTOP, "en").await;
+    let shop = stack.page(back, DESKTOP, "en").await;
     assert_eq!(shop.status, 200, "{back}");
-    let again = hub.page(address(&order), DESKTOP, "en").await;
+    let again = stack.page(address(&order), DESKTOP, "en").await;
     assert!(again.body.as_str().unwrap().contains("Payment received"));
 }
 
 #[tokio::test]
 async fn inside_wechat_the_user_is_recognised_and_the_bridge_pays() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({"trade_type": null})).await;
-    let browser = hub.browser(WECHAT);
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"trade_type": null})).await;
+    let browser = stack.browser(WECHAT);
     let page = browser.get(address(&order)).send().await.unwrap();
     assert!(page.url().path().ends_with("/pay"), "{}", page.url());
     assert_eq!(page.status(), 200);
@@ -60,10 +60,10 @@ async fn inside_wechat_the_user_is_recognised_and_the_bridge_pays() {
     ] {
         assert!(params[name].is_string(), "{name}: {params}");
     }
-    let url = format!("{}/phone/jsapi", hub.setting("SIMULATOR_URL"));
-    let paid = hub.send(|http| http.post(url).json(&params)).await;
+    let url = format!("{}/phone/jsapi", stack.setting("SIMULATOR_URL"));
+    let paid = stack.send(|http| http.post(url).json(&params)).await;
     assert_eq!(paid.status, 200, "{paid:?}");
-    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
     assert_eq!(
         (&shown["status"], &shown["trade_type"]),
         (&json!("paid"), &json!("JSAPI"))
@@ -72,11 +72,11 @@ async fn inside_wechat_the_user_is_recognised_and_the_bridge_pays() {
 
 #[tokio::test]
 async fn an_app_that_knows_the_payer_needs_no_login() {
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     let known = json!({"trade_type": "JSAPI", "openid": "oSimulatedPayerBob0000000002"});
-    let order = hub.native(known).await;
+    let order = stack.native(known).await;
     assert_eq!(order["status"], "paying");
-    let page = hub.page(address(&order), WECHAT, "zh-CN").await;
+    let page = stack.page(address(&order), WECHAT, "zh-CN").await;
     assert_eq!(page.status, 200, "{page:?}");
     let params = bridge_params(page.body.as_str().unwrap());
     assert!(
@@ -89,9 +89,9 @@ async fn an_app_that_knows_the_payer_needs_no_login() {
 
 #[tokio::test]
 async fn outside_wechat_an_order_for_wechat_says_where_to_open_it() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({"trade_type": "JSAPI"})).await;
-    let page = hub.page(address(&order), DESKTOP, "en").await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"trade_type": "JSAPI"})).await;
+    let page = stack.page(address(&order), DESKTOP, "en").await;
     assert!(
         page.body
             .as_str()
@@ -102,10 +102,10 @@ async fn outside_wechat_an_order_for_wechat_says_where_to_open_it() {
 
 #[tokio::test]
 async fn a_forged_or_changed_pay_address_shows_a_page_and_no_code() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
     let good = address(&order);
-    let other = hub.native(json!({})).await;
+    let other = stack.native(json!({})).await;
     for bad in [
         good.replace("total_fee=1999", "total_fee=1"),
         good.replace(
@@ -116,14 +116,14 @@ async fn a_forged_or_changed_pay_address_shows_a_page_and_no_code() {
         format!("{good}&attach=other"),
         good.split("&sign=").next().unwrap().to_owned(),
         good.split('?').next().unwrap().to_owned(),
-        format!("{}/pay?app_id=%00&sign=%FF", hub.setting("HUB_URL")),
+        format!("{}/pay?app_id=%00&sign=%FF", stack.setting("HUB_URL")),
     ] {
-        let page = hub.page(&bad, DESKTOP, "en").await;
+        let page = stack.page(&bad, DESKTOP, "en").await;
         let html = page.body.as_str().unwrap();
         assert!((400..500).contains(&page.status), "{bad}: {}", page.status);
         assert!(html.contains("not valid"), "{bad}: {html}");
         assert!(!html.contains("<svg"), "{bad}");
-        let status = hub
+        let status = stack
             .page(&bad.replace("/pay?", "/pay/status?"), DESKTOP, "en")
             .await;
         assert!((400..500).contains(&status.status), "{bad}");
@@ -132,31 +132,31 @@ async fn a_forged_or_changed_pay_address_shows_a_page_and_no_code() {
 
 #[tokio::test]
 async fn what_wechat_appends_to_a_shared_link_does_no_harm() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
     let shared = format!("{}&from=singlemessage&isappinstalled=0", address(&order));
-    let page = hub.page(&shared, DESKTOP, "en").await;
+    let page = stack.page(&shared, DESKTOP, "en").await;
     assert!(page.body.as_str().unwrap().contains("<svg"), "{page:?}");
 }
 
 #[tokio::test]
 async fn an_address_signed_by_the_app_itself_must_be_true_to_the_order() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
     for (fee, expected) in [("1999", 200), ("1998", 422)] {
         let mut params: std::collections::BTreeMap<String, String> = [
-            ("app_id", hub.app_id.as_str()),
+            ("app_id", stack.app_id.as_str()),
             ("order_no", order["order_no"].as_str().unwrap()),
             ("total_fee", fee),
         ]
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .into();
-        let sign = hub.sign(&params);
+        let sign = stack.sign(&params);
         params.insert("sign".into(), sign);
-        let base = format!("{}/pay", hub.setting("HUB_URL"));
+        let base = format!("{}/pay", stack.setting("HUB_URL"));
         let url = url::Url::parse_with_params(&base, params).unwrap();
         assert_eq!(
-            hub.page(url.as_str(), DESKTOP, "en").await.status,
+            stack.page(url.as_str(), DESKTOP, "en").await.status,
             expected,
             "{fee}"
         );
@@ -165,24 +165,24 @@ async fn an_address_signed_by_the_app_itself_must_be_true_to_the_order() {
 
 #[tokio::test]
 async fn a_login_cannot_be_forged_replayed_or_moved_to_another_browser() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({"trade_type": null})).await;
-    let callback = format!("{}/oauth/callback", hub.setting("HUB_URL"));
-    let forged = hub
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"trade_type": null})).await;
+    let callback = format!("{}/oauth/callback", stack.setting("HUB_URL"));
+    let forged = stack
         .page(&format!("{callback}?code=x&state=y"), WECHAT, "en")
         .await;
     assert_eq!(forged.status, 400, "{forged:?}");
     assert!(!forged.body.as_str().unwrap().is_empty());
 
     // Another browser has the state but not the cookie.
-    let redirect = hub
+    let redirect = stack
         .browser_without_redirects(WECHAT)
         .get(address(&order))
         .send()
         .await
         .unwrap();
     let to_wechat = redirect.headers()["location"].to_str().unwrap().to_owned();
-    let from_wechat = hub
+    let from_wechat = stack
         .browser_without_redirects(WECHAT)
         .get(&to_wechat)
         .send()
@@ -193,12 +193,12 @@ async fn a_login_cannot_be_forged_replayed_or_moved_to_another_browser() {
         .unwrap()
         .to_owned();
     assert!(back.starts_with(&callback), "{back}");
-    let stolen = hub.page(&back, WECHAT, "en").await;
+    let stolen = stack.page(&back, WECHAT, "en").await;
     assert_eq!(stolen.status, 400, "{stolen:?}");
     // And the state is used up now.
     let cookie = redirect.headers()["set-cookie"].to_str().unwrap();
     let cookie = cookie.split(';').next().unwrap().to_owned();
-    let replayed = hub
+    let replayed = stack
         .send(|http| http.get(&back).header("cookie", cookie))
         .await;
     assert_eq!(replayed.status, 400, "{replayed:?}");

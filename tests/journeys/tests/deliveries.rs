@@ -1,12 +1,12 @@
 //! From a payment to the app's `success`.
 
-use journeys::{Hub, eventually};
+use journeys::{Stack, eventually};
 use serde_json::json;
 
 #[tokio::test]
 async fn a_native_order_is_paid_and_delivered_at_once() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({"attach": "table 7"})).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"attach": "table 7"})).await;
     assert_eq!(order["status"], "paying");
     assert!(
         order["code_url"]
@@ -16,8 +16,10 @@ async fn a_native_order_is_paid_and_delivered_at_once() {
         "{order}"
     );
 
-    let paid = hub.pay(&order["trade_no"], json!({"coupon_fee": 99})).await;
-    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    let paid = stack
+        .pay(&order["trade_no"], json!({"coupon_fee": 99}))
+        .await;
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
 
     assert_eq!(shown["status"], "paid");
     assert_eq!(shown["transaction_id"], paid["transaction_id"]);
@@ -42,12 +44,12 @@ async fn a_native_order_is_paid_and_delivered_at_once() {
         (&json!(200), &json!("success"))
     );
 
-    let callbacks = hub.callbacks(&order["order_no"]).await;
+    let callbacks = stack.callbacks(&order["order_no"]).await;
     assert_eq!(callbacks.len(), 1, "{callbacks:?}");
     assert_eq!(callbacks[0]["verified"], true, "{callbacks:?}");
     let params = &callbacks[0]["params"];
     for (name, value) in [
-        ("app_id", json!(hub.app_id)),
+        ("app_id", json!(stack.app_id)),
         ("order_no", order["order_no"].clone()),
         ("trade_no", order["trade_no"].clone()),
         ("transaction_id", paid["transaction_id"].clone()),
@@ -72,13 +74,13 @@ async fn a_native_order_is_paid_and_delivered_at_once() {
 
 #[tokio::test]
 async fn when_the_synchronous_address_does_not_answer_the_asynchronous_one_is_called() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
     let refuse = json!({"order_no": order["order_no"], "address": "return", "mode": "fail"});
-    hub.shop("behaviour", &refuse).await;
+    stack.shop("behaviour", &refuse).await;
 
-    hub.pay(&order["trade_no"], json!({})).await;
-    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
 
     let attempts = shown["deliveries"][0]["attempts"].as_array().unwrap();
     let called: Vec<_> = attempts
@@ -93,10 +95,10 @@ async fn when_the_synchronous_address_does_not_answer_the_asynchronous_one_is_ca
 
 #[tokio::test]
 async fn an_app_may_switch_the_synchronous_call_off() {
-    let hub = Hub::with_app(|app| app.skip_return_call = true).await;
-    let order = hub.native(json!({})).await;
-    hub.pay(&order["trade_no"], json!({})).await;
-    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    let stack = Stack::with_app(|app| app.skip_return_call = true).await;
+    let order = stack.native(json!({})).await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
     let attempts = shown["deliveries"][0]["attempts"].as_array().unwrap();
     assert_eq!(attempts.len(), 1);
     assert_eq!(attempts[0]["address"], "notify");
@@ -104,14 +106,14 @@ async fn an_app_may_switch_the_synchronous_call_off() {
 
 #[tokio::test]
 async fn a_shop_that_fails_at_first_is_told_at_step_3_with_the_same_event_id() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
     // Both addresses of step 0, then steps 1 and 2.
     let refuse = json!({"order_no": order["order_no"], "mode": "http_500", "times": 4});
-    hub.shop("behaviour", &refuse).await;
+    stack.shop("behaviour", &refuse).await;
 
-    hub.pay(&order["trade_no"], json!({})).await;
-    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
 
     let attempts = shown["deliveries"][0]["attempts"].as_array().unwrap();
     let steps: Vec<_> = attempts
@@ -119,7 +121,7 @@ async fn a_shop_that_fails_at_first_is_told_at_step_3_with_the_same_event_id() {
         .map(|a| a["step"].as_i64().unwrap())
         .collect();
     assert_eq!(steps, [0, 0, 1, 2, 3]);
-    let callbacks = hub.callbacks(&order["order_no"]).await;
+    let callbacks = stack.callbacks(&order["order_no"]).await;
     let ids: Vec<_> = callbacks.iter().map(|c| &c["params"]["event_id"]).collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     let numbers: Vec<_> = callbacks
@@ -143,16 +145,17 @@ async fn a_shop_that_fails_at_first_is_told_at_step_3_with_the_same_event_id() {
 
 #[tokio::test]
 async fn a_shop_that_never_answers_success_is_told_fourteen_times_and_given_up() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
-    hub.shop(
-        "behaviour",
-        &json!({"order_no": order["order_no"], "mode": "fail"}),
-    )
-    .await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    stack
+        .shop(
+            "behaviour",
+            &json!({"order_no": order["order_no"], "mode": "fail"}),
+        )
+        .await;
 
-    hub.pay(&order["trade_no"], json!({})).await;
-    let shown = hub.delivered_as(&order["order_no"], "exhausted").await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    let shown = stack.delivered_as(&order["order_no"], "exhausted").await;
 
     let attempts = shown["deliveries"][0]["attempts"].as_array().unwrap();
     let steps: Vec<_> = attempts
@@ -166,24 +169,24 @@ async fn a_shop_that_never_answers_success_is_told_fourteen_times_and_given_up()
 
 #[tokio::test]
 async fn hostile_answers_are_failures_that_are_kept_short() {
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     for (mode, expected) in [
         ("redirect", "any"),
         ("huge", "the answer is too large"),
         ("drop", "any"),
     ] {
-        let order = hub.native(json!({})).await;
+        let order = stack.native(json!({})).await;
         // Both addresses of step 0; step 1 succeeds.
         let rule = json!({"order_no": order["order_no"], "mode": mode, "times": 2});
-        hub.shop("behaviour", &rule).await;
-        hub.pay(&order["trade_no"], json!({})).await;
-        let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+        stack.shop("behaviour", &rule).await;
+        stack.pay(&order["trade_no"], json!({})).await;
+        let shown = stack.delivered_as(&order["order_no"], "delivered").await;
         let attempts = shown["deliveries"][0]["attempts"].as_array().unwrap();
         assert_eq!(attempts.len(), 3, "{mode}: {attempts:?}");
         let answer = attempts[0]["answer"].as_str().unwrap();
         assert!(answer.len() <= 96, "{mode}: {answer}");
         assert!(expected == "any" || answer == expected, "{mode}: {answer}");
-        let callbacks = hub.callbacks(&order["order_no"]).await;
+        let callbacks = stack.callbacks(&order["order_no"]).await;
         assert!(
             callbacks.iter().all(|c| c["address"] != "redirected"),
             "{callbacks:?}"
@@ -193,18 +196,23 @@ async fn hostile_answers_are_failures_that_are_kept_short() {
 
 #[tokio::test]
 async fn an_order_whose_notification_never_came_is_found_by_asking() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
-    hub.pay(&order["trade_no"], json!({"notify": false})).await;
-    assert_eq!(hub.show(&order["order_no"]).await.body["status"], "paying");
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    stack
+        .pay(&order["trade_no"], json!({"notify": false}))
+        .await;
+    assert_eq!(
+        stack.show(&order["order_no"]).await.body["status"],
+        "paying"
+    );
 
-    hub.age(&order["order_no"], 61).await;
-    hub.sweep().await;
+    stack.age(&order["order_no"], 61).await;
+    stack.sweep().await;
 
-    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
     assert_eq!(shown["status"], "paid");
     eventually(|| async {
-        let callbacks = hub.callbacks(&order["order_no"]).await;
+        let callbacks = stack.callbacks(&order["order_no"]).await;
         if callbacks.len() == 1 {
             Ok(())
         } else {

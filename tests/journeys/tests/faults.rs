@@ -10,16 +10,16 @@
 
 use std::time::Duration;
 
-use journeys::{Hub, auth_code, eventually, random_order_no};
+use journeys::{Stack, auth_code, eventually, random_order_no};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// Turns the event source of a queue on or off.
-async fn listen(hub: &Hub, queue_setting: &str, enabled: bool) {
-    let lambda = aws_sdk_lambda::Client::new(&hub.aws);
-    let queue = hub
+async fn listen(stack: &Stack, queue_setting: &str, enabled: bool) {
+    let lambda = aws_sdk_lambda::Client::new(&stack.aws);
+    let queue = stack
         .setting(queue_setting)
         .rsplit('/')
         .next()
@@ -48,13 +48,13 @@ async fn listen(hub: &Hub, queue_setting: &str, enabled: bool) {
 #[tokio::test]
 async fn a_doorbell_that_is_lost_is_rung_again_by_the_sweeper() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
-    let sqs = aws_sdk_sqs::Client::new(&hub.aws);
-    let queue = hub.setting("DELIVER_FIRST_QUEUE_URL");
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    let sqs = aws_sdk_sqs::Client::new(&stack.aws);
+    let queue = stack.setting("DELIVER_FIRST_QUEUE_URL");
 
-    listen(&hub, "DELIVER_FIRST_QUEUE_URL", false).await;
-    hub.pay(&order["trade_no"], json!({})).await;
+    listen(&stack, "DELIVER_FIRST_QUEUE_URL", false).await;
+    stack.pay(&order["trade_no"], json!({})).await;
     // Take the message from the queue and throw it away.
     let mut lost = 0;
     for _ in 0..50 {
@@ -80,18 +80,18 @@ async fn a_doorbell_that_is_lost_is_rung_again_by_the_sweeper() {
             break;
         }
     }
-    listen(&hub, "DELIVER_FIRST_QUEUE_URL", true).await;
+    listen(&stack, "DELIVER_FIRST_QUEUE_URL", true).await;
     assert_eq!(lost, 1, "no doorbell was lost, so nothing is proved");
-    let shown = hub.show(&order["order_no"]).await.body;
+    let shown = stack.show(&order["order_no"]).await.body;
     assert_eq!(
         (&shown["status"], &shown["deliveries"][0]["status"]),
         (&json!("paid"), &json!("pending"))
     );
 
     let shown = eventually(|| async {
-        hub.sweep().await;
+        stack.sweep().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let shown = hub.show(&order["order_no"]).await.body;
+        let shown = stack.show(&order["order_no"]).await.body;
         let done = shown["deliveries"][0]["status"] == "delivered";
         if done { Ok(shown) } else { Err(shown) }
     })
@@ -105,7 +105,7 @@ async fn a_doorbell_that_is_lost_is_rung_again_by_the_sweeper() {
 #[tokio::test]
 async fn an_order_that_wechat_did_not_answer_is_kept_and_can_be_tried_again() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     for kind in [
         "timeout_after",
         "timeout_before",
@@ -115,20 +115,24 @@ async fn an_order_that_wechat_did_not_answer_is_kept_and_can_be_tried_again() {
     ] {
         let order_no = random_order_no();
         let fault = json!({"path": "/pay/unifiedorder", "kind": kind, "times": 1});
-        assert_eq!(hub.wechat("faults", &fault).await.status, 200, "{kind}");
-        let failed = hub.create(&hub.order(json!({"order_no": order_no}))).await;
+        assert_eq!(stack.wechat("faults", &fault).await.status, 200, "{kind}");
+        let failed = stack
+            .create(&stack.order(json!({"order_no": order_no})))
+            .await;
         assert_eq!(
             (failed.status, &failed.body["code"]),
             (504, &json!("wechat_timeout")),
             "{kind}"
         );
-        let kept = hub.show(&json!(order_no)).await;
+        let kept = stack.show(&json!(order_no)).await;
         assert_eq!(
             (kept.status, &kept.body["status"]),
             (200, &json!("created")),
             "{kind}"
         );
-        let again = hub.create(&hub.order(json!({"order_no": order_no}))).await;
+        let again = stack
+            .create(&stack.order(json!({"order_no": order_no})))
+            .await;
         assert_eq!(again.status, 200, "{kind}: {again:?}");
         assert!(again.body["code_url"].is_string(), "{kind}");
     }
@@ -137,12 +141,14 @@ async fn an_order_that_wechat_did_not_answer_is_kept_and_can_be_tried_again() {
 #[tokio::test]
 async fn a_notification_that_cannot_be_confirmed_is_answered_in_time_and_settled_later() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
-    hub.pay(&order["trade_no"], json!({"notify": false})).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    stack
+        .pay(&order["trade_no"], json!({"notify": false}))
+        .await;
     let fault = json!({"path": "/pay/orderquery", "kind": "timeout_before", "times": 1});
-    assert_eq!(hub.wechat("faults", &fault).await.status, 200);
-    let answers = hub.notify(&order["trade_no"], json!({})).await;
+    assert_eq!(stack.wechat("faults", &fault).await.status, 200);
+    let answers = stack.notify(&order["trade_no"], json!({})).await;
     assert_eq!(answers[0]["accepted"], false, "{answers:?}");
     assert!(
         answers[0]["latency_ms"]
@@ -151,29 +157,29 @@ async fn a_notification_that_cannot_be_confirmed_is_answered_in_time_and_settled
         "{answers:?}"
     );
     assert_ne!(answers[0]["status"], Value::Null);
-    let answers = hub.notify(&order["trade_no"], json!({})).await;
+    let answers = stack.notify(&order["trade_no"], json!({})).await;
     assert_eq!(answers[0]["accepted"], true, "{answers:?}");
-    hub.delivered_as(&order["order_no"], "delivered").await;
+    stack.delivered_as(&order["order_no"], "delivered").await;
 }
 
 /// The order, paid, and its app told.
-async fn paid(hub: &Hub) -> Value {
-    let order = hub.native(json!({})).await;
-    hub.pay(&order["trade_no"], json!({})).await;
-    hub.told(&order["order_no"], "payment.succeeded").await;
+async fn paid(stack: &Stack) -> Value {
+    let order = stack.native(json!({})).await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    stack.told(&order["order_no"], "payment.succeeded").await;
     order
 }
 
 /// What WeChat has paid back of it.
-async fn refunds(hub: &Hub, order: &Value) -> Vec<Value> {
-    let known = hub.at_wechat(&order["trade_no"]).await;
+async fn refunds(stack: &Stack, order: &Value) -> Vec<Value> {
+    let known = stack.at_wechat(&order["trade_no"]).await;
     known["refunds"].as_array().unwrap().clone()
 }
 
 /// Waits until the hub knows that the refund stands there.
-async fn refund_is(hub: &Hub, order_no: &Value, (refund_no, status): (&str, &str)) {
+async fn refund_is(stack: &Stack, order_no: &Value, (refund_no, status): (&str, &str)) {
     eventually(|| async {
-        let shown = hub.show_refund(order_no, refund_no).await.body;
+        let shown = stack.show_refund(order_no, refund_no).await.body;
         let there = shown["status"] == status;
         if there { Ok(()) } else { Err(shown) }
     })
@@ -181,9 +187,9 @@ async fn refund_is(hub: &Hub, order_no: &Value, (refund_no, status): (&str, &str
 }
 
 /// Waits until the refund has ended at WeChat.
-async fn settled(hub: &Hub, order: &Value) {
+async fn settled(stack: &Stack, order: &Value) {
     eventually(|| async {
-        let known = refunds(hub, order).await;
+        let known = refunds(stack, order).await;
         let open = known.is_empty() || known[0]["status"] == "PROCESSING";
         if open { Err(json!(known)) } else { Ok(()) }
     })
@@ -191,17 +197,17 @@ async fn settled(hub: &Hub, order: &Value) {
 }
 
 /// Settings of the simulated WeChat, for as long as a journey has its turn.
-async fn set(hub: &Hub, settings: Value) {
-    let set = hub.wechat("settings", &settings).await;
+async fn set(stack: &Stack, settings: Value) {
+    let set = stack.wechat("settings", &settings).await;
     assert_eq!(set.status, 200, "{set:?}");
 }
 
 #[tokio::test]
 async fn a_refund_that_wechat_did_not_answer_is_repeated_and_goes_out_once() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     // A notification would tell what the answer did not.
-    set(&hub, json!({"auto_notify_refunds": false})).await;
+    set(&stack, json!({"auto_notify_refunds": false})).await;
     for kind in [
         "timeout_after",
         "timeout_before",
@@ -211,11 +217,11 @@ async fn a_refund_that_wechat_did_not_answer_is_repeated_and_goes_out_once() {
         "system_error",
         "system_error_after",
     ] {
-        let order = paid(&hub).await;
+        let order = paid(&stack).await;
         let order_no = &order["order_no"];
         let fault = json!({"path": "/secapi/pay/refund", "kind": kind, "times": 1});
-        assert_eq!(hub.wechat("faults", &fault).await.status, 200, "{kind}");
-        let asked = hub
+        assert_eq!(stack.wechat("faults", &fault).await.status, 200, "{kind}");
+        let asked = stack
             .refund(order_no, "R1", json!({"refund_fee": 1000}))
             .await;
         assert_eq!(
@@ -224,143 +230,149 @@ async fn a_refund_that_wechat_did_not_answer_is_repeated_and_goes_out_once() {
             "{kind}: {asked:?}"
         );
         // Promised is promised: the rest is all that is left.
-        let more = hub
+        let more = stack
             .refund(order_no, "R2", json!({"refund_fee": 1000}))
             .await;
         assert_eq!(more.body["code"], "refund_exceeds", "{kind}");
         // Sent again, and then asked about.
         for status in ["processing", "succeeded"] {
-            hub.age_refund(order_no, "R1", 120).await;
-            hub.sweep().await;
-            refund_is(&hub, order_no, ("R1", status)).await;
-            settled(&hub, &order).await;
+            stack.age_refund(order_no, "R1", 120).await;
+            stack.sweep().await;
+            refund_is(&stack, order_no, ("R1", status)).await;
+            settled(&stack, &order).await;
         }
-        let shown = hub.told(order_no, "refund.succeeded").await;
+        let shown = stack.told(order_no, "refund.succeeded").await;
         assert_eq!(shown["refunded_fee"], 1000, "{kind}");
-        let known = refunds(&hub, &order).await;
+        let known = refunds(&stack, &order).await;
         assert_eq!(known.len(), 1, "{kind}: {known:?}");
-        let told = hub.told_of(order_no, "refund.succeeded").await;
+        let told = stack.told_of(order_no, "refund.succeeded").await;
         assert_eq!(told.len(), 1, "{kind}");
     }
-    set(&hub, json!({"auto_notify_refunds": true})).await;
+    set(&stack, json!({"auto_notify_refunds": true})).await;
 }
 
 #[tokio::test]
 async fn refunds_that_come_too_fast_for_wechat_go_out_one_after_the_other() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
-    let order = paid(&hub).await;
+    let stack = Stack::new().await;
+    let order = paid(&stack).await;
     let order_no = &order["order_no"];
-    set(&hub, json!({"refund_gap_seconds": 1000})).await;
+    set(&stack, json!({"refund_gap_seconds": 1000})).await;
     for (refund_no, status) in [("R1", 201), ("R2", 202), ("R3", 202)] {
-        let asked = hub.refund(order_no, refund_no, json!({"refund_fee": 500}));
+        let asked = stack.refund(order_no, refund_no, json!({"refund_fee": 500}));
         assert_eq!(asked.await.status, status, "{refund_no}");
     }
-    hub.told(order_no, "refund.succeeded").await;
+    stack.told(order_no, "refund.succeeded").await;
     for (refund_no, ahead) in [("R2", 2000), ("R3", 4000)] {
         // As often as it may be refused, it is offered again after a minute.
         for _ in 0..6 {
-            hub.age_refund(order_no, refund_no, 61).await;
-            hub.sweep().await;
-            refund_is(&hub, order_no, (refund_no, "pending")).await;
+            stack.age_refund(order_no, refund_no, 61).await;
+            stack.sweep().await;
+            refund_is(&stack, order_no, (refund_no, "pending")).await;
         }
-        set(&hub, json!({"clock_ahead_seconds": ahead})).await;
+        set(&stack, json!({"clock_ahead_seconds": ahead})).await;
         eventually(|| async {
-            hub.age_refund(order_no, refund_no, 61).await;
-            hub.sweep().await;
+            stack.age_refund(order_no, refund_no, 61).await;
+            stack.sweep().await;
             tokio::time::sleep(Duration::from_millis(500)).await;
-            let shown = hub.show_refund(order_no, refund_no).await.body;
+            let shown = stack.show_refund(order_no, refund_no).await.body;
             let done = shown["status"] == "succeeded";
             if done { Ok(()) } else { Err(shown) }
         })
         .await;
     }
     set(
-        &hub,
+        &stack,
         json!({"refund_gap_seconds": 0, "clock_ahead_seconds": 0}),
     )
     .await;
-    assert_eq!(refunds(&hub, &order).await.len(), 3);
+    assert_eq!(refunds(&stack, &order).await.len(), 3);
 }
 
 #[tokio::test]
 async fn a_refund_that_wechat_does_not_tell_of_is_asked_about() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
-    let order = paid(&hub).await;
+    let stack = Stack::new().await;
+    let order = paid(&stack).await;
     let order_no = &order["order_no"];
-    set(&hub, json!({"auto_notify_refunds": false})).await;
-    let asked = hub
+    set(&stack, json!({"auto_notify_refunds": false})).await;
+    let asked = stack
         .refund(order_no, "R1", json!({"refund_fee": 1999}))
         .await;
     assert_eq!(
         (asked.status, &asked.body["status"]),
         (201, &json!("processing"))
     );
-    settled(&hub, &order).await;
-    set(&hub, json!({"auto_notify_refunds": true})).await;
-    let shown = hub.show_refund(order_no, "R1").await.body;
+    settled(&stack, &order).await;
+    set(&stack, json!({"auto_notify_refunds": true})).await;
+    let shown = stack.show_refund(order_no, "R1").await.body;
     assert_eq!(shown["status"], "processing");
-    hub.age_refund(order_no, "R1", 120).await;
-    hub.sweep().await;
-    let shown = hub.told(order_no, "refund.succeeded").await;
+    stack.age_refund(order_no, "R1", 120).await;
+    stack.sweep().await;
+    let shown = stack.told(order_no, "refund.succeeded").await;
     assert_eq!(shown["status"], "refunded");
 }
 
 #[tokio::test]
 async fn a_refund_that_fails_for_good_frees_its_amount_and_one_that_needs_a_person_waits() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
-    let order = paid(&hub).await;
+    let stack = Stack::new().await;
+    let order = paid(&stack).await;
     let order_no = &order["order_no"];
-    set(&hub, json!({"refund_result": "REFUNDCLOSE"})).await;
+    set(&stack, json!({"refund_result": "REFUNDCLOSE"})).await;
     let whole = json!({"refund_fee": 1999});
-    assert_eq!(hub.refund(order_no, "R1", whole.clone()).await.status, 201);
-    let shown = hub.told(order_no, "refund.failed").await;
+    assert_eq!(
+        stack.refund(order_no, "R1", whole.clone()).await.status,
+        201
+    );
+    let shown = stack.told(order_no, "refund.failed").await;
     assert_eq!(
         (&shown["status"], &shown["refunded_fee"]),
         (&json!("paid"), &json!(0))
     );
-    let told = hub.told_of(order_no, "refund.failed").await;
+    let told = stack.told_of(order_no, "refund.failed").await;
     assert_eq!(told[0]["params"]["err_code"], "REFUNDCLOSE");
     // The number is used up; it never becomes another refund.
-    let again = hub.refund(order_no, "R1", whole.clone()).await;
+    let again = stack.refund(order_no, "R1", whole.clone()).await;
     assert_eq!(
         (again.status, &again.body["status"]),
         (200, &json!("failed"))
     );
 
-    set(&hub, json!({"refund_result": "CHANGE"})).await;
-    assert_eq!(hub.refund(order_no, "R2", whole.clone()).await.status, 201);
-    refund_is(&hub, order_no, ("R2", "change")).await;
-    set(&hub, json!({"refund_result": "SUCCESS"})).await;
+    set(&stack, json!({"refund_result": "CHANGE"})).await;
+    assert_eq!(
+        stack.refund(order_no, "R2", whole.clone()).await.status,
+        201
+    );
+    refund_is(&stack, order_no, ("R2", "change")).await;
+    set(&stack, json!({"refund_result": "SUCCESS"})).await;
     // It may still go out: nothing else may.
-    let third = hub.refund(order_no, "R3", whole).await;
+    let third = stack.refund(order_no, "R3", whole).await;
     assert_eq!(third.body["code"], "refund_exceeds");
-    assert!(hub.told_of(order_no, "refund.succeeded").await.is_empty());
+    assert!(stack.told_of(order_no, "refund.succeeded").await.is_empty());
 }
 
 #[tokio::test]
 async fn a_payment_code_is_taken_back_although_wechat_asks_to_be_called_again() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     for fault in [None, Some("system_error"), Some("timeout_after")] {
-        set(&hub, json!({"reverse_recalls": 2})).await;
+        set(&stack, json!({"reverse_recalls": 2})).await;
         if let Some(kind) = fault {
             let fault = json!({"path": "/secapi/pay/reverse", "kind": kind, "times": 1});
-            assert_eq!(hub.wechat("faults", &fault).await.status, 200);
+            assert_eq!(stack.wechat("faults", &fault).await.status, 200);
         }
         // Nobody ever types the password.
         let order_no = json!(random_order_no());
         let code = json!({
             "order_no": order_no, "trade_type": "MICROPAY", "auth_code": auth_code("02")
         });
-        let waiting = hub.create(&hub.order(code)).await;
+        let waiting = stack.create(&stack.order(code)).await;
         assert_eq!(waiting.status, 202, "{waiting:?}");
-        let shown = hub.told(&order_no, "payment.failed").await;
+        let shown = stack.told(&order_no, "payment.failed").await;
         assert_eq!(shown["err_code"], "REVERSED", "{fault:?}");
-        let known = hub.at_wechat(&waiting.body["trade_no"]).await;
+        let known = stack.at_wechat(&waiting.body["trade_no"]).await;
         assert_eq!(known["state"], "REVOKED", "{fault:?}");
-        assert_eq!(hub.told_of(&order_no, "payment.failed").await.len(), 1);
+        assert_eq!(stack.told_of(&order_no, "payment.failed").await.len(), 1);
     }
 }

@@ -1,44 +1,44 @@
 //! JS-SDK signatures for the pages of apps. The expected ones are computed
 //! here, with the ticket that the simulator has in circulation.
 
-use journeys::Hub;
+use journeys::Stack;
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 
 const SITE: &str = "https://tea.example/shop";
 
-async fn with_site() -> Hub {
-    Hub::with_app(|app| app.sites = vec![SITE.to_owned()]).await
+async fn with_site() -> Stack {
+    Stack::with_app(|app| app.sites = vec![SITE.to_owned()]).await
 }
 
 /// The ticket as anybody with the account's secret gets it from WeChat.
-async fn ticket_at_wechat(hub: &Hub) -> String {
-    let base = hub.setting("SIMULATOR_URL");
+async fn ticket_at_wechat(stack: &Stack) -> String {
+    let base = stack.setting("SIMULATOR_URL");
     let asked = json!({
         "grant_type": "client_credential",
-        "appid": hub.setting("WECHAT_APP_ID"),
-        "secret": hub.setting("WECHAT_APP_SECRET"),
+        "appid": stack.setting("WECHAT_APP_ID"),
+        "secret": stack.setting("WECHAT_APP_SECRET"),
     });
     let url = format!("{base}/cgi-bin/stable_token");
-    let token = hub.send(|http| http.post(url).json(&asked)).await.body;
+    let token = stack.send(|http| http.post(url).json(&asked)).await.body;
     let token = token["access_token"].as_str().unwrap().to_owned();
     let url = format!("{base}/cgi-bin/ticket/getticket?access_token={token}&type=jsapi");
-    let ticket = hub.send(|http| http.get(url)).await.body;
+    let ticket = stack.send(|http| http.get(url)).await.body;
     ticket["ticket"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
 async fn a_page_of_the_app_gets_a_signature_that_wechat_would_accept() {
-    let hub = with_site().await;
+    let stack = with_site().await;
     let page = format!("{SITE}/item?id=7&from=%E8%8C%B6");
-    let url = hub.signed_url("/v1/jssdk/config", json!({"url": page}));
-    let config = hub.send(|http| http.get(url)).await;
+    let url = stack.signed_url("/v1/jssdk/config", json!({"url": page}));
+    let config = stack.send(|http| http.get(url)).await;
     assert_eq!(config.status, 200, "{config:?}");
     let config = config.body;
-    assert_eq!(config["appId"], hub.setting("WECHAT_APP_ID"));
+    assert_eq!(config["appId"], stack.setting("WECHAT_APP_ID"));
     let text = format!(
         "jsapi_ticket={}&noncestr={}&timestamp={}&url={page}",
-        ticket_at_wechat(&hub).await,
+        ticket_at_wechat(&stack).await,
         config["nonceStr"].as_str().unwrap(),
         config["timestamp"].as_i64().unwrap(),
     );
@@ -48,7 +48,7 @@ async fn a_page_of_the_app_gets_a_signature_that_wechat_would_accept() {
 
 #[tokio::test]
 async fn nothing_is_signed_for_the_pages_of_others() {
-    let hub = with_site().await;
+    let stack = with_site().await;
     for (changes, status, code) in [
         (json!({"url": "https://tea.example/"}), 422, "param_invalid"),
         (
@@ -85,12 +85,12 @@ async fn nothing_is_signed_for_the_pages_of_others() {
         ),
         (json!({"url": SITE, "sign": "0"}), 401, "sign_invalid"),
     ] {
-        let url = hub.signed_url("/v1/jssdk/config", changes.clone());
-        let refused = hub.send(|http| http.get(url)).await;
+        let url = stack.signed_url("/v1/jssdk/config", changes.clone());
+        let refused = stack.send(|http| http.get(url)).await;
         let found = (refused.status, refused.body["code"].as_str().unwrap());
         assert_eq!(found, (status, code), "{changes}");
     }
-    let without_sites = Hub::new().await;
+    let without_sites = Stack::new().await;
     let url = without_sites.signed_url("/v1/jssdk/config", json!({"url": SITE}));
     assert_eq!(without_sites.send(|http| http.get(url)).await.status, 422);
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use journeys::{Hub, WECHAT, unix_seconds};
+use journeys::{Stack, WECHAT, unix_seconds};
 use reqwest::Client;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
@@ -13,9 +13,9 @@ use url::Url;
 const ALICE: &str = "oSimulatedPayerAlice00000001";
 const BOB: &str = "oSimulatedPayerBob0000000002";
 
-async fn with_site(site: &str) -> Hub {
+async fn with_site(site: &str) -> Stack {
     let site = site.to_owned();
-    Hub::with_app(|app| app.sites = vec![site]).await
+    Stack::with_app(|app| app.sites = vec![site]).await
 }
 
 /// A browser that keeps cookies and stops at each redirect.
@@ -24,9 +24,9 @@ fn browser() -> Client {
     builder.redirect(Policy::none()).build().unwrap()
 }
 
-fn authorize_url(hub: &Hub, redirect_uri: &str, scope: &str) -> String {
+fn authorize_url(stack: &Stack, redirect_uri: &str, scope: &str) -> String {
     let wish = json!({"redirect_uri": redirect_uri, "scope": scope, "state": "the app's ?#=+% 茶"});
-    hub.signed_url("/oauth/authorize", wish)
+    stack.signed_url("/oauth/authorize", wish)
 }
 
 /// Where a request is redirected to.
@@ -59,10 +59,10 @@ fn params(url: &Url) -> BTreeMap<String, String> {
     params
 }
 
-async fn exchange(hub: &Hub, code: &str) -> (u16, Value) {
-    let body = hub.signed(json!({"code": code}));
-    let url = format!("{}/v1/oauth/token", hub.setting("HUB_URL"));
-    let answer = hub.send(|http| http.post(url).json(&body)).await;
+async fn exchange(stack: &Stack, code: &str) -> (u16, Value) {
+    let body = stack.signed(json!({"code": code}));
+    let url = format!("{}/v1/oauth/token", stack.setting("HUB_URL"));
+    let answer = stack.send(|http| http.post(url).json(&body)).await;
     (answer.status, answer.body)
 }
 
@@ -83,7 +83,7 @@ async fn two_apps_on_different_hosts_log_in_the_same_user() {
     let tea = with_site("https://tea.example/").await;
     let cup = with_site("https://cup.example:8443/wechat").await;
     let browser = browser();
-    for (hub, back, scope) in [
+    for (stack, back, scope) in [
         (&tea, "https://tea.example/login", "snsapi_base"),
         (
             &cup,
@@ -91,12 +91,12 @@ async fn two_apps_on_different_hosts_log_in_the_same_user() {
             "snsapi_userinfo",
         ),
     ] {
-        let home = log_in(&browser, &authorize_url(hub, back, scope), "alice").await;
+        let home = log_in(&browser, &authorize_url(stack, back, scope), "alice").await;
         assert_eq!(home.as_str().split('?').next(), Some(back));
         let given = params(&home);
         assert_eq!(given["state"], "the app's ?#=+% 茶");
         assert_eq!((given.len(), given["code"].len()), (2, 64));
-        let (status, user) = exchange(hub, &given["code"]).await;
+        let (status, user) = exchange(stack, &given["code"]).await;
         assert_eq!((status, &user["openid"]), (200, &json!(ALICE)), "{user}");
         assert_eq!(user["is_snapshot"], false);
         if scope == "snsapi_base" {
@@ -106,54 +106,57 @@ async fn two_apps_on_different_hosts_log_in_the_same_user() {
             assert_eq!(user["unionid"], "uSimulatedPayerAlice00000001");
             assert!(user["headimgurl"].as_str().unwrap().starts_with("https://"));
         }
-        assert_eq!(exchange(hub, &given["code"]).await.0, 400, "used twice");
+        assert_eq!(exchange(stack, &given["code"]).await.0, 400, "used twice");
     }
 }
 
 #[tokio::test]
 async fn a_code_is_its_own_apps_and_good_once_even_when_asked_for_at_once() {
-    let hub = with_site("https://tea.example/").await;
+    let stack = with_site("https://tea.example/").await;
     let other = with_site("https://tea.example/").await;
-    let authorize = authorize_url(&hub, "https://tea.example/", "snsapi_base");
+    let authorize = authorize_url(&stack, "https://tea.example/", "snsapi_base");
     let code = |home: &Url| params(home)["code"].clone();
 
     let stolen = code(&log_in(&browser(), &authorize, "bob").await);
     let (status, problem) = exchange(&other, &stolen).await;
     assert_eq!((status, &problem["code"]), (400, &json!("code_invalid")));
     assert_eq!(
-        exchange(&hub, &stolen).await.0,
+        exchange(&stack, &stolen).await.0,
         400,
         "found by another, so used up"
     );
 
     let raced = code(&log_in(&browser(), &authorize, "bob").await);
     let (a, b, c) = tokio::join!(
-        exchange(&hub, &raced),
-        exchange(&hub, &raced),
-        exchange(&hub, &raced)
+        exchange(&stack, &raced),
+        exchange(&stack, &raced),
+        exchange(&stack, &raced)
     );
     let mut statuses = [a.0, b.0, c.0];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 400, 400]);
 
     for made_up in ["x", &"0".repeat(64), "../app"] {
-        assert_eq!(exchange(&hub, made_up).await.0, 400, "{made_up}");
+        assert_eq!(exchange(&stack, made_up).await.0, 400, "{made_up}");
     }
-    assert_eq!(exchange(&hub, &"0".repeat(65)).await.0, 422);
+    assert_eq!(exchange(&stack, &"0".repeat(65)).await.0, 422);
     let unsigned =
-        json!({"app_id": hub.app_id, "code": raced, "timestamp": unix_seconds(), "nonce": "n"});
-    let url = format!("{}/v1/oauth/token", hub.setting("HUB_URL"));
+        json!({"app_id": stack.app_id, "code": raced, "timestamp": unix_seconds(), "nonce": "n"});
+    let url = format!("{}/v1/oauth/token", stack.setting("HUB_URL"));
     assert_eq!(
-        hub.send(|http| http.post(url).json(&unsigned)).await.status,
+        stack
+            .send(|http| http.post(url).json(&unsigned))
+            .await
+            .status,
         401
     );
 }
 
 #[tokio::test]
 async fn a_state_cannot_be_forged_replayed_or_moved_to_another_browser() {
-    let hub = with_site("https://tea.example/").await;
-    let authorize = authorize_url(&hub, "https://tea.example/", "snsapi_base");
-    let callback = format!("{}/oauth/callback", hub.setting("HUB_URL"));
+    let stack = with_site("https://tea.example/").await;
+    let authorize = authorize_url(&stack, "https://tea.example/", "snsapi_base");
+    let callback = format!("{}/oauth/callback", stack.setting("HUB_URL"));
     let (victim, thief) = (browser(), browser());
     for query in [
         "",
@@ -180,7 +183,7 @@ async fn a_state_cannot_be_forged_replayed_or_moved_to_another_browser() {
     // The cookie's name is no secret, its value is.
     let back = at_callback(&victim, &authorize, "alice").await;
     let state = params(&back)["state"].clone();
-    let planted = hub
+    let planted = stack
         .send(|http| {
             let cookie = format!("hub_login_{}={}", &state[..8], "0".repeat(32));
             http.get(back.as_str()).header("cookie", cookie)
@@ -204,8 +207,8 @@ async fn a_state_cannot_be_forged_replayed_or_moved_to_another_browser() {
 
 #[tokio::test]
 async fn two_logins_in_two_tabs_do_not_end_each_other() {
-    let hub = with_site("https://tea.example/").await;
-    let authorize = authorize_url(&hub, "https://tea.example/", "snsapi_base");
+    let stack = with_site("https://tea.example/").await;
+    let authorize = authorize_url(&stack, "https://tea.example/", "snsapi_base");
     let browser = browser();
     let first = at_callback(&browser, &authorize, "alice").await;
     let second = at_callback(&browser, &authorize, "alice").await;
@@ -216,7 +219,7 @@ async fn two_logins_in_two_tabs_do_not_end_each_other() {
 
 #[tokio::test]
 async fn the_browser_is_sent_to_registered_sites_only() {
-    let hub = with_site("https://good.example/app").await;
+    let stack = with_site("https://good.example/app").await;
     let browser = browser();
     for bad in [
         "https://evil.example/app/",
@@ -239,7 +242,7 @@ async fn the_browser_is_sent_to_registered_sites_only() {
         "//good.example/app",
         "javascript:alert(1)",
     ] {
-        let (status, html) = page(&browser, &authorize_url(&hub, bad, "snsapi_base")).await;
+        let (status, html) = page(&browser, &authorize_url(&stack, bad, "snsapi_base")).await;
         assert_eq!(status, 400, "{bad}");
         assert!(
             html.contains("param_invalid") && !html.contains("example"),
@@ -250,7 +253,7 @@ async fn the_browser_is_sent_to_registered_sites_only() {
 
 #[tokio::test]
 async fn an_authorize_address_is_signed_fresh_and_for_this_purpose() {
-    let hub = with_site("https://tea.example/").await;
+    let stack = with_site("https://tea.example/").await;
     let browser = browser();
     let good =
         json!({"redirect_uri": "https://tea.example/", "scope": "snsapi_base", "state": "s"});
@@ -272,23 +275,23 @@ async fn an_authorize_address_is_signed_fresh_and_for_this_purpose() {
         wish.as_object_mut()
             .unwrap()
             .extend(changes.as_object().unwrap().clone());
-        let found = page(&browser, &hub.signed_url("/oauth/authorize", wish)).await;
+        let found = page(&browser, &stack.signed_url("/oauth/authorize", wish)).await;
         assert_eq!(found.0, status, "{changes}");
         assert!(found.1.contains(code), "{changes}: {}", found.1);
     }
     let repeated = format!(
         "{}&redirect_uri=https://evil.example/",
-        hub.signed_url("/oauth/authorize", good)
+        stack.signed_url("/oauth/authorize", good)
     );
     assert_eq!(page(&browser, &repeated).await.0, 400);
-    let blank = format!("{}/oauth/authorize", hub.setting("HUB_URL"));
+    let blank = format!("{}/oauth/authorize", stack.setting("HUB_URL"));
     assert_eq!(page(&browser, &blank).await.0, 400);
 }
 
 #[tokio::test]
 async fn who_declines_comes_back_with_an_error_and_the_state() {
-    let hub = with_site("https://tea.example/").await;
-    let authorize = authorize_url(&hub, "https://tea.example/", "snsapi_userinfo");
+    let stack = with_site("https://tea.example/").await;
+    let authorize = authorize_url(&stack, "https://tea.example/", "snsapi_userinfo");
     let home = log_in(&browser(), &authorize, "refuse").await;
     let expected = [("error", "access_denied"), ("state", "the app's ?#=+% 茶")];
     assert_eq!(
@@ -310,13 +313,13 @@ async fn who_declines_comes_back_with_an_error_and_the_state() {
 
 #[tokio::test]
 async fn a_virtual_account_is_marked_for_apps_and_cannot_pay() {
-    let hub = with_site("https://tea.example/").await;
-    let authorize = authorize_url(&hub, "https://tea.example/", "snsapi_base");
+    let stack = with_site("https://tea.example/").await;
+    let authorize = authorize_url(&stack, "https://tea.example/", "snsapi_base");
     let home = log_in(&browser(), &authorize, "snapshot").await;
-    let (_, user) = exchange(&hub, &params(&home)["code"]).await;
+    let (_, user) = exchange(&stack, &params(&home)["code"]).await;
     assert_eq!(user["is_snapshot"], true, "{user}");
 
-    let order = hub.native(json!({"trade_type": null})).await;
+    let order = stack.native(json!({"trade_type": null})).await;
     let browser = browser();
     let back = at_callback(&browser, order["pay_url"].as_str().unwrap(), "snapshot").await;
     assert_eq!(page(&browser, back.as_str()).await.0, 400);
@@ -328,12 +331,12 @@ async fn an_app_may_choose_the_signed_profile_and_no_endpoint_takes_it() {
         app.sites = vec!["https://tea.example/".to_owned()];
         app.signed_profile = true;
     };
-    let hub = Hub::with_app(change).await;
+    let stack = Stack::with_app(change).await;
     let mut wish = json!({"redirect_uri": "https://tea.example/", "scope": "snsapi_userinfo"});
     wish["state"] = "x&order_no=A000000001&refund_fee=1&refund_no=R1".into();
     let (status, html) = page(
         &browser(),
-        &hub.signed_url("/oauth/authorize", wish.clone()),
+        &stack.signed_url("/oauth/authorize", wish.clone()),
     )
     .await;
     assert!(
@@ -341,12 +344,12 @@ async fn an_app_may_choose_the_signed_profile_and_no_endpoint_takes_it() {
         "{html}"
     );
     wish["state"] = "the app's = 茶".into();
-    let authorize = hub.signed_url("/oauth/authorize", wish);
+    let authorize = stack.signed_url("/oauth/authorize", wish);
     let home = log_in(&browser(), &authorize, "bob").await;
     let given = params(&home);
-    assert_eq!(given["sign"], hub.sign(&given), "{given:?}");
+    assert_eq!(given["sign"], stack.sign(&given), "{given:?}");
     let expected = [
-        ("app_id", hub.app_id.as_str()),
+        ("app_id", stack.app_id.as_str()),
         ("purpose", "login"),
         ("state", "the app's = 茶"),
         ("openid", BOB),
@@ -360,7 +363,7 @@ async fn an_app_may_choose_the_signed_profile_and_no_endpoint_takes_it() {
     assert!((0..60).contains(&age) && given["nonce"].len() == 32);
 
     let query = home.query().unwrap();
-    let base = hub.setting("HUB_URL");
+    let base = stack.setting("HUB_URL");
     for path in [
         "/oauth/authorize",
         "/v1/jssdk/config",
@@ -369,29 +372,29 @@ async fn an_app_may_choose_the_signed_profile_and_no_endpoint_takes_it() {
         "/pay/status",
     ] {
         let url = format!("{base}{path}?{query}");
-        let status = hub.send(|http| http.get(url)).await.status;
+        let status = stack.send(|http| http.get(url)).await.status;
         assert!((400..500).contains(&status), "{path}: {status}");
     }
     // The signature holds: what they refuse is the parameters.
     for path in ["/v1/oauth/token", "/v1/orders"] {
         let url = format!("{base}{path}");
-        let answer = hub.send(|http| http.post(url).json(&given)).await;
+        let answer = stack.send(|http| http.post(url).json(&given)).await;
         assert_eq!(answer.body["code"], "param_invalid", "{path}: {answer:?}");
     }
     let url = format!("{base}/v1/orders/A000000001/close");
-    let answer = hub.send(|http| http.post(url).json(&given)).await;
+    let answer = stack.send(|http| http.post(url).json(&given)).await;
     assert_eq!(answer.body["code"], "sign_invalid", "{answer:?}");
 }
 
 #[tokio::test]
 async fn the_demo_shop_logs_a_user_in() {
-    let hub = Hub::new().await;
-    let shop = hub.setting("SHOP_URL");
+    let stack = Stack::new().await;
+    let shop = stack.setting("SHOP_URL");
     let browser = browser();
     let authorize = next(&browser, &format!("{shop}/login")).await;
     let back = log_in(&browser, authorize.as_str(), "bob").await;
     assert!(back.as_str().starts_with(&format!("{shop}/logged-in?")));
-    let stolen = hub.page(back.as_str(), WECHAT, "en").await;
+    let stolen = stack.page(back.as_str(), WECHAT, "en").await;
     assert_eq!(stolen.status, 400, "another browser: {stolen:?}");
     let welcome = browser.get(back.as_str()).send().await.unwrap();
     let html = welcome.text().await.unwrap();
@@ -402,11 +405,11 @@ async fn the_demo_shop_logs_a_user_in() {
 
 #[tokio::test]
 async fn a_disabled_app_logs_nobody_in() {
-    let hub = Hub::with_app(|app| {
+    let stack = Stack::with_app(|app| {
         app.sites = vec!["https://tea.example/".to_owned()];
         app.disabled = true;
     })
     .await;
-    let authorize = authorize_url(&hub, "https://tea.example/", "snsapi_base");
+    let authorize = authorize_url(&stack, "https://tea.example/", "snsapi_base");
     assert_eq!(page(&browser(), &authorize).await.0, 403);
 }

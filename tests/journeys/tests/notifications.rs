@@ -1,6 +1,6 @@
 //! WeChat's notifications, and everything that pretends to be one.
 
-use journeys::{Hub, eventually};
+use journeys::{Stack, eventually};
 use serde_json::{Value, json};
 
 fn accepted(answers: &[Value]) -> usize {
@@ -12,27 +12,31 @@ fn accepted(answers: &[Value]) -> usize {
 
 #[tokio::test]
 async fn twenty_notifications_at_once_make_one_payment_and_one_delivery() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
-    hub.pay(&order["trade_no"], json!({"notify": false})).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    stack
+        .pay(&order["trade_no"], json!({"notify": false}))
+        .await;
 
-    let answers = hub.notify(&order["trade_no"], json!({"copies": 20})).await;
+    let answers = stack
+        .notify(&order["trade_no"], json!({"copies": 20}))
+        .await;
     assert_eq!(accepted(&answers), 20, "{answers:?}");
-    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
 
     assert_eq!(shown["deliveries"].as_array().unwrap().len(), 1);
     assert_eq!(shown["anomalies"], json!([]));
-    let later = hub.notify(&order["trade_no"], json!({"copies": 3})).await;
+    let later = stack.notify(&order["trade_no"], json!({"copies": 3})).await;
     assert_eq!(accepted(&later), 3);
-    assert_eq!(hub.callbacks(&order["order_no"]).await.len(), 1);
-    assert_eq!(hub.show(&order["order_no"]).await.body, shown);
+    assert_eq!(stack.callbacks(&order["order_no"]).await.len(), 1);
+    assert_eq!(stack.show(&order["order_no"]).await.body, shown);
 }
 
 #[tokio::test]
 async fn what_is_not_wechats_is_refused_and_changes_nothing() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
-    let before = hub.show(&order["order_no"]).await.body;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    let before = stack.show(&order["order_no"]).await.body;
     for fault in [
         "forged_sign",
         "no_sign",
@@ -45,76 +49,84 @@ async fn what_is_not_wechats_is_refused_and_changes_nothing() {
         "oversized",
         "not_xml",
     ] {
-        let answers = hub
+        let answers = stack
             .notify(&order["trade_no"], json!({"fault": fault}))
             .await;
         assert_eq!(accepted(&answers), 0, "{fault}: {answers:?}");
         let body = answers[0]["body"].as_str().unwrap();
         assert!(body.contains("<![CDATA[FAIL]]>"), "{fault}: {body}");
-        assert_eq!(hub.show(&order["order_no"]).await.body, before, "{fault}");
+        assert_eq!(stack.show(&order["order_no"]).await.body, before, "{fault}");
     }
 }
 
 #[tokio::test]
 async fn a_well_signed_notification_of_an_unpaid_order_is_not_believed() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
-    let answers = hub
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    let answers = stack
         .notify(&order["trade_no"], json!({"transaction_id": "4200009999"}))
         .await;
     assert_eq!(accepted(&answers), 0, "{answers:?}");
-    assert_eq!(hub.show(&order["order_no"]).await.body["status"], "paying");
+    assert_eq!(
+        stack.show(&order["order_no"]).await.body["status"],
+        "paying"
+    );
 }
 
 #[tokio::test]
 async fn a_notification_of_a_failed_payment_is_answered_and_changes_nothing() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
-    let answers = hub
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    let answers = stack
         .notify(&order["trade_no"], json!({"fault": "result_fail"}))
         .await;
     assert_eq!(accepted(&answers), 1, "{answers:?}");
-    assert_eq!(hub.show(&order["order_no"]).await.body["status"], "paying");
+    assert_eq!(
+        stack.show(&order["order_no"]).await.body["status"],
+        "paying"
+    );
 }
 
 #[tokio::test]
 async fn a_wrong_amount_that_wechat_does_not_confirm_changes_nothing() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
     let wrong = json!({"fault": "wrong_amount", "transaction_id": "4200008888"});
-    let answers = hub.notify(&order["trade_no"], wrong).await;
+    let answers = stack.notify(&order["trade_no"], wrong).await;
     assert_eq!(accepted(&answers), 0, "{answers:?}");
-    let shown = hub.show(&order["order_no"]).await.body;
+    let shown = stack.show(&order["order_no"]).await.body;
     assert_eq!(shown["status"], "paying");
     assert_eq!(shown["deliveries"], json!([]));
     assert_eq!(shown["anomalies"], json!([]));
 
     // The right payment is not kept out by it.
-    hub.pay(&order["trade_no"], json!({})).await;
+    stack.pay(&order["trade_no"], json!({})).await;
     assert_eq!(
-        hub.delivered_as(&order["order_no"], "delivered").await["status"],
+        stack.delivered_as(&order["order_no"], "delivered").await["status"],
         "paid"
     );
 }
 
 #[tokio::test]
 async fn the_same_notification_is_taken_on_the_http_api() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
-    let url = format!("{}/wechat/notify", hub.setting("HUB_URL"));
-    hub.pay(&order["trade_no"], json!({"notify": false})).await;
-    let answers = hub.notify(&order["trade_no"], json!({"url": url})).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    let url = format!("{}/wechat/notify", stack.setting("HUB_URL"));
+    stack
+        .pay(&order["trade_no"], json!({"notify": false}))
+        .await;
+    let answers = stack.notify(&order["trade_no"], json!({"url": url})).await;
     assert_eq!(accepted(&answers), 1, "{answers:?}");
-    hub.delivered_as(&order["order_no"], "delivered").await;
+    stack.delivered_as(&order["order_no"], "delivered").await;
 }
 
 #[tokio::test]
 async fn wechat_repeats_a_notification_until_it_is_accepted() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
-    hub.pay(&order["trade_no"], json!({})).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    stack.pay(&order["trade_no"], json!({})).await;
     let known = eventually(|| async {
-        let known = hub.at_wechat(&order["trade_no"]).await;
+        let known = stack.at_wechat(&order["trade_no"]).await;
         let sent = known["notifications"]
             .as_array()
             .cloned()

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use journeys::Hub;
+use journeys::Stack;
 use serde_json::{Value, json};
 use wechat_simulator::{sign, xml};
 
 /// A paid order of 19.99 yuan.
-async fn paid(hub: &Hub) -> Value {
-    let order = hub.native(json!({})).await;
-    hub.pay(&order["trade_no"], json!({})).await;
-    hub.told(&order["order_no"], "payment.succeeded").await;
+async fn paid(stack: &Stack) -> Value {
+    let order = stack.native(json!({})).await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    stack.told(&order["order_no"], "payment.succeeded").await;
     order
 }
 
 /// What WeChat has paid back of an order.
-async fn paid_back(hub: &Hub, order: &Value) -> (usize, i64) {
-    let known = hub.at_wechat(&order["trade_no"]).await;
+async fn paid_back(stack: &Stack, order: &Value) -> (usize, i64) {
+    let known = stack.at_wechat(&order["trade_no"]).await;
     let refunds = known["refunds"].as_array().unwrap();
     let sum = refunds
         .iter()
@@ -25,7 +25,7 @@ async fn paid_back(hub: &Hub, order: &Value) -> (usize, i64) {
 }
 
 /// A refund notification as WeChat encrypts it.
-fn notification(hub: &Hub, out_refund_no: &str) -> String {
+fn notification(stack: &Stack, out_refund_no: &str) -> String {
     let text = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs
             .iter()
@@ -39,12 +39,12 @@ fn notification(hub: &Hub, out_refund_no: &str) -> String {
     ]);
     let sealed = sign::seal(
         &xml::write_under("root", &secret),
-        hub.setting("WECHAT_API_KEY"),
+        stack.setting("WECHAT_API_KEY"),
     );
     xml::write(&text(&[
         ("return_code", "SUCCESS"),
-        ("appid", hub.setting("WECHAT_APP_ID")),
-        ("mch_id", hub.setting("WECHAT_MCH_ID")),
+        ("appid", stack.setting("WECHAT_APP_ID")),
+        ("mch_id", stack.setting("WECHAT_MCH_ID")),
         ("nonce_str", "n"),
         ("req_info", &sealed),
     ]))
@@ -56,22 +56,22 @@ fn is_accepted(body: &Value) -> bool {
 
 #[tokio::test]
 async fn a_payment_goes_back_in_parts_and_the_app_is_told_of_each() {
-    let hub = Hub::new().await;
-    let order = paid(&hub).await;
+    let stack = Stack::new().await;
+    let order = paid(&stack).await;
     let order_no = &order["order_no"];
     let part = json!({"refund_fee": 999, "reason": "too cold 太冷"});
-    let accepted = hub.refund(order_no, "R1", part).await;
+    let accepted = stack.refund(order_no, "R1", part).await;
     assert_eq!(
         (accepted.status, &accepted.body["status"]),
         (201, &json!("processing"))
     );
     assert!(accepted.body["refund_id"].is_string());
-    let shown = hub.told(order_no, "refund.succeeded").await;
+    let shown = stack.told(order_no, "refund.succeeded").await;
     assert_eq!(
         (&shown["status"], &shown["refunded_fee"]),
         (&json!("partly_refunded"), &json!(999))
     );
-    let told = hub.told_of(order_no, "refund.succeeded").await;
+    let told = stack.told_of(order_no, "refund.succeeded").await;
     assert_eq!(told.len(), 1);
     assert_eq!(
         (&told[0]["verified"], &told[0]["address"]),
@@ -80,23 +80,23 @@ async fn a_payment_goes_back_in_parts_and_the_app_is_told_of_each() {
     assert_eq!(told[0]["params"]["refund_no"], "R1");
     assert_eq!(told[0]["params"]["refund_fee"], "999");
 
-    let refund = hub.show_refund(order_no, "R1").await;
+    let refund = stack.show_refund(order_no, "R1").await;
     assert_eq!(
         (refund.status, &refund.body["status"]),
         (200, &json!("succeeded"))
     );
     assert_eq!(refund.body["reason"], "too cold 太冷");
 
-    let rest = hub
+    let rest = stack
         .refund(order_no, "R2", json!({"refund_fee": 1000}))
         .await;
     assert_eq!(rest.status, 201, "{rest:?}");
-    let shown = hub
+    let shown = stack
         .order_when(order_no, |order| order["status"] == "refunded")
         .await;
     assert_eq!(shown["refunded_fee"], 1999);
-    assert_eq!(paid_back(&hub, &order).await, (2, 1999));
-    let page = hub
+    assert_eq!(paid_back(&stack, &order).await, (2, 1999));
+    let page = stack
         .page(order["pay_url"].as_str().unwrap(), journeys::DESKTOP, "en")
         .await;
     assert!(page.body.as_str().unwrap().contains("Payment received"));
@@ -104,44 +104,48 @@ async fn a_payment_goes_back_in_parts_and_the_app_is_told_of_each() {
 
 #[tokio::test]
 async fn a_refund_is_one_however_often_it_is_asked_for() {
-    let hub = Hub::new().await;
-    let order = paid(&hub).await;
+    let stack = Stack::new().await;
+    let order = paid(&stack).await;
     let order_no = &order["order_no"];
     let whole = json!({"refund_fee": 1999});
-    assert_eq!(hub.refund(order_no, "R1", whole.clone()).await.status, 201);
+    assert_eq!(
+        stack.refund(order_no, "R1", whole.clone()).await.status,
+        201
+    );
     for _ in 0..2 {
-        let again = hub.refund(order_no, "R1", whole.clone()).await;
+        let again = stack.refund(order_no, "R1", whole.clone()).await;
         assert_eq!(
             (again.status, &again.body["refund_no"]),
             (200, &json!("R1")),
             "{again:?}"
         );
     }
-    let other = hub.refund(order_no, "R1", json!({"refund_fee": 1})).await;
+    let other = stack.refund(order_no, "R1", json!({"refund_fee": 1})).await;
     assert_eq!(
         (other.status, &other.body["code"]),
         (409, &json!("refund_conflict"))
     );
-    let more = hub.refund(order_no, "R2", json!({"refund_fee": 1})).await;
+    let more = stack.refund(order_no, "R2", json!({"refund_fee": 1})).await;
     assert_eq!(
         (more.status, &more.body["code"]),
         (409, &json!("refund_exceeds"))
     );
-    hub.order_when(order_no, |order| order["status"] == "refunded")
+    stack
+        .order_when(order_no, |order| order["status"] == "refunded")
         .await;
-    assert_eq!(paid_back(&hub, &order).await, (1, 1999));
+    assert_eq!(paid_back(&stack, &order).await, (1, 1999));
 }
 
 #[tokio::test]
 async fn twenty_refunds_at_once_never_exceed_the_payment() {
-    let hub = std::sync::Arc::new(Hub::new().await);
-    let order = paid(&hub).await;
+    let stack = std::sync::Arc::new(Stack::new().await);
+    let order = paid(&stack).await;
     let mut asked = tokio::task::JoinSet::new();
     for number in 0..20 {
-        let (hub, order_no) = (std::sync::Arc::clone(&hub), order["order_no"].clone());
+        let (stack, order_no) = (std::sync::Arc::clone(&stack), order["order_no"].clone());
         asked.spawn(async move {
             let fee = json!({"refund_fee": 300});
-            hub.refund(&order_no, &format!("R{number}"), fee).await
+            stack.refund(&order_no, &format!("R{number}"), fee).await
         });
     }
     let mut statuses: Vec<u16> = Vec::new();
@@ -151,60 +155,60 @@ async fn twenty_refunds_at_once_never_exceed_the_payment() {
     }
     let taken = statuses.iter().filter(|status| **status < 300).count();
     assert!((1..=6).contains(&taken), "{statuses:?}");
-    let shown = hub
+    let shown = stack
         .order_when(&order["order_no"], |order| {
             let refunds = order["refunds"].as_array().unwrap();
             refunds.iter().all(|refund| refund["status"] == "succeeded")
         })
         .await;
-    let (count, sum) = paid_back(&hub, &order).await;
+    let (count, sum) = paid_back(&stack, &order).await;
     assert!(sum <= 1999 && count <= 6, "{count} refunds of {sum} fen");
     assert_eq!(shown["refunded_fee"], sum);
 }
 
 #[tokio::test]
 async fn what_cannot_be_refunded_is_refused_with_a_reason() {
-    let hub = Hub::new().await;
-    let unpaid = hub.native(json!({})).await;
+    let stack = Stack::new().await;
+    let unpaid = stack.native(json!({})).await;
     let fee = |fen: i64| json!({"refund_fee": fen});
     let cases = [
         (
-            hub.refund(&unpaid["order_no"], "R1", fee(1)).await,
+            stack.refund(&unpaid["order_no"], "R1", fee(1)).await,
             409,
             "order_not_paid",
         ),
         (
-            hub.refund(&json!("0000000000"), "R1", fee(1)).await,
+            stack.refund(&json!("0000000000"), "R1", fee(1)).await,
             404,
             "order_not_found",
         ),
         (
-            hub.refund(&unpaid["order_no"], "R 1", fee(1)).await,
+            stack.refund(&unpaid["order_no"], "R 1", fee(1)).await,
             422,
             "param_invalid",
         ),
         (
-            hub.refund(&unpaid["order_no"], "auto-1", fee(1)).await,
+            stack.refund(&unpaid["order_no"], "auto-1", fee(1)).await,
             422,
             "param_invalid",
         ),
         (
-            hub.refund(&unpaid["order_no"], "R1", fee(0)).await,
+            stack.refund(&unpaid["order_no"], "R1", fee(0)).await,
             422,
             "param_invalid",
         ),
         (
-            hub.refund(&unpaid["order_no"], "R1", fee(-5)).await,
+            stack.refund(&unpaid["order_no"], "R1", fee(-5)).await,
             422,
             "param_invalid",
         ),
         (
-            hub.refund(&unpaid["order_no"], "R1", json!({})).await,
+            stack.refund(&unpaid["order_no"], "R1", json!({})).await,
             422,
             "param_invalid",
         ),
         (
-            hub.show_refund(&unpaid["order_no"], "R1").await,
+            stack.show_refund(&unpaid["order_no"], "R1").await,
             404,
             "refund_not_found",
         ),
@@ -216,58 +220,59 @@ async fn what_cannot_be_refunded_is_refused_with_a_reason() {
             "{answer:?}"
         );
     }
-    let stranger = Hub::new().await;
-    let order = paid(&hub).await;
+    let stranger = Stack::new().await;
+    let order = paid(&stack).await;
     let theirs = stranger.refund(&order["order_no"], "R1", fee(1)).await;
     assert_eq!(theirs.status, 404);
 }
 
 #[tokio::test]
 async fn a_refund_notification_is_believed_only_as_far_as_wechat_confirms_it() {
-    let hub = Hub::new().await;
-    let order = paid(&hub).await;
+    let stack = Stack::new().await;
+    let order = paid(&stack).await;
     let order_no = &order["order_no"];
     let number =
-        |refund_no: &str| format!("{}{}{refund_no}", hub.app_id, order_no.as_str().unwrap());
+        |refund_no: &str| format!("{}{}{refund_no}", stack.app_id, order_no.as_str().unwrap());
     // It says SUCCESS, and there is no such refund.
-    let unknown = hub
-        .post_notification(notification(&hub, &number("R1")))
+    let unknown = stack
+        .post_notification(notification(&stack, &number("R1")))
         .await;
     assert!(!is_accepted(&unknown.body), "{unknown:?}");
     for foreign in ["", "by-hand-1", &"9".repeat(64)] {
-        let answer = hub.post_notification(notification(&hub, foreign)).await;
+        let answer = stack.post_notification(notification(&stack, foreign)).await;
         assert!(!is_accepted(&answer.body), "{answer:?}");
     }
     // Broken in every way that comes to mind.
-    let good = notification(&hub, &number("R1"));
+    let good = notification(&stack, &number("R1"));
     let sealed = good.split("<req_info><![CDATA[").nth(1).unwrap();
     let sealed = sealed.split("]]>").next().unwrap().to_owned();
     let cut = sealed[..sealed.len() - 8].to_owned();
     for broken in ["", "not base64", "aGVsbG8=", cut.as_str(), &"A".repeat(64)] {
-        let answer = hub.post_notification(good.replace(&sealed, broken)).await;
+        let answer = stack.post_notification(good.replace(&sealed, broken)).await;
         assert_eq!(answer.status, 200, "{broken}: {answer:?}");
         assert!(!is_accepted(&answer.body), "{broken}");
     }
-    let stranger = good.replace(hub.setting("WECHAT_MCH_ID"), "1900000000");
-    assert!(!is_accepted(&hub.post_notification(stranger).await.body));
-    assert_eq!(hub.show(order_no).await.body["status"], "paid");
+    let stranger = good.replace(stack.setting("WECHAT_MCH_ID"), "1900000000");
+    assert!(!is_accepted(&stack.post_notification(stranger).await.body));
+    assert_eq!(stack.show(order_no).await.body["status"], "paid");
 
     // A real one, twenty times at once and once more.
     assert_eq!(
-        hub.refund(order_no, "R1", json!({"refund_fee": 1999}))
+        stack
+            .refund(order_no, "R1", json!({"refund_fee": 1999}))
             .await
             .status,
         201
     );
-    hub.told(order_no, "refund.succeeded").await;
-    let copies = (0..20).map(|_| hub.post_notification(good.clone()));
+    stack.told(order_no, "refund.succeeded").await;
+    let copies = (0..20).map(|_| stack.post_notification(good.clone()));
     for answer in futures_util::future::join_all(copies).await {
         assert!(is_accepted(&answer.body), "{answer:?}");
     }
-    let shown = hub.show(order_no).await.body;
+    let shown = stack.show(order_no).await.body;
     assert_eq!(
         (&shown["status"], &shown["refunded_fee"]),
         (&json!("refunded"), &json!(1999))
     );
-    assert_eq!(hub.told_of(order_no, "refund.succeeded").await.len(), 1);
+    assert_eq!(stack.told_of(order_no, "refund.succeeded").await.len(), 1);
 }

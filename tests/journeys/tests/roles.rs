@@ -3,16 +3,16 @@
 
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::types::AttributeValue;
-use journeys::{Hub, operator};
+use journeys::{Stack, operator};
 
-async fn as_function(hub: &Hub, function: &str) -> aws_config::SdkConfig {
-    let deployed = aws_sdk_lambda::Client::new(&hub.aws)
+async fn as_function(stack: &Stack, function: &str) -> aws_config::SdkConfig {
+    let deployed = aws_sdk_lambda::Client::new(&stack.aws)
         .get_function_configuration()
-        .function_name(hub.setting(function))
+        .function_name(stack.setting(function))
         .send()
         .await
         .unwrap();
-    let assumed = aws_sdk_sts::Client::new(&hub.aws)
+    let assumed = aws_sdk_sts::Client::new(&stack.aws)
         .assume_role()
         .role_arn(deployed.role().unwrap())
         .role_session_name("journey")
@@ -27,7 +27,7 @@ async fn as_function(hub: &Hub, function: &str) -> aws_config::SdkConfig {
         None,
         "role",
     );
-    operator(hub.setting("AWS_ENDPOINT_URL"), credentials)
+    operator(stack.setting("AWS_ENDPOINT_URL"), credentials)
 }
 
 fn key(pk: &str) -> AttributeValue {
@@ -36,20 +36,20 @@ fn key(pk: &str) -> AttributeValue {
 
 #[tokio::test]
 async fn the_function_that_shows_orders_cannot_remove_them_or_ring_deliveries() {
-    let hub = Hub::new().await;
-    let role = as_function(&hub, "ORDERS_FUNCTION_NAME").await;
+    let stack = Stack::new().await;
+    let role = as_function(&stack, "ORDERS_FUNCTION_NAME").await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&role);
-    let app = format!("app#{}", hub.app_id);
+    let app = format!("app#{}", stack.app_id);
     let read = dynamodb
         .get_item()
-        .table_name(hub.setting("REGISTRY_TABLE"))
+        .table_name(stack.setting("REGISTRY_TABLE"))
         .key("pk", key(&app));
     assert!(
         read.send().await.unwrap().item.is_some(),
         "it may read apps"
     );
 
-    let ledger = hub.setting("LEDGER_TABLE");
+    let ledger = stack.setting("LEDGER_TABLE");
     let delete = dynamodb
         .delete_item()
         .table_name(ledger)
@@ -58,41 +58,41 @@ async fn the_function_that_shows_orders_cannot_remove_them_or_ring_deliveries() 
     denied(delete.send().await);
     let app_put = dynamodb
         .put_item()
-        .table_name(hub.setting("REGISTRY_TABLE"))
+        .table_name(stack.setting("REGISTRY_TABLE"))
         .item("pk", key("x"));
     denied(app_put.send().await);
 }
 
 #[tokio::test]
 async fn the_function_that_calls_apps_can_neither_settle_orders_nor_register_apps() {
-    let hub = Hub::new().await;
-    let role = as_function(&hub, "DELIVER_FUNCTION_NAME").await;
+    let stack = Stack::new().await;
+    let role = as_function(&stack, "DELIVER_FUNCTION_NAME").await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&role);
     let put = dynamodb
         .put_item()
-        .table_name(hub.setting("LEDGER_TABLE"))
+        .table_name(stack.setting("LEDGER_TABLE"))
         .item("pk", key("x"))
         .item("sk", key("order"));
     denied(put.send().await);
     let app_put = dynamodb
         .put_item()
-        .table_name(hub.setting("REGISTRY_TABLE"))
+        .table_name(stack.setting("REGISTRY_TABLE"))
         .item("pk", key("x"));
     denied(app_put.send().await);
     let sqs = aws_sdk_sqs::Client::new(&role);
     let other = sqs
         .send_message()
-        .queue_url(hub.setting("RECONCILE_QUEUE_URL"))
+        .queue_url(stack.setting("RECONCILE_QUEUE_URL"))
         .message_body("{}");
     denied(other.send().await);
 }
 
 #[tokio::test]
 async fn the_sweeper_reads_its_index_and_not_the_table() {
-    let hub = Hub::new().await;
-    let role = as_function(&hub, "SWEEP_FUNCTION_NAME").await;
+    let stack = Stack::new().await;
+    let role = as_function(&stack, "SWEEP_FUNCTION_NAME").await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&role);
-    let ledger = hub.setting("LEDGER_TABLE");
+    let ledger = stack.setting("LEDGER_TABLE");
     let index = dynamodb
         .query()
         .table_name(ledger)
@@ -111,7 +111,7 @@ async fn the_sweeper_reads_its_index_and_not_the_table() {
     denied(
         dynamodb
             .scan()
-            .table_name(hub.setting("REGISTRY_TABLE"))
+            .table_name(stack.setting("REGISTRY_TABLE"))
             .send()
             .await,
     );
@@ -119,8 +119,11 @@ async fn the_sweeper_reads_its_index_and_not_the_table() {
 
 #[tokio::test]
 async fn no_function_may_read_everything_remove_orders_or_register_apps() {
-    let hub = Hub::new().await;
-    let (ledger, registry) = (hub.setting("LEDGER_TABLE"), hub.setting("REGISTRY_TABLE"));
+    let stack = Stack::new().await;
+    let (ledger, registry) = (
+        stack.setting("LEDGER_TABLE"),
+        stack.setting("REGISTRY_TABLE"),
+    );
     for function in [
         "CREATE_ORDER",
         "ORDERS",
@@ -131,7 +134,7 @@ async fn no_function_may_read_everything_remove_orders_or_register_apps() {
         "RECONCILE",
         "SWEEP",
     ] {
-        let role = as_function(&hub, &format!("{function}_FUNCTION_NAME")).await;
+        let role = as_function(&stack, &format!("{function}_FUNCTION_NAME")).await;
         let dynamodb = aws_sdk_dynamodb::Client::new(&role);
         denied(dynamodb.scan().table_name(ledger).send().await);
         denied(dynamodb.scan().table_name(registry).send().await);
@@ -152,14 +155,14 @@ async fn no_function_may_read_everything_remove_orders_or_register_apps() {
         let sqs = aws_sdk_sqs::Client::new(&role);
         denied(
             sqs.purge_queue()
-                .queue_url(hub.setting("DELIVER_FIRST_QUEUE_URL"))
+                .queue_url(stack.setting("DELIVER_FIRST_QUEUE_URL"))
                 .send()
                 .await,
         );
         if matches!(function, "CASHIER" | "OAUTH" | "DELIVER") {
             let ring = sqs
                 .send_message()
-                .queue_url(hub.setting("DELIVER_FIRST_QUEUE_URL"))
+                .queue_url(stack.setting("DELIVER_FIRST_QUEUE_URL"))
                 .message_body("{}");
             denied(ring.send().await);
         }

@@ -5,7 +5,7 @@
 
 use aws_sdk_dynamodb::config::Credentials;
 use journeys::cut::Wire;
-use journeys::{Hub, operator, random_order_no};
+use journeys::{Stack, operator, random_order_no};
 use shared::ambient::{Clock, random_hex};
 use shared::aws::ledger::{Along, Created, Ledger, Saved};
 use shared::aws::queue::Queue;
@@ -24,27 +24,27 @@ fn now() -> Timestamp {
 }
 
 /// A ledger behind a wire that can lose answers.
-async fn ledger(hub: &Hub) -> (Ledger, Wire) {
-    let wire = Wire::to(hub.setting("AWS_ENDPOINT_URL")).await;
+async fn ledger(stack: &Stack) -> (Ledger, Wire) {
+    let wire = Wire::to(stack.setting("AWS_ENDPOINT_URL")).await;
     let credentials = Credentials::new("test", "test", None, None, "tests");
     let aws = operator(&wire.url, credentials);
     (
-        Ledger::new(&aws, hub.setting("LEDGER_TABLE").to_owned()),
+        Ledger::new(&aws, stack.setting("LEDGER_TABLE").to_owned()),
         wire,
     )
 }
 
-fn order(hub: &Hub) -> Order {
+fn order(stack: &Stack) -> Order {
     let key = OrderKey {
-        app_id: AppId::parse(&hub.app_id).unwrap(),
+        app_id: AppId::parse(&stack.app_id).unwrap(),
         order_no: OrderNo::parse(&random_order_no()).unwrap(),
     };
     let request = Request {
         total_fee: Fen::positive(100).unwrap(),
         body: "test".into(),
         attach: None,
-        notify_url: format!("{}/notify", hub.setting("SHOP_URL")),
-        return_url: format!("{}/return", hub.setting("SHOP_URL")),
+        notify_url: format!("{}/notify", stack.setting("SHOP_URL")),
+        return_url: format!("{}/return", stack.setting("SHOP_URL")),
         trade_type: Some(TradeType::Native),
         version: Version::Hub,
         openid: None,
@@ -84,8 +84,8 @@ fn along(delivery: &Delivery) -> Along<'_> {
 }
 
 /// A committed payment whose delivery nobody has rung for.
-async fn owed(hub: &Hub, ledger: &Ledger) -> Delivery {
-    let mut order = order(hub);
+async fn owed(stack: &Stack, ledger: &Ledger) -> Delivery {
+    let mut order = order(stack);
     assert!(matches!(ledger.create(&order).await.unwrap(), Created::New));
     let payment = payment();
     assert_eq!(order.pay(payment.clone(), now()), Settlement::Paid);
@@ -100,9 +100,9 @@ async fn owed(hub: &Hub, ledger: &Ledger) -> Delivery {
 
 #[tokio::test]
 async fn an_order_created_with_its_answer_lost_is_new_and_not_a_conflict_with_itself() {
-    let hub = Hub::new().await;
-    let (ledger, wire) = ledger(&hub).await;
-    let order = order(&hub);
+    let stack = Stack::new().await;
+    let (ledger, wire) = ledger(&stack).await;
+    let order = order(&stack);
     wire.cut_next(1);
     assert!(matches!(ledger.create(&order).await.unwrap(), Created::New));
     assert_eq!(wire.lost(), 1);
@@ -114,9 +114,9 @@ async fn an_order_created_with_its_answer_lost_is_new_and_not_a_conflict_with_it
 
 #[tokio::test]
 async fn a_save_with_its_answer_lost_is_done_and_a_stale_one_is_not() {
-    let hub = Hub::new().await;
-    let (ledger, wire) = ledger(&hub).await;
-    let mut order = order(&hub);
+    let stack = Stack::new().await;
+    let (ledger, wire) = ledger(&stack).await;
+    let mut order = order(&stack);
     ledger.create(&order).await.unwrap();
     let mut stale = order.clone();
     order.close().unwrap();
@@ -134,9 +134,9 @@ async fn a_save_with_its_answer_lost_is_done_and_a_stale_one_is_not() {
 
 #[tokio::test]
 async fn a_payment_committed_with_its_answer_lost_is_committed_once() {
-    let hub = Hub::new().await;
-    let (ledger, wire) = ledger(&hub).await;
-    let mut order = order(&hub);
+    let stack = Stack::new().await;
+    let (ledger, wire) = ledger(&stack).await;
+    let mut order = order(&stack);
     ledger.create(&order).await.unwrap();
     let payment = payment();
     order.pay(payment.clone(), now());
@@ -155,9 +155,9 @@ async fn a_payment_committed_with_its_answer_lost_is_committed_once() {
 
 #[tokio::test]
 async fn a_claim_with_its_answer_lost_is_held_and_nobody_else_gets_one() {
-    let hub = Hub::new().await;
-    let (ledger, wire) = ledger(&hub).await;
-    let delivery = owed(&hub, &ledger).await;
+    let stack = Stack::new().await;
+    let (ledger, wire) = ledger(&stack).await;
+    let delivery = owed(&stack, &ledger).await;
     wire.cut_next(1);
     let claim = ledger.claim(&delivery.doorbell(), now()).await.unwrap();
     assert_eq!(wire.lost(), 1);
@@ -182,9 +182,9 @@ async fn a_claim_with_its_answer_lost_is_held_and_nobody_else_gets_one() {
 
 #[tokio::test]
 async fn of_twenty_claims_at_once_one_wins() {
-    let hub = Hub::new().await;
-    let (ledger, _wire) = ledger(&hub).await;
-    let delivery = owed(&hub, &ledger).await;
+    let stack = Stack::new().await;
+    let (ledger, _wire) = ledger(&stack).await;
+    let delivery = owed(&stack, &ledger).await;
     let mut claims = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let (ledger, doorbell) = (ledger.clone(), delivery.doorbell());
@@ -201,9 +201,9 @@ async fn of_twenty_claims_at_once_one_wins() {
 
 #[tokio::test]
 async fn results_recorded_with_their_answers_lost_are_recorded_once() {
-    let hub = Hub::new().await;
-    let (ledger, wire) = ledger(&hub).await;
-    let delivery = owed(&hub, &ledger).await;
+    let stack = Stack::new().await;
+    let (ledger, wire) = ledger(&stack).await;
+    let delivery = owed(&stack, &ledger).await;
     let attempt = |step| Attempt {
         step,
         address: Address::Notify,
@@ -264,9 +264,9 @@ async fn results_recorded_with_their_answers_lost_are_recorded_once() {
 
 #[tokio::test]
 async fn a_success_counts_even_after_its_lease_was_lost_and_a_failure_does_not() {
-    let hub = Hub::new().await;
-    let (ledger, _wire) = ledger(&hub).await;
-    let delivery = owed(&hub, &ledger).await;
+    let stack = Stack::new().await;
+    let (ledger, _wire) = ledger(&stack).await;
+    let delivery = owed(&stack, &ledger).await;
     let slow = ledger
         .claim(&delivery.doorbell(), now())
         .await
@@ -302,14 +302,17 @@ async fn a_success_counts_even_after_its_lease_was_lost_and_a_failure_does_not()
 
 #[tokio::test]
 async fn the_same_payment_settled_twenty_times_at_once_is_settled_once() {
-    let hub = Hub::new().await;
-    let (ledger, _wire) = ledger(&hub).await;
-    let order = order(&hub);
+    let stack = Stack::new().await;
+    let (ledger, _wire) = ledger(&stack).await;
+    let order = order(&stack);
     ledger.create(&order).await.unwrap();
     let settler = Settler {
         ledger: ledger.clone(),
-        registry: Registry::new(&hub.aws, hub.setting("REGISTRY_TABLE").to_owned()),
-        first: Queue::new(&hub.aws, hub.setting("DELIVER_FIRST_QUEUE_URL").to_owned()),
+        registry: Registry::new(&stack.aws, stack.setting("REGISTRY_TABLE").to_owned()),
+        first: Queue::new(
+            &stack.aws,
+            stack.setting("DELIVER_FIRST_QUEUE_URL").to_owned(),
+        ),
         grace_seconds: 60,
     };
     let payment = payment();
@@ -332,13 +335,13 @@ async fn the_same_payment_settled_twenty_times_at_once_is_settled_once() {
 
 #[tokio::test]
 async fn states_and_codes_end_with_their_time() {
-    let hub = Hub::new().await;
-    let registry = Registry::new(&hub.aws, hub.setting("REGISTRY_TABLE").to_owned());
-    let app_id = AppId::parse(&hub.app_id).unwrap();
+    let stack = Stack::new().await;
+    let registry = Registry::new(&stack.aws, stack.setting("REGISTRY_TABLE").to_owned());
+    let app_id = AppId::parse(&stack.app_id).unwrap();
     let now = now();
 
-    let wechat = hub.merchant().wechat().await.unwrap();
-    let place = (&*wechat, hub.setting("HUB_URL"));
+    let wechat = stack.merchant().wechat().await.unwrap();
+    let place = (&*wechat, stack.setting("HUB_URL"));
     for (seconds, good) in [(599, true), (600, false)] {
         let purpose = Purpose::PayQuery("the order's".to_owned());
         let started = login::start(&registry, place, purpose.clone(), now).await;

@@ -1,24 +1,24 @@
 //! Payment by the code on the payer's phone, as a shop's till sees it. The last
 //! two digits of a code tell the simulator what the payer does.
 
-use journeys::{Answer, Hub, auth_code, random_order_no};
+use journeys::{Answer, Stack, auth_code, random_order_no};
 use serde_json::{Value, json};
 
-async fn scan(hub: &Hub, order_no: &str, code: &str) -> Answer {
+async fn scan(stack: &Stack, order_no: &str, code: &str) -> Answer {
     let order = json!({"order_no": order_no, "trade_type": "MICROPAY", "auth_code": code});
-    hub.create(&hub.order(order)).await
+    stack.create(&stack.order(order)).await
 }
 
-fn number(hub: &Hub, order_no: &str, attempt: u8) -> Value {
-    json!(format!("{}{order_no}{attempt:02}", hub.app_id))
+fn number(stack: &Stack, order_no: &str, attempt: u8) -> Value {
+    json!(format!("{}{order_no}{attempt:02}", stack.app_id))
 }
 
 #[tokio::test]
 async fn a_code_without_a_password_is_paid_at_once() {
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     let order_no = random_order_no();
     let code = auth_code("99");
-    let paid = scan(&hub, &order_no, &code).await;
+    let paid = scan(&stack, &order_no, &code).await;
     assert_eq!(
         (paid.status, &paid.body["status"]),
         (201, &json!("paid")),
@@ -26,89 +26,90 @@ async fn a_code_without_a_password_is_paid_at_once() {
     );
     assert!(paid.body["transaction_id"].is_string());
     // The answer was lost on its way to the till, perhaps: nothing moves twice.
-    let again = scan(&hub, &order_no, &code).await;
+    let again = scan(&stack, &order_no, &code).await;
     assert_eq!((again.status, &again.body["status"]), (200, &json!("paid")));
-    let other = scan(&hub, &order_no, &auth_code("99")).await;
+    let other = scan(&stack, &order_no, &auth_code("99")).await;
     assert_eq!(
         (other.status, &other.body["transaction_id"]),
         (200, &paid.body["transaction_id"])
     );
-    let shown = hub.told(&json!(order_no), "payment.succeeded").await;
+    let shown = stack.told(&json!(order_no), "payment.succeeded").await;
     assert_eq!(
         (&shown["trade_type"], &shown["pay_url"]),
         (&json!("MICROPAY"), &Value::Null)
     );
     assert_eq!(
-        hub.told_of(&json!(order_no), "payment.succeeded")
+        stack
+            .told_of(&json!(order_no), "payment.succeeded")
             .await
             .len(),
         1
     );
-    let second = hub.at_wechat(&number(&hub, &order_no, 2)).await;
+    let second = stack.at_wechat(&number(&stack, &order_no, 2)).await;
     assert!(second["error"].is_string(), "{second}");
 }
 
 #[tokio::test]
 async fn a_payer_who_types_the_password_has_paid_a_little_later() {
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     let order_no = random_order_no();
     let code = auth_code("01");
-    let paying = scan(&hub, &order_no, &code).await;
+    let paying = scan(&stack, &order_no, &code).await;
     assert_eq!(
         (paying.status, &paying.body["status"]),
         (202, &json!("paying")),
         "{paying:?}"
     );
-    assert_eq!(scan(&hub, &order_no, &code).await.status, 202);
-    let second = scan(&hub, &order_no, &auth_code("99")).await;
+    assert_eq!(scan(&stack, &order_no, &code).await.status, 202);
+    let second = scan(&stack, &order_no, &auth_code("99")).await;
     assert_eq!(
         (second.status, &second.body["code"]),
         (409, &json!("order_paying"))
     );
-    let shown = hub.told(&json!(order_no), "payment.succeeded").await;
+    let shown = stack.told(&json!(order_no), "payment.succeeded").await;
     assert_eq!(shown["status"], "paid");
-    let known = hub.at_wechat(&number(&hub, &order_no, 1)).await;
+    let known = stack.at_wechat(&number(&stack, &order_no, 1)).await;
     assert_eq!(known["state"], "SUCCESS");
 }
 
 #[tokio::test]
 async fn a_payer_who_never_types_the_password_is_given_up_and_the_payment_taken_back() {
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     let order_no = random_order_no();
-    assert_eq!(scan(&hub, &order_no, &auth_code("02")).await.status, 202);
-    let shown = hub.told(&json!(order_no), "payment.failed").await;
+    assert_eq!(scan(&stack, &order_no, &auth_code("02")).await.status, 202);
+    let shown = stack.told(&json!(order_no), "payment.failed").await;
     assert_eq!(
         (&shown["status"], &shown["err_code"]),
         (&json!("failed"), &json!("REVERSED"))
     );
-    let known = hub.at_wechat(&number(&hub, &order_no, 1)).await;
+    let known = stack.at_wechat(&number(&stack, &order_no, 1)).await;
     assert_eq!(known["state"], "REVOKED");
-    let told = hub.told_of(&json!(order_no), "payment.failed").await;
+    let told = stack.told_of(&json!(order_no), "payment.failed").await;
     assert_eq!(told.len(), 1);
     assert_eq!(told[0]["params"]["err_code"], "REVERSED");
     assert_eq!(told[0]["address"], "notify");
 
     // Another code, another number.
-    let paid = scan(&hub, &order_no, &auth_code("99")).await;
+    let paid = scan(&stack, &order_no, &auth_code("99")).await;
     assert_eq!(
         (paid.status, &paid.body["status"]),
         (200, &json!("paid")),
         "{paid:?}"
     );
-    assert_eq!(paid.body["trade_no"], number(&hub, &order_no, 2));
-    hub.told(&json!(order_no), "payment.succeeded").await;
+    assert_eq!(paid.body["trade_no"], number(&stack, &order_no, 2));
+    stack.told(&json!(order_no), "payment.succeeded").await;
 }
 
 #[tokio::test]
 async fn an_order_given_up_at_the_till_is_taken_back() {
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     let order_no = random_order_no();
-    assert_eq!(scan(&hub, &order_no, &auth_code("02")).await.status, 202);
-    let closing = hub.act(&json!(order_no), "close", json!({})).await;
+    assert_eq!(scan(&stack, &order_no, &auth_code("02")).await.status, 202);
+    let closing = stack.act(&json!(order_no), "close", json!({})).await;
     assert_eq!(closing.status, 202, "{closing:?}");
-    let shown = hub.told(&json!(order_no), "payment.failed").await;
+    let shown = stack.told(&json!(order_no), "payment.failed").await;
     assert_eq!(shown["status"], "failed");
-    let late = scan(&hub, &order_no, &auth_code("99")).await;
+    let late = scan(&stack, &order_no, &auth_code("99")).await;
     assert_eq!(
         (late.status, &late.body["code"]),
         (409, &json!("order_closed"))
@@ -117,7 +118,7 @@ async fn an_order_given_up_at_the_till_is_taken_back() {
 
 #[tokio::test]
 async fn what_wechat_is_not_sure_of_is_asked_about() {
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     // SYSTEMERROR although paid; the answer held back although paid; BANKERROR
     // and then a failure.
     for (case, event, status) in [
@@ -126,12 +127,12 @@ async fn what_wechat_is_not_sure_of_is_asked_about() {
         ("04", "payment.failed", "failed"),
     ] {
         let order_no = random_order_no();
-        let paying = scan(&hub, &order_no, &auth_code(case)).await;
+        let paying = scan(&stack, &order_no, &auth_code(case)).await;
         assert_eq!(paying.status, 202, "{case}: {paying:?}");
-        let shown = hub.told(&json!(order_no), event).await;
+        let shown = stack.told(&json!(order_no), event).await;
         assert_eq!(shown["status"], status, "{case}");
         assert_eq!(
-            hub.told_of(&json!(order_no), event).await.len(),
+            stack.told_of(&json!(order_no), event).await.len(),
             1,
             "{case}"
         );
@@ -140,12 +141,12 @@ async fn what_wechat_is_not_sure_of_is_asked_about() {
 
 #[tokio::test]
 async fn a_refused_code_is_told_at_once_and_another_may_be_shown() {
-    let hub = Hub::new().await;
+    let stack = Stack::new().await;
     for (case, err_code) in [("05", "NOTENOUGH"), ("06", "AUTHCODEEXPIRE")] {
         let order_no = random_order_no();
         let code = auth_code(case);
         for _ in 0..2 {
-            let refused = scan(&hub, &order_no, &code).await;
+            let refused = scan(&stack, &order_no, &code).await;
             assert_eq!(
                 (
                     refused.status,
@@ -156,16 +157,16 @@ async fn a_refused_code_is_told_at_once_and_another_may_be_shown() {
                 "{refused:?}"
             );
         }
-        hub.told(&json!(order_no), "payment.failed").await;
-        let paid = scan(&hub, &order_no, &auth_code("99")).await;
+        stack.told(&json!(order_no), "payment.failed").await;
+        let paid = scan(&stack, &order_no, &auth_code("99")).await;
         assert_eq!((paid.status, &paid.body["status"]), (200, &json!("paid")));
-        assert_eq!(paid.body["trade_no"], number(&hub, &order_no, 2));
+        assert_eq!(paid.body["trade_no"], number(&stack, &order_no, 2));
     }
 }
 
 #[tokio::test]
 async fn a_code_that_is_not_wechats_never_gets_there() {
-    let hub = Hub::with_app(|app| app.allow_direct = true).await;
+    let stack = Stack::with_app(|app| app.allow_direct = true).await;
     for (changes, field) in [
         (json!({"auth_code": null}), "auth_code"),
         (json!({"auth_code": "12345"}), "auth_code"),
@@ -179,7 +180,7 @@ async fn a_code_that_is_not_wechats_never_gets_there() {
             .as_object_mut()
             .unwrap()
             .extend(changes.as_object().unwrap().clone());
-        let refused = hub.create(&hub.order(order)).await;
+        let refused = stack.create(&stack.order(order)).await;
         assert_eq!(
             (refused.status, &refused.body["field"]),
             (422, &json!(field)),
@@ -190,20 +191,24 @@ async fn a_code_that_is_not_wechats_never_gets_there() {
 
 #[tokio::test]
 async fn twenty_scans_of_one_code_at_once_charge_it_once() {
-    let hub = std::sync::Arc::new(Hub::new().await);
+    let stack = std::sync::Arc::new(Stack::new().await);
     let (order_no, code) = (random_order_no(), auth_code("99"));
     let mut scans = tokio::task::JoinSet::new();
     for _ in 0..20 {
-        let (hub, order_no, code) = (std::sync::Arc::clone(&hub), order_no.clone(), code.clone());
-        scans.spawn(async move { scan(&hub, &order_no, &code).await });
+        let (stack, order_no, code) = (
+            std::sync::Arc::clone(&stack),
+            order_no.clone(),
+            code.clone(),
+        );
+        scans.spawn(async move { scan(&stack, &order_no, &code).await });
     }
     for answer in scans.join_all().await {
         assert!([200, 201, 202].contains(&answer.status), "{answer:?}");
     }
-    let shown = hub.told(&json!(order_no), "payment.succeeded").await;
+    let shown = stack.told(&json!(order_no), "payment.succeeded").await;
     assert_eq!(
         (&shown["status"], &shown["anomalies"]),
         (&json!("paid"), &json!([]))
     );
-    assert_eq!(shown["trade_no"], number(&hub, &order_no, 1));
+    assert_eq!(shown["trade_no"], number(&stack, &order_no, 1));
 }

@@ -7,7 +7,7 @@
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::types::AttributeValue;
 use journeys::cut::Wire;
-use journeys::{Hub, operator};
+use journeys::{Stack, operator};
 use serde_json::json;
 use shared::account::AccountTokens;
 use shared::ambient::{Clock, random_hex};
@@ -28,21 +28,21 @@ fn now() -> Timestamp {
 }
 
 /// What a function that has just started knows.
-fn cold_start(hub: &Hub) -> AccountTokens {
-    let registry = Registry::new(&hub.aws, hub.setting("REGISTRY_TABLE").to_owned());
-    AccountTokens::new(registry, hub.merchant())
+fn cold_start(stack: &Stack) -> AccountTokens {
+    let registry = Registry::new(&stack.aws, stack.setting("REGISTRY_TABLE").to_owned());
+    AccountTokens::new(registry, stack.merchant())
 }
 
-fn row(hub: &Hub, kind: &str) -> AttributeValue {
-    AttributeValue::S(format!("token#{kind}#{}", hub.setting("WECHAT_APP_ID")))
+fn row(stack: &Stack, kind: &str) -> AttributeValue {
+    AttributeValue::S(format!("token#{kind}#{}", stack.setting("WECHAT_APP_ID")))
 }
 
-async fn forget(hub: &Hub, kinds: &[&str]) {
+async fn forget(stack: &Stack, kinds: &[&str]) {
     for kind in kinds {
-        aws_sdk_dynamodb::Client::new(&hub.aws)
+        aws_sdk_dynamodb::Client::new(&stack.aws)
             .delete_item()
-            .table_name(hub.setting("REGISTRY_TABLE"))
-            .key("pk", row(hub, kind))
+            .table_name(stack.setting("REGISTRY_TABLE"))
+            .key("pk", row(stack, kind))
             .send()
             .await
             .unwrap();
@@ -50,36 +50,36 @@ async fn forget(hub: &Hub, kinds: &[&str]) {
 }
 
 /// The stack with nothing cached, whatever a test before this one left.
-async fn alone() -> (Hub, MutexGuard<'static, ()>) {
+async fn alone() -> (Stack, MutexGuard<'static, ()>) {
     let turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
-    forget(&hub, &["access", "ticket"]).await;
-    (hub, turn)
+    let stack = Stack::new().await;
+    forget(&stack, &["access", "ticket"]).await;
+    (stack, turn)
 }
 
 /// Another system makes WeChat hand out a new token and take no older one.
-async fn force(hub: &Hub) {
+async fn force(stack: &Stack) {
     let forced = json!({
         "grant_type": "client_credential",
-        "appid": hub.setting("WECHAT_APP_ID"),
-        "secret": hub.setting("WECHAT_APP_SECRET"),
+        "appid": stack.setting("WECHAT_APP_ID"),
+        "secret": stack.setting("WECHAT_APP_SECRET"),
         "force_refresh": true,
     });
-    let url = format!("{}{TOKEN}", hub.setting("SIMULATOR_URL"));
+    let url = format!("{}{TOKEN}", stack.setting("SIMULATOR_URL"));
     assert_eq!(
-        hub.send(|http| http.post(url).json(&forced)).await.status,
+        stack.send(|http| http.post(url).json(&forced)).await.status,
         200
     );
 }
 
 /// Many function instances ask for a ticket at once; how often they called
 /// WeChat for a token and for a ticket. All must get the same.
-async fn storm(hub: &Hub, instances: usize) -> (i64, i64) {
-    let before = (hub.calls(TOKEN).await, hub.calls(TICKET).await);
+async fn storm(stack: &Stack, instances: usize) -> (i64, i64) {
+    let before = (stack.calls(TOKEN).await, stack.calls(TICKET).await);
     let now = now();
     let mut asking = JoinSet::new();
     for _ in 0..instances {
-        let tokens = cold_start(hub);
+        let tokens = cold_start(stack);
         asking.spawn(async move { tokens.ticket(now).await });
     }
     let tickets: Vec<Token> = asking
@@ -89,137 +89,138 @@ async fn storm(hub: &Hub, instances: usize) -> (i64, i64) {
         .map(Result::unwrap)
         .collect();
     assert!(tickets.windows(2).all(|pair| pair.first() == pair.last()));
-    let after = (hub.calls(TOKEN).await, hub.calls(TICKET).await);
+    let after = (stack.calls(TOKEN).await, stack.calls(TICKET).await);
     (after.0 - before.0, after.1 - before.1)
 }
 
 #[tokio::test]
 async fn a_hundred_cold_starts_make_one_call_to_wechat() {
-    let (hub, _turn) = alone().await;
-    assert_eq!(storm(&hub, 100).await, (1, 1));
-    assert_eq!(storm(&hub, 100).await, (0, 0));
+    let (stack, _turn) = alone().await;
+    assert_eq!(storm(&stack, 100).await, (1, 1));
+    assert_eq!(storm(&stack, 100).await, (0, 0));
 }
 
 #[tokio::test]
 async fn a_token_that_another_system_replaced_is_fetched_once_and_the_call_succeeds() {
-    let (hub, _turn) = alone().await;
-    let old = cold_start(&hub).access_token(now()).await.unwrap();
-    force(&hub).await;
+    let (stack, _turn) = alone().await;
+    let old = cold_start(&stack).access_token(now()).await.unwrap();
+    force(&stack).await;
     // Refused, fetched, called again.
-    assert_eq!(storm(&hub, 20).await, (1, 2));
+    assert_eq!(storm(&stack, 20).await, (1, 2));
 
     // Who comes later with the refused one gets the new one without a call.
-    let before = hub.calls(TOKEN).await;
-    let new = cold_start(&hub).refused(&old, now()).await.unwrap();
+    let before = stack.calls(TOKEN).await;
+    let new = cold_start(&stack).refused(&old, now()).await.unwrap();
     assert_ne!(old, new);
-    assert_eq!(hub.calls(TOKEN).await, before);
+    assert_eq!(stack.calls(TOKEN).await, before);
 }
 
 #[tokio::test]
 async fn a_token_that_wechat_hands_out_and_refuses_is_forced_anew() {
-    let (hub, _turn) = alone().await;
-    let old = cold_start(&hub).access_token(now()).await.unwrap();
+    let (stack, _turn) = alone().await;
+    let old = cold_start(&stack).access_token(now()).await.unwrap();
     for errcode in ["40001", "42001"] {
-        forget(&hub, &["ticket"]).await;
+        forget(&stack, &["ticket"]).await;
         let fault = json!({"path": TICKET, "kind": "error", "err_code": errcode, "times": 1});
-        assert_eq!(hub.wechat("faults", &fault).await.status, 200);
+        assert_eq!(stack.wechat("faults", &fault).await.status, 200);
         // Asked plainly, then with force.
-        assert_eq!(storm(&hub, 10).await, (2, 2), "{errcode}");
+        assert_eq!(storm(&stack, 10).await, (2, 2), "{errcode}");
     }
-    assert_ne!(cold_start(&hub).access_token(now()).await.unwrap(), old);
+    assert_ne!(cold_start(&stack).access_token(now()).await.unwrap(), old);
 
     // Refused for good: the error comes through after one renewal.
-    forget(&hub, &["ticket"]).await;
+    forget(&stack, &["ticket"]).await;
     let fault = json!({"path": TICKET, "kind": "error", "err_code": "40001", "times": 2});
-    assert_eq!(hub.wechat("faults", &fault).await.status, 200);
-    assert!(cold_start(&hub).ticket(now()).await.is_err());
-    forget(&hub, &["ticket"]).await;
+    assert_eq!(stack.wechat("faults", &fault).await.status, 200);
+    assert!(cold_start(&stack).ticket(now()).await.is_err());
+    forget(&stack, &["ticket"]).await;
 }
 
 #[tokio::test]
 async fn a_payment_of_2014_whose_token_is_refused_goes_on_with_a_new_one() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::with_app(|app| app.genprepay = true).await;
-    let old = cold_start(&hub).access_token(now()).await.unwrap();
+    let stack = Stack::with_app(|app| app.genprepay = true).await;
+    let old = cold_start(&stack).access_token(now()).await.unwrap();
     let fault = json!({"path": "/pay/genprepay", "kind": "error", "err_code": "42001", "times": 1});
-    assert_eq!(hub.wechat("faults", &fault).await.status, 200);
+    assert_eq!(stack.wechat("faults", &fault).await.status, 200);
     let order = json!({"trade_type": "APP", "client_ip": "203.0.113.7"});
-    let order = hub.native(order).await;
+    let order = stack.native(order).await;
     assert!(order["app_params"]["prepayid"].is_string(), "{order}");
-    assert_ne!(cold_start(&hub).access_token(now()).await.unwrap(), old);
+    assert_ne!(cold_start(&stack).access_token(now()).await.unwrap(), old);
 }
 
 #[tokio::test]
 async fn a_token_is_renewed_before_its_end_and_serves_on_while_wechat_fails() {
-    let (hub, _turn) = alone().await;
-    force(&hub).await;
+    let (stack, _turn) = alone().await;
+    force(&stack).await;
     let begun = now();
-    let old = cold_start(&hub).access_token(begun).await.unwrap();
-    let before = hub.calls(TOKEN).await;
+    let old = cold_start(&stack).access_token(begun).await.unwrap();
+    let before = stack.calls(TOKEN).await;
     let near_its_end = begun.plus_seconds(7000);
     let fault = json!({"path": TOKEN, "kind": "error", "err_code": "40164", "times": 1});
-    assert_eq!(hub.wechat("faults", &fault).await.status, 200);
+    assert_eq!(stack.wechat("faults", &fault).await.status, 200);
     for _ in 0..3 {
-        let served = cold_start(&hub).access_token(near_its_end).await.unwrap();
+        let served = cold_start(&stack).access_token(near_its_end).await.unwrap();
         assert_eq!(served, old);
     }
-    assert_eq!(hub.calls(TOKEN).await, before + 1, "asked once per lease");
+    assert_eq!(stack.calls(TOKEN).await, before + 1, "asked once per lease");
 
     let ahead = json!({"clock_ahead_seconds": 7000});
-    assert_eq!(hub.wechat("settings", &ahead).await.status, 200);
+    assert_eq!(stack.wechat("settings", &ahead).await.status, 200);
     let later = near_its_end.plus_seconds(11);
-    let renewed = cold_start(&hub).access_token(later).await;
-    hub.wechat("settings", &json!({"clock_ahead_seconds": 0}))
+    let renewed = cold_start(&stack).access_token(later).await;
+    stack
+        .wechat("settings", &json!({"clock_ahead_seconds": 0}))
         .await;
     assert_ne!(renewed.unwrap(), old);
-    assert_eq!(hub.calls(TOKEN).await, before + 2);
-    forget(&hub, &["access", "ticket"]).await;
+    assert_eq!(stack.calls(TOKEN).await, before + 2);
+    forget(&stack, &["access", "ticket"]).await;
 }
 
 #[tokio::test]
 async fn while_wechat_refuses_it_is_asked_once_and_nobody_waits() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let hub = Hub::new().await;
-    forget(&hub, &["access"]).await;
+    let stack = Stack::new().await;
+    forget(&stack, &["access"]).await;
     let fault = json!({"path": TOKEN, "kind": "error", "err_code": "40125", "times": 1});
-    assert_eq!(hub.wechat("faults", &fault).await.status, 200);
-    let before = hub.calls(TOKEN).await;
-    assert!(cold_start(&hub).access_token(now()).await.is_err());
+    assert_eq!(stack.wechat("faults", &fault).await.status, 200);
+    let before = stack.calls(TOKEN).await;
+    assert!(cold_start(&stack).access_token(now()).await.is_err());
     let asked = std::time::Instant::now();
     for _ in 0..5 {
-        assert!(cold_start(&hub).access_token(now()).await.is_err());
+        assert!(cold_start(&stack).access_token(now()).await.is_err());
     }
     // Waiting for another's fetch would take six seconds each.
     assert!(asked.elapsed().as_secs() < 6);
-    assert_eq!(hub.calls(TOKEN).await, before + 1);
+    assert_eq!(stack.calls(TOKEN).await, before + 1);
     let later = now().plus_seconds(11);
-    cold_start(&hub).access_token(later).await.unwrap();
-    forget(&hub, &["access"]).await;
+    cold_start(&stack).access_token(later).await.unwrap();
+    forget(&stack, &["access"]).await;
 }
 
 #[tokio::test]
 async fn when_the_fetcher_dies_its_lease_ends_and_another_takes_over() {
-    let (hub, _turn) = alone().await;
-    let registry = Registry::new(&hub.aws, hub.setting("REGISTRY_TABLE").to_owned());
-    let name = row(&hub, "access").as_s().unwrap().clone();
+    let (stack, _turn) = alone().await;
+    let registry = Registry::new(&stack.aws, stack.setting("REGISTRY_TABLE").to_owned());
+    let name = row(&stack, "access").as_s().unwrap().clone();
     let until = now().plus_seconds(1);
     let leased = registry
         .lease_token(&name, ("dead", None), (now(), until))
         .await;
     assert!(matches!(leased.unwrap(), Leased::Ours));
-    let before = hub.calls(TOKEN).await;
-    cold_start(&hub).access_token(now()).await.unwrap();
-    assert_eq!(hub.calls(TOKEN).await, before + 1);
+    let before = stack.calls(TOKEN).await;
+    cold_start(&stack).access_token(now()).await.unwrap();
+    assert_eq!(stack.calls(TOKEN).await, before + 1);
 }
 
 #[tokio::test]
 async fn the_registry_knows_its_own_lease_and_token_when_the_answer_was_lost() {
-    let (hub, _turn) = alone().await;
-    let token = cold_start(&hub).access_token(now()).await.unwrap();
-    let wire = Wire::to(hub.setting("AWS_ENDPOINT_URL")).await;
+    let (stack, _turn) = alone().await;
+    let token = cold_start(&stack).access_token(now()).await.unwrap();
+    let wire = Wire::to(stack.setting("AWS_ENDPOINT_URL")).await;
     let credentials = Credentials::new("test", "test", None, None, "tests");
     let aws = operator(&wire.url, credentials);
-    let registry = Registry::new(&aws, hub.setting("REGISTRY_TABLE").to_owned());
+    let registry = Registry::new(&aws, stack.setting("REGISTRY_TABLE").to_owned());
     let name = format!("token#test#{}", random_hex());
     let (now, until) = (now(), now().plus_seconds(10));
 

@@ -1,40 +1,40 @@
 //! The other ways to pay, and giving an order up.
 
-use journeys::{Answer, DESKTOP, Hub};
+use journeys::{Answer, DESKTOP, Stack};
 use serde_json::{Value, json};
 
 const PHONE: &str = "Mozilla/5.0 (Linux; Android 16; Pixel 10) Chrome/150.0 Mobile Safari/537.36";
 
 /// The merchant's app hands these to WeChat, and the payer pays: WeChat's word.
-async fn pay_in_app(hub: &Hub, app_params: &Value) -> String {
-    let url = format!("{}/phone/app", hub.setting("SIMULATOR_URL"));
-    let answer = hub.send(|http| http.post(url).json(app_params)).await;
+async fn pay_in_app(stack: &Stack, app_params: &Value) -> String {
+    let url = format!("{}/phone/app", stack.setting("SIMULATOR_URL"));
+    let answer = stack.send(|http| http.post(url).json(app_params)).await;
     answer.body["err_msg"].as_str().unwrap().to_owned()
 }
 
-async fn close(hub: &Hub, order_no: &Value) -> Answer {
-    hub.act(order_no, "close", json!({})).await
+async fn close(stack: &Stack, order_no: &Value) -> Answer {
+    stack.act(order_no, "close", json!({})).await
 }
 
 #[tokio::test]
 async fn an_app_order_gives_the_parameters_with_which_wechat_opens() {
-    let hub = Hub::new().await;
-    let order = hub
+    let stack = Stack::new().await;
+    let order = stack
         .native(json!({"trade_type": "APP", "client_ip": "203.0.113.7"}))
         .await;
     assert_eq!(order["app_params"]["package"], "Sign=WXPay", "{order}");
     let mut forged = order["app_params"].clone();
     forged["timestamp"] = json!("1");
-    assert!(pay_in_app(&hub, &forged).await.ends_with(":fail"));
-    let paid = pay_in_app(&hub, &order["app_params"]).await;
+    assert!(pay_in_app(&stack, &forged).await.ends_with(":fail"));
+    let paid = pay_in_app(&stack, &order["app_params"]).await;
     assert!(paid.ends_with(":ok"), "{paid}");
-    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
     assert_eq!(
         (&shown["status"], &shown["trade_type"]),
         (&json!("paid"), &json!("APP"))
     );
-    let page = hub.native(json!({"trade_type": "APP"})).await;
-    let page = hub
+    let page = stack.native(json!({"trade_type": "APP"})).await;
+    let page = stack
         .page(page["pay_url"].as_str().unwrap(), DESKTOP, "en")
         .await;
     assert!(
@@ -49,29 +49,31 @@ async fn an_app_order_gives_the_parameters_with_which_wechat_opens() {
 
 #[tokio::test]
 async fn an_app_with_old_clients_is_paid_the_way_of_2014() {
-    let hub = Hub::with_app(|app| app.genprepay = true).await;
+    let stack = Stack::with_app(|app| app.genprepay = true).await;
     let order =
         json!({"trade_type": "APP", "client_ip": "203.0.113.7", "body": "Tea & cake + 1 支"});
-    let order = hub.native(order).await;
+    let order = stack.native(order).await;
     assert_eq!(order["app_params"]["sign"].as_str().unwrap().len(), 40);
-    let known = hub.at_wechat(&order["trade_no"]).await;
+    let known = stack.at_wechat(&order["trade_no"]).await;
     assert_eq!(known["total_fee"], 1999, "{known}");
-    let paid = pay_in_app(&hub, &order["app_params"]).await;
+    let paid = pay_in_app(&stack, &order["app_params"]).await;
     assert!(paid.ends_with(":ok"), "{paid}");
-    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
     assert_eq!(
         (&shown["status"], &shown["trade_type"]),
         (&json!("paid"), &json!("APP"))
     );
     // It tells by the query and wants plain words; twenty at once are one.
-    let answers = hub.notify(&order["trade_no"], json!({"copies": 20})).await;
+    let answers = stack
+        .notify(&order["trade_no"], json!({"copies": 20}))
+        .await;
     assert_eq!(answers.len(), 20);
     assert!(answers.iter().all(|answer| answer["accepted"] == true));
-    let told = hub.told_of(&order["order_no"], "payment.succeeded").await;
+    let told = stack.told_of(&order["order_no"], "payment.succeeded").await;
     assert_eq!(told.len(), 1);
     for query in ["sign=", "total_fee=1999&trade_state=0&sign=ABC", "a=1&a=2"] {
-        let url = format!("{}?{query}", hub.setting("HUB_NOTIFY_URL"));
-        let refused = hub.send(|http| http.post(&url)).await;
+        let url = format!("{}?{query}", stack.setting("HUB_NOTIFY_URL"));
+        let refused = stack.send(|http| http.post(&url)).await;
         assert_eq!(
             (refused.status, &refused.body),
             (200, &json!("fail")),
@@ -79,14 +81,17 @@ async fn an_app_with_old_clients_is_paid_the_way_of_2014() {
         );
     }
     let back = json!({"refund_fee": 1999});
-    assert_eq!(hub.refund(&order["order_no"], "R1", back).await.status, 201);
-    hub.told(&order["order_no"], "refund.succeeded").await;
+    assert_eq!(
+        stack.refund(&order["order_no"], "R1", back).await.status,
+        201
+    );
+    stack.told(&order["order_no"], "refund.succeeded").await;
 }
 
 #[tokio::test]
 async fn an_mweb_order_gives_an_address_that_comes_back_to_the_pay_page() {
-    let hub = Hub::new().await;
-    let order = hub
+    let stack = Stack::new().await;
+    let order = stack
         .native(json!({"trade_type": "MWEB", "client_ip": "203.0.113.7"}))
         .await;
     let mweb_url = url::Url::parse(order["mweb_url"].as_str().unwrap()).unwrap();
@@ -96,7 +101,7 @@ async fn an_mweb_order_gives_an_address_that_comes_back_to_the_pay_page() {
         .unwrap()
         .1
         .into_owned();
-    let waiting = hub.page(&back, PHONE, "en").await;
+    let waiting = stack.page(&back, PHONE, "en").await;
     assert_eq!(waiting.status, 200);
     assert!(
         waiting
@@ -105,19 +110,19 @@ async fn an_mweb_order_gives_an_address_that_comes_back_to_the_pay_page() {
             .unwrap()
             .contains("returns to the shop by itself")
     );
-    hub.pay(&order["trade_no"], json!({})).await;
-    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
     assert_eq!(shown["trade_type"], "MWEB");
-    let paid = hub.page(&back, PHONE, "en").await;
+    let paid = stack.page(&back, PHONE, "en").await;
     assert!(paid.body.as_str().unwrap().contains("Payment received"));
 }
 
 #[tokio::test]
 async fn a_phone_outside_wechat_is_sent_to_wechat() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({"trade_type": null})).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"trade_type": null})).await;
     let address = order["pay_url"].as_str().unwrap();
-    let sent = hub
+    let sent = stack
         .browser_without_redirects(PHONE)
         .get(address)
         .send()
@@ -126,52 +131,55 @@ async fn a_phone_outside_wechat_is_sent_to_wechat() {
     assert_eq!(sent.status(), 303);
     let location = sent.headers()["location"].to_str().unwrap().to_owned();
     assert!(
-        location.starts_with(hub.setting("SIMULATOR_URL")),
+        location.starts_with(stack.setting("SIMULATOR_URL")),
         "{location}"
     );
-    let shown = hub.show(&order["order_no"]).await.body;
+    let shown = stack.show(&order["order_no"]).await.body;
     assert_eq!(shown["trade_type"], "MWEB");
 }
 
 #[tokio::test]
 async fn an_order_given_up_is_closed_as_soon_as_wechat_allows_it() {
-    let hub = Hub::new().await;
-    let settings = hub
+    let stack = Stack::new().await;
+    let settings = stack
         .wechat("settings", &json!({"close_guard_seconds": 0}))
         .await;
     assert_eq!(settings.status, 200);
-    let order = hub.native(json!({})).await;
-    let closing = close(&hub, &order["order_no"]).await;
+    let order = stack.native(json!({})).await;
+    let closing = close(&stack, &order["order_no"]).await;
     assert_eq!(
         (closing.status, &closing.body["status"]),
         (202, &json!("paying")),
         "{closing:?}"
     );
     assert!(closing.body["closes_at"].is_string());
-    let page = hub
+    let page = stack
         .page(order["pay_url"].as_str().unwrap(), DESKTOP, "en")
         .await;
     assert_eq!(page.status, 410);
 
-    hub.age(&order["order_no"], 320).await;
-    hub.sweep().await;
-    hub.order_when(&order["order_no"], |order| order["status"] == "closed")
+    stack.age(&order["order_no"], 320).await;
+    stack.sweep().await;
+    stack
+        .order_when(&order["order_no"], |order| order["status"] == "closed")
         .await;
-    assert_eq!(hub.at_wechat(&order["trade_no"]).await["state"], "CLOSED");
-    assert_eq!(close(&hub, &order["order_no"]).await.status, 200);
+    assert_eq!(stack.at_wechat(&order["trade_no"]).await["state"], "CLOSED");
+    assert_eq!(close(&stack, &order["order_no"]).await.status, 200);
 }
 
 #[tokio::test]
 async fn an_order_paid_while_it_is_being_closed_is_paid() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({})).await;
-    assert_eq!(close(&hub, &order["order_no"]).await.status, 202);
-    hub.pay(&order["trade_no"], json!({"notify": false})).await;
-    hub.age(&order["order_no"], 320).await;
-    hub.sweep().await;
-    let shown = hub.delivered_as(&order["order_no"], "delivered").await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    assert_eq!(close(&stack, &order["order_no"]).await.status, 202);
+    stack
+        .pay(&order["trade_no"], json!({"notify": false}))
+        .await;
+    stack.age(&order["order_no"], 320).await;
+    stack.sweep().await;
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
     assert_eq!(shown["status"], "paid");
-    let late = close(&hub, &order["order_no"]).await;
+    let late = close(&stack, &order["order_no"]).await;
     assert_eq!(
         (late.status, &late.body["code"]),
         (409, &json!("order_paid"))
@@ -180,14 +188,14 @@ async fn an_order_paid_while_it_is_being_closed_is_paid() {
 
 #[tokio::test]
 async fn an_order_that_wechat_never_heard_of_is_closed_at_once() {
-    let hub = Hub::new().await;
-    let order = hub.native(json!({"trade_type": null})).await;
-    let closed = close(&hub, &order["order_no"]).await;
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"trade_type": null})).await;
+    let closed = close(&stack, &order["order_no"]).await;
     assert_eq!(
         (closed.status, &closed.body["status"]),
         (200, &json!("closed"))
     );
-    let unknown = close(&hub, &json!("0000000000")).await;
+    let unknown = close(&stack, &json!("0000000000")).await;
     assert_eq!(
         (unknown.status, &unknown.body["code"]),
         (404, &json!("order_not_found"))
@@ -196,21 +204,23 @@ async fn an_order_that_wechat_never_heard_of_is_closed_at_once() {
 
 #[tokio::test]
 async fn with_version_1_wechat_tells_the_app_itself_and_the_hub_only_asks() {
-    let hub = Hub::with_app(|app| app.allow_direct = true).await;
-    let order = hub.native(json!({"version": "1.0"})).await;
-    let known = hub.at_wechat(&order["trade_no"]).await;
-    let shop = format!("{}/notify", hub.setting("SHOP_URL"));
+    let stack = Stack::with_app(|app| app.allow_direct = true).await;
+    let order = stack.native(json!({"version": "1.0"})).await;
+    let known = stack.at_wechat(&order["trade_no"]).await;
+    let shop = format!("{}/notify", stack.setting("SHOP_URL"));
     assert_eq!(known["parameters"]["notify_url"], json!(shop));
-    hub.pay(&order["trade_no"], json!({"notify": false})).await;
-    hub.age(&order["order_no"], 60).await;
-    hub.sweep().await;
-    let shown = hub
+    stack
+        .pay(&order["trade_no"], json!({"notify": false}))
+        .await;
+    stack.age(&order["order_no"], 60).await;
+    stack.sweep().await;
+    let shown = stack
         .order_when(&order["order_no"], |order| order["status"] == "paid")
         .await;
     assert_eq!(shown["deliveries"], json!([]));
-    assert_eq!(hub.callbacks(&order["order_no"]).await.len(), 0);
+    assert_eq!(stack.callbacks(&order["order_no"]).await.len(), 0);
 
-    let other = Hub::new().await;
+    let other = Stack::new().await;
     let refused = other.create(&other.order(json!({"version": "1.0"}))).await;
     assert_eq!(
         (refused.status, &refused.body["field"]),

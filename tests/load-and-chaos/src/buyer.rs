@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use journeys::{Hub, WECHAT, random_order_no};
+use journeys::{Stack, WECHAT, random_order_no};
 use serde_json::{Value, json};
 
 /// An order that was paid at WeChat.
@@ -53,12 +53,12 @@ pub(crate) struct Wish {
 #[derive(Debug, Clone)]
 pub(crate) struct Buyer {
     http: reqwest::Client,
-    apps: Vec<Arc<Hub>>,
+    apps: Vec<Arc<Stack>>,
 }
 
 impl Buyer {
     /// A buyer at these apps.
-    pub(crate) fn new(apps: &[Arc<Hub>]) -> Self {
+    pub(crate) fn new(apps: &[Arc<Stack>]) -> Self {
         // As long as API Gateway waits for a function.
         let patience = Duration::from_secs(30);
         let http = reqwest::Client::builder().timeout(patience).build();
@@ -70,12 +70,12 @@ impl Buyer {
 
     /// Goes on until it is paid, or the deadline has come.
     pub(crate) async fn buy(&self, wish: Wish) -> Option<Purchase> {
-        let hub = &self.apps[wish.app];
+        let stack = &self.apps[wish.app];
         let order_no = random_order_no();
         let mut refused = 0;
         let (trade_no, created_in) = loop {
             let started = Instant::now();
-            if let Some(order) = self.create(hub, (&wish, &order_no)).await {
+            if let Some(order) = self.create(stack, (&wish, &order_no)).await {
                 let created_in = started.elapsed();
                 if wish.way == Way::Code || self.visit(&order).await {
                     break (order["trade_no"].as_str().unwrap().to_owned(), created_in);
@@ -89,7 +89,7 @@ impl Buyer {
         };
         let mut pay = wish.pay.clone();
         pay["out_trade_no"] = json!(trade_no);
-        let url = format!("{}/_control/pay", hub.setting("SIMULATOR_URL"));
+        let url = format!("{}/_control/pay", stack.setting("SIMULATOR_URL"));
         let paid_at = Instant::now();
         let (status, paid) = self.post(&url, &pay).await?;
         assert_eq!(status, 200, "the simulator takes no payment: {paid}");
@@ -103,17 +103,17 @@ impl Buyer {
         })
     }
 
-    async fn create(&self, hub: &Hub, (wish, order_no): (&Wish, &str)) -> Option<Value> {
+    async fn create(&self, stack: &Stack, (wish, order_no): (&Wish, &str)) -> Option<Value> {
         let (back, notify) = &wish.addresses;
         let trade_type = match wish.way {
             Way::Code => json!("NATIVE"),
             Way::Page => Value::Null,
         };
-        let order = hub.order(json!({
+        let order = stack.order(json!({
             "order_no": order_no, "trade_type": trade_type,
             "return_url": back, "notify_url": notify,
         }));
-        let url = format!("{}/v1/orders", hub.setting("HUB_URL"));
+        let url = format!("{}/v1/orders", stack.setting("HUB_URL"));
         let (status, created) = self.post(&url, &order).await?;
         matches!(status, 200 | 201).then_some(created)
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_sdk_lambda::primitives::Blob;
-use journeys::Hub;
+use journeys::Stack;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -89,7 +89,7 @@ fn faults() -> Vec<Fault> {
 /// Runs all faults and prints what became of the payments. True when all is
 /// well.
 pub(crate) async fn run(folder: PathBuf) -> bool {
-    let apps = [Arc::new(Hub::new().await), Arc::new(Hub::new().await)];
+    let apps = [Arc::new(Stack::new().await), Arc::new(Stack::new().await)];
     let shop = Shop::open(&apps).await;
     let breaker = Breaker::new(Arc::clone(&apps[0]), shop, &folder);
     let crowd = Crowd::gather(&apps, &breaker.shop);
@@ -107,7 +107,7 @@ pub(crate) async fn run(folder: PathBuf) -> bool {
     settle(&bought, &breaker).await;
     sweeping.abort();
 
-    let verdict = Books::read(&breaker.hub)
+    let verdict = Books::read(&breaker.stack)
         .await
         .judge(&bought, &breaker.shop);
     let delivered: Vec<Duration> = bought
@@ -149,7 +149,7 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn gather(apps: &[Arc<Hub>], shop: &Shop) -> Self {
+    fn gather(apps: &[Arc<Stack>], shop: &Shop) -> Self {
         let mut crowd = Self {
             open: Arc::new(AtomicBool::new(true)),
             started: Arc::default(),
@@ -199,13 +199,13 @@ impl Crowd {
 
 /// Sweeps every three seconds instead of every minute. A sweep that fails is
 /// one of the faults.
-async fn sweep(hub: Arc<Hub>) {
-    let lambda = aws_sdk_lambda::Client::new(&hub.aws);
+async fn sweep(stack: Arc<Stack>) {
+    let lambda = aws_sdk_lambda::Client::new(&stack.aws);
     loop {
         tokio::time::sleep(Duration::from_secs(3)).await;
         let sweep = lambda
             .invoke()
-            .function_name(hub.setting("SWEEP_FUNCTION_NAME"));
+            .function_name(stack.setting("SWEEP_FUNCTION_NAME"));
         let _ = sweep.payload(Blob::new("{}")).send().await;
     }
 }
@@ -215,7 +215,7 @@ async fn settle(bought: &[Purchase], breaker: &Breaker) {
     let until = Instant::now() + SETTLE;
     while Instant::now() < until {
         let told = |one: &Purchase| breaker.shop.told(&one.order_no).successes > 0;
-        if bought.iter().all(told) && Books::read(&breaker.hub).await.owed(bought) == 0 {
+        if bought.iter().all(told) && Books::read(&breaker.stack).await.owed(bought) == 0 {
             return;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;

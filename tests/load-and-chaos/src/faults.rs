@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use journeys::Hub;
+use journeys::Stack;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -45,16 +45,20 @@ pub(crate) enum Wire {
 /// The stack, from the side of those who break it.
 #[derive(Debug, Clone)]
 pub(crate) struct Breaker {
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) stack: Arc<Stack>,
     pub(crate) shop: Shop,
     folder: PathBuf,
 }
 
 impl Breaker {
     /// For the stack of this hub, whose logs and processes are in `folder`.
-    pub(crate) fn new(hub: Arc<Hub>, shop: Shop, folder: &Path) -> Self {
+    pub(crate) fn new(stack: Arc<Stack>, shop: Shop, folder: &Path) -> Self {
         let folder = folder.to_owned();
-        Self { hub, shop, folder }
+        Self {
+            stack,
+            shop,
+            folder,
+        }
     }
 
     /// Lets the fault loose; a kill and a stop happen here and now. How often
@@ -68,7 +72,7 @@ impl Breaker {
             }
             Fault::Wechat(path, kind) => {
                 let fault = json!({"path": path, "kind": kind, "times": 4});
-                let answer = self.hub.wechat("faults", &fault).await;
+                let answer = self.stack.wechat("faults", &fault).await;
                 assert_eq!(answer.status, 200, "{answer:?}");
                 0
             }
@@ -103,19 +107,19 @@ impl Breaker {
     /// Ends every fault.
     pub(crate) async fn end(&self) {
         self.rules(&json!([])).await;
-        let wechat = self.hub.setting("SIMULATOR_URL");
+        let wechat = self.stack.setting("SIMULATOR_URL");
         let url = format!("{wechat}/_control/faults");
-        self.hub.send(|http| http.delete(url)).await;
+        self.stack.send(|http| http.delete(url)).await;
         self.shop.spoil(None);
     }
 
     /// Replaces the wire's rules and forgets what they did.
     async fn rules(&self, rules: &Value) {
-        let control = format!("{}/_microburst", self.hub.setting("FAULTS_URL"));
+        let control = format!("{}/_microburst", self.stack.setting("FAULTS_URL"));
         let url = format!("{control}/fired");
-        self.hub.send(|http| http.delete(url)).await;
+        self.stack.send(|http| http.delete(url)).await;
         let url = format!("{control}/rules");
-        let set = self.hub.send(|http| http.post(url).json(rules)).await;
+        let set = self.stack.send(|http| http.post(url).json(rules)).await;
         let count = set.body.as_array().map(Vec::len);
         assert_eq!(count, rules.as_array().map(Vec::len), "{set:?}");
     }
@@ -125,7 +129,7 @@ impl Breaker {
     async fn kill(&self, function: &str) -> u64 {
         let slow = json!([{"service": "dynamodb", "latency": {"min": 300, "max": 700}}]);
         self.rules(&slow).await;
-        let name = self.hub.setting(function);
+        let name = self.stack.setting(function);
         let before = self.deaths(name);
         for _ in 0..60 {
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -152,7 +156,7 @@ impl Breaker {
     fn processes_of(&self, function: &str) -> Vec<String> {
         let marks = [
             format!("AWS_LAMBDA_FUNCTION_NAME={function}"),
-            format!("AWS_ENDPOINT_URL={}", self.hub.setting("FAULTS_URL")),
+            format!("AWS_ENDPOINT_URL={}", self.stack.setting("FAULTS_URL")),
         ];
         let ours = |entry: fs::DirEntry| {
             let pid = entry.file_name().into_string().ok()?;
@@ -184,8 +188,8 @@ impl Breaker {
     }
 
     async fn get(&self, server: &str, path: &str) -> Value {
-        let url = format!("{}/{path}", self.hub.setting(server));
-        self.hub.send(|http| http.get(url)).await.body
+        let url = format!("{}/{path}", self.stack.setting(server));
+        self.stack.send(|http| http.get(url)).await.body
     }
 }
 

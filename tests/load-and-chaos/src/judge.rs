@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use journeys::Hub;
+use journeys::Stack;
 use serde_json::Value;
 
 use crate::buyer::Purchase;
@@ -80,11 +80,11 @@ impl fmt::Display for Verdict {
 
 impl Books {
     /// Reads both.
-    pub(crate) async fn read(hub: &Hub) -> Self {
-        let dynamodb = aws_sdk_dynamodb::Client::new(&hub.aws);
+    pub(crate) async fn read(stack: &Stack) -> Self {
+        let dynamodb = aws_sdk_dynamodb::Client::new(&stack.aws);
         let mut rows = dynamodb
             .scan()
-            .table_name(hub.setting("LEDGER_TABLE"))
+            .table_name(stack.setting("LEDGER_TABLE"))
             .consistent_read(true)
             .into_paginator()
             .items()
@@ -96,8 +96,8 @@ impl Books {
             let order = row["pk"].as_str().unwrap().to_owned();
             ledger.entry(order).or_default().push(row);
         }
-        let url = format!("{}/_control/orders", hub.setting("SIMULATOR_URL"));
-        let orders = hub.send(|http| http.get(url)).await.body;
+        let url = format!("{}/_control/orders", stack.setting("SIMULATOR_URL"));
+        let orders = stack.send(|http| http.get(url)).await.body;
         let orders = orders.as_array().unwrap().iter();
         let wechat = orders
             .map(|order| (text(&order["out_trade_no"]).to_owned(), order.clone()))

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use journeys::Hub;
+use journeys::Stack;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -29,12 +29,12 @@ const UNFELT: Duration = Duration::from_millis(200);
 pub(crate) async fn run(payments: u32, (rate, within): (u32, Duration)) -> bool {
     let mut apps = Vec::new();
     for _ in 0..APPS {
-        apps.push(Arc::new(Hub::new().await));
+        apps.push(Arc::new(Stack::new().await));
     }
     let stand = Stand {
         shop: Shop::open(&apps).await,
         buyer: Buyer::new(&apps),
-        hub: Arc::clone(&apps[0]),
+        stack: Arc::clone(&apps[0]),
         pace: Duration::from_secs(1) / rate,
         deadline: Instant::now() + within,
     };
@@ -48,7 +48,7 @@ pub(crate) async fn run(payments: u32, (rate, within): (u32, Duration)) -> bool 
     stand.shop.revive();
     println!("\nthe dead app answers again");
     stand.settled(&bought).await;
-    let books = Books::read(&stand.hub).await;
+    let books = Books::read(&stand.stack).await;
     let verdict = books.judge(&bought, &stand.shop);
     println!("  {verdict}");
     let missing = usize::try_from(payments).unwrap() - bought.len();
@@ -61,7 +61,7 @@ pub(crate) async fn run(payments: u32, (rate, within): (u32, Duration)) -> bool 
 struct Stand {
     shop: Shop,
     buyer: Buyer,
-    hub: Arc<Hub>,
+    stack: Arc<Stack>,
     pace: Duration,
     deadline: Instant,
 }
@@ -122,7 +122,7 @@ impl Stand {
             "  create          {}",
             Figures::of(bought.iter().map(|one| one.created_in))
         );
-        let books = Books::read(&self.hub).await;
+        let books = Books::read(&self.stack).await;
         println!(
             "  notify answer   {}",
             Figures::of(books.notified_in(bought).into_iter())
@@ -150,7 +150,7 @@ impl Stand {
         let until = Instant::now() + SETTLE;
         let told = |one: &Purchase| self.shop.told(&one.order_no).successes > 0;
         while Instant::now() < until {
-            if bought.iter().all(told) && Books::read(&self.hub).await.owed(bought) == 0 {
+            if bought.iter().all(told) && Books::read(&self.stack).await.owed(bought) == 0 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(500)).await;

@@ -13,7 +13,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use journeys::Hub;
+use journeys::Stack;
 
 /// How a callback is spoilt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(crate) struct Told {
 
 #[derive(Debug)]
 struct Inside {
-    apps: HashMap<String, Arc<Hub>>,
+    apps: HashMap<String, Arc<Stack>>,
     told: Mutex<HashMap<String, Told>>,
     dead: AtomicBool,
     /// The fault at work, and how many callbacks it has spoilt.
@@ -61,7 +61,7 @@ pub(crate) struct Shop {
 
 impl Shop {
     /// A server for these apps on a port of its own.
-    pub(crate) async fn open(apps: &[Arc<Hub>]) -> Self {
+    pub(crate) async fn open(apps: &[Arc<Stack>]) -> Self {
         let apps = apps.iter().map(|app| (app.app_id.clone(), Arc::clone(app)));
         let inside = Arc::new(Inside {
             apps: apps.collect(),

@@ -5,9 +5,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_lambda::primitives::Blob;
 use serde_json::{Value, json};
 
-use crate::{Answer, Hub, answer, with};
+use crate::{Answer, Stack, answer, with};
 
-impl Hub {
+impl Stack {
     /// How often the simulator was called at this path so far.
     pub async fn calls(&self, path: &str) -> i64 {
         let url = format!("{}/_control/counters", self.setting("SIMULATOR_URL"));
