@@ -1,6 +1,5 @@
 //! Cold starts: each binary again and again, one after the other in turn, so
-//! that whatever else this machine does meets all of them. It owns the
-//! measurements. It refuses to know what the functions are for.
+//! that whatever else this machine does meets all of them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,11 +9,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::Failed;
-use crate::hub::http_event;
+use crate::functions::http_event;
 use crate::payment::Stage;
-use crate::report::{Report, millis, quartiles, table};
+use crate::report::{Budget, Report, millis, quartiles, table};
 use crate::runtime::Function;
-use crate::world::World;
 
 const BARE: &str = "bare lambda_runtime";
 const NODE: &str = "Node.js";
@@ -96,26 +94,26 @@ impl Candidate {
 fn notice(body: &str) -> Value {
     let mut headers = Map::new();
     headers.insert("content-type".to_owned(), json!("text/xml"));
-    http_event(("POST", "/", ""), &headers, body)
+    http_event("POST", "/", "", &headers, body)
 }
 
 /// An event that every function takes and that gives none of them work: no
 /// route of the HTTP functions, no message for the others.
 fn neutral() -> Value {
-    let mut event = http_event(("GET", "/neutral", ""), &Map::new(), "");
+    let mut event = http_event("GET", "/neutral", "", &Map::new(), "");
     event["Records"] = json!([]);
     event
 }
 
 /// Starts everything `runs` times and holds the budgets against it.
 pub(crate) async fn measure(
-    (stage, world): (&Stage, &World),
+    stage: &Stage,
     places: &Places<'_>,
     runs: u32,
     report: &mut Report,
 ) -> Result<(), Failed> {
     let mut candidates = find(places)?;
-    let environment = world.environment(&stage.hub.url);
+    let environment = stage.backends.environment(&stage.functions.url);
     // Whoever comes right after Node.js pays for what it leaves behind: each round
     // begins with another.
     let mut turns: Vec<usize> = (0..candidates.len()).collect();
@@ -202,35 +200,26 @@ fn show(candidates: &[Candidate], runs: u32) {
 fn hold(candidates: &[Candidate], report: &mut Report) -> Result<(), Failed> {
     let by_name = |name: &str| candidates.iter().find(|candidate| candidate.name == name);
     let bare = by_name(BARE).ok_or("no bare function")?;
-    let hub = candidates
+    let ours = candidates
         .iter()
         .filter(|c| c.name != BARE && c.name != NODE);
-    for candidate in hub.clone() {
+    for candidate in ours.clone() {
         let ratio = millis(candidate.start()) / millis(bare.start());
-        report.budget(
-            &format!("start of {} beside the bare one", candidate.name),
-            (ratio, 3.0),
-            "x",
-        );
+        let name = format!("start of {} beside the bare one", candidate.name);
+        report.hold(&name, ratio, Budget::AtMost(3.0), "x");
     }
     let notify = by_name(NOTIFY).ok_or("no wechat-notify")?;
+    let faster = "start of wechat-notify, faster than Node.js";
     match by_name(NODE) {
         Some(node) => {
             let ratio = millis(node.start()) / millis(notify.start());
-            report.at_least(
-                "start of wechat-notify, faster than Node.js",
-                (ratio, 25.0),
-                "x",
-            );
+            report.hold(faster, ratio, Budget::AtLeast(25.0), "x");
         }
-        None => report.unmeasured("start of wechat-notify, faster than Node.js", "no node"),
+        None => report.unmeasured(faster, "no node"),
     }
-    report.budget(
-        "peak memory of wechat-notify after one event",
-        (notify.peak_mb(), 12.0),
-        "MB",
-    );
-    let largest = hub.filter_map(Candidate::zip_mb).fold(0.0, f64::max);
-    report.budget("largest zip", (largest, 3.2), "MB");
+    let peak = "peak memory of wechat-notify after one event";
+    report.hold(peak, notify.peak_mb(), Budget::AtMost(12.0), "MB");
+    let largest = ours.filter_map(Candidate::zip_mb).fold(0.0, f64::max);
+    report.hold("largest zip", largest, Budget::AtMost(3.2), "MB");
     Ok(())
 }

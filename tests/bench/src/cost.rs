@@ -1,15 +1,14 @@
 //! What a million payments cost: counted calls times list prices. It owns the
-//! prices and every assumption behind the figures. It refuses to know how the
-//! calls are made.
+//! prices and every assumption behind the figures.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::Failed;
-use crate::hub::Invocation;
+use crate::backends::Counts;
+use crate::functions::Invocation;
 use crate::payment::{Stage, WAYS};
-use crate::report::{Report, table};
-use crate::world::Counts;
+use crate::report::{Budget, Report, table};
 
 /// AWS's list prices in us-east-1 without any free tier, as of November 2026,
 /// in dollars. They are taken from the public pages and change now and then.
@@ -148,6 +147,28 @@ fn exact(count: u64) -> f64 {
     u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
+/// What each of these used.
+struct Counted {
+    /// Every way of paying that succeeds, by its name.
+    paid: Vec<(&'static str, Vec<Invocation>)>,
+    /// A payment whose app refuses every call.
+    refused: Vec<Invocation>,
+    /// One question of the pay page.
+    poll: Vec<Invocation>,
+    /// A sweep of a hub that owes nothing.
+    sweep: Vec<Invocation>,
+}
+
+impl Counted {
+    fn payments(&self) -> impl Iterator<Item = (&str, &[Invocation])> {
+        let paid = self
+            .paid
+            .iter()
+            .map(|(name, used)| (*name, used.as_slice()));
+        paid.chain([(REFUSED, self.refused.as_slice())])
+    }
+}
+
 /// Counts the payments and prices them.
 pub(crate) async fn measure(
     stage: &Stage,
@@ -158,47 +179,53 @@ pub(crate) async fn measure(
     for (_, way) in WAYS {
         stage.payment(way).await?;
     }
-    let mut happy = Vec::new();
+    let mut paid = Vec::new();
     for (name, way) in WAYS {
         let mut samples = Vec::new();
         for _ in 0..SAMPLES {
             samples.push(stage.payment(way).await?);
         }
-        happy.push((name, median(samples)));
+        paid.push((name, median(samples)));
     }
-    let refused = stage.refused_payment().await?;
-    let (sweep, poll) = (stage.idle_sweep().await?, stage.poll().await?);
+    let counted = Counted {
+        paid,
+        refused: stage.refused_payment().await?,
+        sweep: stage.idle_sweep().await?,
+        poll: stage.poll().await?,
+    };
+    calls(deployed, &counted);
+    prices(deployed, &counted);
+    notes(deployed, &counted, stage)?;
 
-    let (_, native) = happy.first().ok_or("no payment")?;
-    calls(deployed, &happy, &refused);
-    prices(deployed, &happy, (&refused, &poll));
-    notes(deployed, &happy, (&refused, &poll, &sweep), stage)?;
-
+    let (_, native) = counted.paid.first().ok_or("no payment")?;
     let (dollars, counts) = (deployed.bill(native).total(), together(native));
-    report.budget(
-        "a million NATIVE payments by the API",
-        (dollars, 12.0),
-        "USD",
-    );
-    report.budget(
-        "DynamoDB write calls of a payment",
-        (counts.writes.into(), 5.0),
-        "calls",
-    );
-    report.budget(
-        "DynamoDB items written by a payment",
-        (counts.items.into(), 6.0),
-        "items",
-    );
-    report.budget(
-        "DynamoDB read calls of a payment",
-        (counts.reads.into(), 4.0),
-        "calls",
-    );
-    report.budget("messages of a payment", (counts.sent.into(), 1.0), "calls");
-    for (function, kib) in stage.hub.peaks()? {
+    for (name, figure, limit, unit) in [
+        ("a million NATIVE payments by the API", dollars, 12.0, "USD"),
+        (
+            "DynamoDB write calls of a payment",
+            counts.writes.into(),
+            5.0,
+            "calls",
+        ),
+        (
+            "DynamoDB items written by a payment",
+            counts.items.into(),
+            6.0,
+            "items",
+        ),
+        (
+            "DynamoDB read calls of a payment",
+            counts.reads.into(),
+            4.0,
+            "calls",
+        ),
+        ("messages of a payment", counts.sent.into(), 1.0, "calls"),
+    ] {
+        report.hold(name, figure, Budget::AtMost(limit), unit);
+    }
+    for (function, kib) in stage.functions.peaks()? {
         let name = format!("peak memory of {function} after its payments");
-        report.budget(&name, (exact(kib) / 1024.0, 12.0), "MB");
+        report.hold(&name, exact(kib) / 1024.0, Budget::AtMost(12.0), "MB");
     }
     Ok(())
 }
@@ -210,14 +237,11 @@ fn median(mut samples: Vec<Vec<Invocation>>) -> Vec<Invocation> {
     samples.into_iter().nth(middle).unwrap_or_default()
 }
 
-fn prices(
-    deployed: Deployed,
-    happy: &[(&str, Vec<Invocation>)],
-    (refused, poll): (&[Invocation], &[Invocation]),
-) {
-    let all = happy.iter().map(|(name, used)| (*name, used.as_slice()));
-    let rows: Vec<Vec<String>> = all
-        .chain([(REFUSED, refused), ("each question of the pay page", poll)])
+fn prices(deployed: Deployed, counted: &Counted) {
+    let poll = ("each question of the pay page", counted.poll.as_slice());
+    let rows: Vec<Vec<String>> = counted
+        .payments()
+        .chain([poll])
         .map(|(name, used)| row(name, deployed.bill(used)))
         .collect();
     println!(
@@ -242,10 +266,9 @@ fn together(used: &[Invocation]) -> Counts {
 }
 
 /// The calls of each payment, function by function.
-fn calls(deployed: Deployed, happy: &[(&str, Vec<Invocation>)], refused: &[Invocation]) {
+fn calls(deployed: Deployed, counted: &Counted) {
     let mut rows = Vec::new();
-    let all = happy.iter().map(|(name, used)| (*name, used.as_slice()));
-    for (name, used) in all.chain([(REFUSED, refused)]) {
+    for (name, used) in counted.payments() {
         let mut by_function: BTreeMap<&str, (u32, Duration, f64, Counts)> = BTreeMap::new();
         for one in used {
             let sum = by_function.entry(one.function).or_default();
@@ -290,24 +313,19 @@ fn calls(deployed: Deployed, happy: &[(&str, Vec<Invocation>)], refused: &[Invoc
     table(&head, &rows);
 }
 
-fn notes(
-    deployed: Deployed,
-    happy: &[(&str, Vec<Invocation>)],
-    (refused, poll, sweep): (&[Invocation], &[Invocation], &[Invocation]),
-    stage: &Stage,
-) -> Result<(), Failed> {
+fn notes(deployed: Deployed, counted: &Counted, stage: &Stage) -> Result<(), Failed> {
     let by_name = |wanted: &str| {
-        let found = happy.iter().find(|(name, _)| *name == wanted);
+        let found = counted.paid.iter().find(|(name, _)| *name == wanted);
         let bill = found.map(|(_, used)| deployed.bill(used).total());
         bill.ok_or("no such payment")
     };
     let page = by_name("NATIVE, by the cashier")? - by_name("NATIVE, by the API")?;
-    let polls = deployed.bill(poll).total() * assumed::POLLS;
-    let called = f64::from(together(refused).app);
+    let polls = deployed.bill(&counted.poll).total() * assumed::POLLS;
+    let called = f64::from(together(&counted.refused).app);
     let hanging = deployed.waiting((assumed::HANGING_MILLIS - assumed::APP_MILLIS) * called);
-    let sweeps = deployed.bill(sweep).total() * (MONTH_SECONDS / 60.0) / 1e6;
+    let sweeps = deployed.bill(&counted.sweep).total() * (MONTH_SECONDS / 60.0) / 1e6;
     let receives = assumed::IDLE_RECEIVES_PER_SECOND * MONTH_SECONDS / 1e6 * price::SQS;
-    let bytes = exact(u64::try_from(stage.world.stored_bytes()?)?);
+    let bytes = exact(u64::try_from(stage.backends.stored_bytes()?)?);
     println!(
         "\nThe cashier's page adds {page:.2} and, with {:.0} questions while the payer pays, {polls:.2} more.\n\
          An app that hangs for 10 s each time instead of refusing adds up to {hanging:.0} (less in batches).\n\

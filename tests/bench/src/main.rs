@@ -1,7 +1,6 @@
 //! `make bench`: the release binaries under a Lambda made here, and what a
-//! million payments cost. It owns the budgets. It refuses to be a test: its
-//! figures belong to the machine, and only ratios, sizes and counts are held
-//! against budgets.
+//! million payments cost. It is no test: its figures belong to the machine, and
+//! only ratios, sizes and counts are held against budgets.
 
 #![expect(
     clippy::float_arithmetic,
@@ -10,14 +9,14 @@
     reason = "figures for people: no money moves here, and an absent JSON field reads as null"
 )]
 
+mod backends;
 mod cold;
 mod cost;
-mod hub;
+mod functions;
 mod micro;
 mod payment;
 mod report;
 mod runtime;
-mod world;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -25,12 +24,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use backends::Backends;
 use cold::Places;
 use cost::Deployed;
-use hub::Hub;
+use functions::Functions;
 use payment::Stage;
 use report::Report;
-use world::World;
 
 /// Whatever stops the measurement.
 pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -67,16 +66,16 @@ async fn main() -> Result<ExitCode, Failed> {
         node: options.node.zip(options.script),
     };
     let mut report = Report::default();
-    let world = World::new().await?;
-    let hub = Hub::start(&world, &options.functions).await?;
-    let stage = Stage::new(world.clone(), hub)?;
+    let backends = Backends::start(options.memory_mb).await?;
+    let functions = Functions::start(&backends, &options.functions).await?;
+    let stage = Stage::new(backends, functions)?;
     let deployed = Deployed {
         memory_mb: options.memory_mb,
     };
     cost::measure(&stage, deployed, &mut report).await?;
-    cold::measure((&stage, &world), &places, options.runs, &mut report).await?;
+    cold::measure(&stage, &places, options.runs, &mut report).await?;
     micro::show(&options.criterion, &places).await?;
-    stage.hub.stop()?;
+    stage.functions.stop()?;
     let good = report.print();
     Ok(if good {
         ExitCode::SUCCESS

@@ -1,5 +1,5 @@
 //! The three computations of every payment: criterion's figures beside those
-//! of Node.js with tenpay. It refuses to compute anything itself.
+//! of Node.js with tenpay.
 
 use std::path::Path;
 

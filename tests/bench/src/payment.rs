@@ -1,15 +1,15 @@
 //! Payments from beginning to end, as the app, the payer and WeChat see them:
-//! the steps whose cost is counted. It refuses to know prices.
+//! the steps whose cost is counted.
 
 use axum::http::StatusCode;
+use demo_shop::Fields;
 use reqwest::{Client, redirect};
 use serde_json::{Value, json};
-use shared::ambient::random_hex;
 use shared::domain::delivery::MISSION_SCHEDULE;
 
 use crate::Failed;
-use crate::hub::{Hub, Invocation};
-use crate::world::{APP_ID, APP_SECRET, World, now};
+use crate::backends::{Backends, app, now};
+use crate::functions::{Functions, Invocation};
 
 const DESKTOP: &str = "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0 Safari/537.36";
 const WECHAT: &str =
@@ -18,10 +18,10 @@ const PHONE: &str = "Mozilla/5.0 (Linux; Android 16; Pixel 10) Chrome/150.0 Mobi
 
 /// The stage that payments are made on.
 pub(crate) struct Stage {
-    /// What stands around the hub.
-    pub(crate) world: World,
-    /// The hub.
-    pub(crate) hub: Hub,
+    /// What the functions call, and who calls them.
+    pub(crate) backends: Backends,
+    /// The functions, and their HTTP API.
+    pub(crate) functions: Functions,
     http: Client,
 }
 
@@ -44,48 +44,47 @@ pub(crate) const WAYS: [(&str, Way); 5] = [
 ];
 
 impl Stage {
-    /// The stage around this hub.
-    pub(crate) fn new(world: World, hub: Hub) -> Result<Self, Failed> {
+    /// A stage of these.
+    pub(crate) fn new(backends: Backends, functions: Functions) -> Result<Self, Failed> {
         let http = Client::builder().no_proxy().build()?;
-        Ok(Self { world, hub, http })
+        Ok(Self {
+            backends,
+            functions,
+            http,
+        })
     }
 
     /// An order, created over the API.
     pub(crate) async fn create(&self, trade_type: Option<&str>) -> Result<Value, Failed> {
-        let app = |address: &str| format!("{}/app/{address}", self.world.aws);
-        let mut order = json!({
-            "app_id": APP_ID, "order_no": random_hex().get(..10), "total_fee": 1999,
-            "body": "Tea, 100 g, in a tin", "notify_url": app("wechat-payment-notify"), "return_url": app("wechat-payment-return"),
-            "client_ip": "203.0.113.7", "timestamp": now() / 1000, "nonce": random_hex(),
-        });
-        if let Some(trade_type) = trade_type {
-            order["trade_type"] = json!(trade_type);
-        }
-        let params = order.as_object().into_iter().flatten();
-        let text = |value: &Value| {
-            value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned)
-        };
-        let params = params
-            .map(|(name, value)| (name.clone(), text(value)))
-            .collect();
-        order["sign"] = json!(demo_shop::sign(&params, APP_SECRET));
-        self.post(&format!("{}/v1/orders", self.hub.url), &order)
+        let address = |name: &str| json!(format!("{}/app/{name}", self.backends.aws));
+        // As long as those of a real shop: rows are measured in bytes.
+        let mut order = Fields::from_iter([
+            ("total_fee".to_owned(), json!(1999)),
+            ("body".to_owned(), json!("Tea, 100 g, in a tin")),
+            ("notify_url".to_owned(), address("wechat-payment-notify")),
+            ("return_url".to_owned(), address("wechat-payment-return")),
+            ("client_ip".to_owned(), json!("203.0.113.7")),
+        ]);
+        order.extend(trade_type.map(|kind| ("trade_type".to_owned(), json!(kind))));
+        let order = app().order(&self.backends.aws, order, now() / 1000)?.into();
+        self.post(&format!("{}/v1/orders", self.functions.url), &order)
             .await
     }
 
     /// The payer pays; WeChat notifies the hub, or whoever catches it.
     pub(crate) async fn pay(&self, order: &Value, caught: bool) -> Result<(), Failed> {
         let pay = json!({"out_trade_no": order["trade_no"], "notify": false});
-        self.post(&format!("{}/_control/pay", self.world.wechat), &pay)
+        self.post(&format!("{}/_control/pay", self.backends.wechat), &pay)
             .await?;
         let mut notify = json!({"out_trade_no": order["trade_no"]});
         if caught {
-            notify["url"] = json!(format!("{}/caught", self.world.aws));
+            notify["url"] = json!(format!("{}/caught", self.backends.aws));
         }
         let told = self
-            .post(&format!("{}/_control/notify", self.world.wechat), &notify)
+            .post(
+                &format!("{}/_control/notify", self.backends.wechat),
+                &notify,
+            )
             .await?;
         match told[0]["accepted"] == true {
             true => Ok(()),
@@ -97,12 +96,12 @@ impl Stage {
     pub(crate) async fn notification(&self) -> Result<String, Failed> {
         let order = self.create(Some("NATIVE")).await?;
         self.pay(&order, true).await?;
-        Ok(self.world.caught().ok_or("no notification was caught")?)
+        Ok(self.backends.caught().ok_or("no notification was caught")?)
     }
 
     /// A payment up to its end, and all that it used.
     pub(crate) async fn payment(&self, way: Way) -> Result<Vec<Invocation>, Failed> {
-        self.hub.used();
+        self.functions.used();
         let order = match way {
             Way::Api(trade_type) => self.create(Some(trade_type)).await?,
             Way::Cashier(browser) => {
@@ -113,14 +112,14 @@ impl Stage {
         };
         self.pay(&order, false).await?;
         self.settle().await?;
-        Ok(self.hub.used())
+        Ok(self.functions.used())
     }
 
     /// A payment whose app refuses every call, day long.
     pub(crate) async fn refused_payment(&self) -> Result<Vec<Invocation>, Failed> {
-        self.world.app_answers(StatusCode::INTERNAL_SERVER_ERROR);
+        self.backends.app_answers(StatusCode::INTERNAL_SERVER_ERROR);
         let used = self.payment(Way::Api("NATIVE")).await?;
-        self.world.app_answers(StatusCode::OK);
+        self.backends.app_answers(StatusCode::OK);
         // Step 0 calls both addresses.
         let wanted = MISSION_SCHEDULE.split(',').count() + 2;
         let called: u32 = used.iter().map(|invocation| invocation.counts.app).sum();
@@ -133,27 +132,30 @@ impl Stage {
     /// One question of the pay page after a state, as it asks every few seconds.
     pub(crate) async fn poll(&self) -> Result<Vec<Invocation>, Failed> {
         let order = self.create(Some("NATIVE")).await?;
-        self.hub.used();
+        self.functions.used();
         let address = order["pay_url"].as_str().unwrap_or_default();
         let status = address.replace("/pay?", "/pay/status?");
         self.http.get(status).send().await?.error_for_status()?;
-        Ok(self.hub.used())
+        Ok(self.functions.used())
     }
 
     /// A sweep of a hub that owes nothing.
     pub(crate) async fn idle_sweep(&self) -> Result<Vec<Invocation>, Failed> {
-        self.hub.used();
-        self.hub.invoke("sweep", false, &json!({})).await?;
-        Ok(self.hub.used())
+        self.functions.used();
+        self.functions.invoke("sweep", false, &json!({})).await?;
+        Ok(self.functions.used())
     }
 
     async fn open(&self, order: &Value, browser: &str) -> Result<(), Failed> {
         let alice = json!({"oauth_user": "alice"});
-        self.post(&format!("{}/_control/settings", self.world.wechat), &alice)
-            .await?;
+        self.post(
+            &format!("{}/_control/settings", self.backends.wechat),
+            &alice,
+        )
+        .await?;
         // The MWEB page at WeChat is the payer's business.
-        let hub = self.hub.url.clone();
-        let wechat = self.world.wechat.clone();
+        let hub = self.functions.url.clone();
+        let wechat = self.backends.wechat.clone();
         let policy = redirect::Policy::custom(move |attempt| {
             let address = attempt.url().as_str();
             let login = address.starts_with(&wechat) && attempt.url().path().contains("oauth2");
@@ -185,19 +187,19 @@ impl Stage {
     /// Lets time pass until nothing is owed.
     async fn settle(&self) -> Result<(), Failed> {
         loop {
-            let (message, wake) = (self.world.next_message(), self.world.next_wake()?);
+            let (message, wake) = (self.backends.next_message(), self.backends.next_wake()?);
             let Some(next) = message.into_iter().chain(wake).min() else {
                 return Ok(());
             };
             let wait = next - now();
             if wait > 0 {
-                self.world.pass(wait)?;
+                self.backends.pass(wait)?;
             }
             if message == Some(next) {
-                let message = self.world.receive().ok_or("the message is gone")?;
-                self.hub.receive(&message).await?;
+                let message = self.backends.receive().ok_or("the message is gone")?;
+                self.functions.receive(&message).await?;
             } else {
-                self.hub.invoke("sweep", false, &json!({})).await?;
+                self.functions.invoke("sweep", false, &json!({})).await?;
             }
         }
     }

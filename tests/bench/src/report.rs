@@ -1,7 +1,15 @@
-//! Figures on a terminal: tables, medians, and budgets that hold or do not. It
-//! refuses to know what is measured.
+//! Figures on a terminal: tables, medians, and budgets that hold or do not.
 
 use std::time::Duration;
+
+/// What a figure may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Budget {
+    /// This or less.
+    AtMost(f64),
+    /// This or more.
+    AtLeast(f64),
+}
 
 /// The budgets, and whether one is broken.
 #[derive(Default)]
@@ -11,14 +19,20 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// A figure that may be at most its limit.
-    pub(crate) fn budget(&mut self, name: &str, (figure, limit): (f64, f64), unit: &str) {
-        self.note((name, unit), (figure, limit), figure <= limit);
-    }
-
-    /// A figure that must be at least its limit.
-    pub(crate) fn at_least(&mut self, name: &str, (figure, limit): (f64, f64), unit: &str) {
-        self.note((name, unit), (figure, limit), figure >= limit);
+    /// Holds a figure against its budget; both are in this unit.
+    pub(crate) fn hold(&mut self, name: &str, figure: f64, budget: Budget, unit: &str) {
+        let (limit, good) = match budget {
+            Budget::AtMost(limit) => (limit, figure <= limit),
+            Budget::AtLeast(limit) => (limit, figure >= limit),
+        };
+        self.over += u32::from(!good);
+        let verdict = if good { "PASS" } else { "OVER" };
+        self.rows.push(vec![
+            name.to_owned(),
+            format!("{figure:.2} {unit}"),
+            format!("{limit} {unit}"),
+            verdict.to_owned(),
+        ]);
     }
 
     /// A budget that could not be measured here: said, and not held against
@@ -29,17 +43,6 @@ impl Report {
             "-".to_owned(),
             why.to_owned(),
             "NOT MEASURED".to_owned(),
-        ]);
-    }
-
-    fn note(&mut self, (name, unit): (&str, &str), (figure, limit): (f64, f64), good: bool) {
-        self.over += u32::from(!good);
-        let verdict = if good { "PASS" } else { "OVER" };
-        self.rows.push(vec![
-            name.to_owned(),
-            format!("{figure:.2} {unit}"),
-            format!("{limit} {unit}"),
-            verdict.to_owned(),
         ]);
     }
 

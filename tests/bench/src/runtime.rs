@@ -1,6 +1,6 @@
 //! Lambda, as a function's process sees it: the runtime API on a port of its
 //! own, and the process that polls it. It owns when a process polled first and
-//! how long an event took. It refuses to know what the function does.
+//! how long an event took.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -38,7 +38,7 @@ struct Runtime {
     serial: AtomicU64,
 }
 
-/// A running function.
+/// A function's process, from its start to its end.
 pub(crate) struct Function {
     child: Mutex<Child>,
     events: mpsc::UnboundedSender<Work>,

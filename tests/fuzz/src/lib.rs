@@ -1,15 +1,15 @@
 //! What the targets share: a merchant, and how an input becomes a signed
 //! document that is then changed: two bytes choose where, one into what, the
-//! rest are names and values. It refuses to know what is signed.
+//! rest are names and values.
 
 use std::collections::BTreeMap;
 
 use shared::wechat::sign::SignType;
 use shared::wechat::{Account, Secrets, Wechat};
 
-/// The account.
+/// The official account that notifications must be of.
 pub const APP_ID: &str = "wx0000000000000000";
-/// The merchant.
+/// The merchant that notifications must be of.
 pub const MCH_ID: &str = "1900000109";
 /// No input holds what was made with it, but by finding a collision.
 pub const KEY: &str = "0123456789abcdef0123456789ABCDEF";

@@ -1,6 +1,5 @@
 //! The hub as it is deployed: its functions as processes, and the HTTP API in
-//! front of them. It owns what each invocation used. It refuses to know what
-//! an invocation is for.
+//! front of them. It owns what each invocation used.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,8 +14,8 @@ use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use serde_json::{Map, Value, json};
 
 use crate::Failed;
+use crate::backends::{Backends, Counts, Message, listen};
 use crate::runtime::{Function, lock};
-use crate::world::{Counts, Message, World, listen};
 
 /// One run of a function.
 #[derive(Debug, Clone)]
@@ -34,25 +33,25 @@ pub(crate) struct Invocation {
 }
 
 struct Inner {
-    world: World,
-    functions: BTreeMap<&'static str, Function>,
+    backends: Backends,
+    by_name: BTreeMap<&'static str, Function>,
     used: Mutex<Vec<Invocation>>,
 }
 
 /// The functions that a payment needs, warm.
 #[derive(Clone)]
-pub(crate) struct Hub {
+pub(crate) struct Functions {
     inner: Arc<Inner>,
     /// Where the HTTP API is.
     pub(crate) url: String,
 }
 
-impl Hub {
+impl Functions {
     /// Starts the functions in this folder, one process each.
-    pub(crate) async fn start(world: &World, folder: &Path) -> Result<Self, Failed> {
+    pub(crate) async fn start(backends: &Backends, folder: &Path) -> Result<Self, Failed> {
         let (url, listener) = listen().await?;
-        let environment = world.environment(&url);
-        let mut functions = BTreeMap::new();
+        let environment = backends.environment(&url);
+        let mut by_name = BTreeMap::new();
         for name in [
             "create-order",
             "cashier",
@@ -62,17 +61,19 @@ impl Hub {
             "sweep",
         ] {
             let command = [OsString::from(folder.join(name))];
-            functions.insert(name, Function::start(&command, &environment).await?);
+            by_name.insert(name, Function::start(&command, &environment).await?);
         }
         let inner = Arc::new(Inner {
-            world: world.clone(),
-            functions,
+            backends: backends.clone(),
+            by_name,
             used: Mutex::default(),
         });
-        let hub = Self { inner, url };
-        let router = Router::new().fallback(pass_on).with_state(hub.clone());
+        let functions = Self { inner, url };
+        let router = Router::new()
+            .fallback(pass_on)
+            .with_state(functions.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(hub)
+        Ok(functions)
     }
 
     /// Gives a function an event, and notes what it used.
@@ -82,14 +83,18 @@ impl Hub {
         by_api: bool,
         event: &Value,
     ) -> Result<Value, Failed> {
-        let process = self
-            .inner
-            .functions
-            .get(function)
-            .ok_or("no such function")?;
-        let before = (process.cpu()?, process.logged(), self.inner.world.counts());
+        let process = self.inner.by_name.get(function).ok_or("no such function")?;
+        let before = (
+            process.cpu()?,
+            process.logged(),
+            self.inner.backends.counts(),
+        );
         let (answer, _) = process.invoke(event).await?;
-        let after = (process.cpu()?, process.logged(), self.inner.world.counts());
+        let after = (
+            process.cpu()?,
+            process.logged(),
+            self.inner.backends.counts(),
+        );
         lock(&self.inner.used).push(Invocation {
             function,
             by_api,
@@ -119,12 +124,12 @@ impl Hub {
 
     /// Ends the functions.
     pub(crate) fn stop(&self) -> Result<(), Failed> {
-        self.inner.functions.values().try_for_each(Function::stop)
+        self.inner.by_name.values().try_for_each(Function::stop)
     }
 
     /// The most memory that each function has held, in KiB.
     pub(crate) fn peaks(&self) -> Result<Vec<(&'static str, u64)>, Failed> {
-        let functions = self.inner.functions.iter();
+        let functions = self.inner.by_name.iter();
         functions
             .map(|(name, function)| Ok((*name, function.peak_kib()?)))
             .collect()
@@ -143,7 +148,9 @@ pub(crate) fn sqs_event(message: &Message) -> Value {
 
 /// An event of payload format 2.0, as API Gateway and function URLs make it.
 pub(crate) fn http_event(
-    (method, path, query): (&str, &str, &str),
+    method: &str,
+    path: &str,
+    query: &str,
     headers: &Map<String, Value>,
     body: &str,
 ) -> Value {
@@ -172,7 +179,7 @@ fn route(path: &str) -> Option<(&'static str, bool)> {
 }
 
 async fn pass_on(
-    State(hub): State<Hub>,
+    State(functions): State<Functions>,
     (method, uri, headers): (Method, Uri, HeaderMap),
     body: Bytes,
 ) -> Response<Body> {
@@ -188,9 +195,14 @@ async fn pass_on(
         .iter()
         .filter_map(|(name, value)| Some((name.to_string(), json!(value.to_str().ok()?))))
         .collect();
-    let request = (method.as_str(), uri.path(), uri.query().unwrap_or_default());
-    let event = http_event(request, &headers, &String::from_utf8_lossy(&body));
-    match hub.invoke(function, by_api, &event).await {
+    let event = http_event(
+        method.as_str(),
+        uri.path(),
+        uri.query().unwrap_or_default(),
+        &headers,
+        &String::from_utf8_lossy(&body),
+    );
+    match functions.invoke(function, by_api, &event).await {
         Ok(answer) => response(&answer)
             .unwrap_or_else(|error| refused(StatusCode::BAD_GATEWAY, error.to_string())),
         Err(error) => refused(StatusCode::BAD_GATEWAY, error.to_string()),

@@ -1,7 +1,6 @@
-//! What stands around the functions: DynamoDB, SQS and Secrets Manager on one
-//! port, WeChat on another, an app, and every call of them counted. It owns
-//! the time that passes between steps, by moving what is stored. It refuses to
-//! know which calls are right.
+//! What the functions call: DynamoDB, SQS and Secrets Manager on one port,
+//! WeChat on another, an app, and every call of them counted, right or wrong. It
+//! owns the time that passes between steps, by moving what is stored.
 
 use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex};
@@ -13,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
+use demo_shop::App;
 use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 use shared::ambient::Clock;
@@ -24,9 +24,12 @@ use crate::Failed;
 use crate::runtime::lock;
 
 /// The app that orders.
-pub(crate) const APP_ID: &str = "bench00000000001";
-/// Its secret.
-pub(crate) const APP_SECRET: &str = "bench000000000000000000000000001";
+pub(crate) fn app() -> App {
+    App {
+        id: "bench00000000001".to_owned(),
+        secret: "bench000000000000000000000000001".to_owned(),
+    }
+}
 
 /// Calls and capacity so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -39,11 +42,11 @@ pub(crate) struct Counts {
     pub(crate) reads: u32,
     /// Write units, indexes and transactions included.
     pub(crate) write_units: f64,
-    /// Read units.
+    /// Read units, half of one for a read that may be stale.
     pub(crate) read_units: f64,
     /// Messages sent to SQS.
     pub(crate) sent: u32,
-    /// Calls of WeChat.
+    /// Calls of WeChat by the functions.
     pub(crate) wechat: u32,
     /// Calls of the app.
     pub(crate) app: u32,
@@ -54,7 +57,7 @@ pub(crate) struct Counts {
 pub(crate) struct Message {
     /// The end of its queue's address.
     pub(crate) queue: String,
-    /// Its text.
+    /// What was sent: the doorbell's JSON.
     pub(crate) body: String,
     /// When it is visible, in milliseconds since 1970.
     pub(crate) due: i64,
@@ -71,21 +74,24 @@ struct Inner {
 
 /// Everything that is not a function of the hub.
 #[derive(Clone)]
-pub(crate) struct World {
+pub(crate) struct Backends {
+    /// The `MemorySize` that the functions are told.
+    memory_mb: u16,
     inner: Arc<Mutex<Inner>>,
     /// Where AWS is, and the app under `/app`.
     pub(crate) aws: String,
-    /// Where WeChat is.
+    /// Where WeChat's simulator is.
     pub(crate) wechat: String,
 }
 
-impl World {
-    /// An empty one, with the app registered.
-    pub(crate) async fn new() -> Result<Self, Failed> {
+impl Backends {
+    /// Empty ones, with the app registered.
+    pub(crate) async fn start(memory_mb: u16) -> Result<Self, Failed> {
         let engine = Engine::new()?;
+        let app = app();
         engine.register(&json!({
-            "pk": {"S": format!("app#{APP_ID}")}, "app_id": {"S": APP_ID},
-            "app_secret": {"S": APP_SECRET}, "name": {"S": "bench"},
+            "pk": {"S": format!("app#{}", app.id)}, "app_id": {"S": app.id},
+            "app_secret": {"S": app.secret}, "name": {"S": "bench"},
             "allow_http": {"BOOL": true},
         }))?;
         let inner = Arc::new(Mutex::new(Inner {
@@ -110,7 +116,12 @@ impl World {
         let router = wechat_simulator::router(config)?
             .layer(from_fn_with_state(Arc::clone(&inner), count_wechat));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(Self { inner, aws, wechat })
+        Ok(Self {
+            memory_mb,
+            inner,
+            aws,
+            wechat,
+        })
     }
 
     /// The environment of every function, as the template sets it.
@@ -123,7 +134,10 @@ impl World {
             ("AWS_ACCESS_KEY_ID", "bench".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "bench".to_owned()),
             ("AWS_LAMBDA_FUNCTION_NAME", "bench".to_owned()),
-            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256".to_owned()),
+            (
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+                self.memory_mb.to_string(),
+            ),
             ("AWS_LAMBDA_FUNCTION_VERSION", "1".to_owned()),
             // Lambda's system has the authorities in one file. Others have a
             // folder of the same ones besides, which would be read as well.
@@ -157,7 +171,7 @@ impl World {
         pairs.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
-    /// Calls so far.
+    /// Calls since the start.
     pub(crate) fn counts(&self) -> Counts {
         lock(&self.inner).counts
     }
