@@ -1,6 +1,5 @@
 //! A wire between the SDK and AWS that loses answers: the request arrives and
-//! is carried out, the connection ends before the answer. It refuses to know
-//! what is asked.
+//! is carried out, the connection ends before the answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,11 +30,8 @@ impl Wire {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&upstream).await.unwrap();
-                tokio::spawn(carry(
-                    client,
-                    server,
-                    (Arc::clone(&wanted), Arc::clone(&done)),
-                ));
+                let (wanted, done) = (Arc::clone(&wanted), Arc::clone(&done));
+                tokio::spawn(carry(client, server, wanted, done));
             }
         });
         Self { url, to_cut, cut }
@@ -53,11 +49,7 @@ impl Wire {
     }
 }
 
-async fn carry(
-    client: TcpStream,
-    server: TcpStream,
-    (wanted, done): (Arc<AtomicU32>, Arc<AtomicU32>),
-) {
+async fn carry(client: TcpStream, server: TcpStream, to_cut: Arc<AtomicU32>, cut: Arc<AtomicU32>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let upward = tokio::spawn(async move {
@@ -66,11 +58,11 @@ async fn carry(
     let mut piece = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from_server.read(&mut piece).await {
         let take = |left: u32| left.checked_sub(1);
-        if wanted
+        if to_cut
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
             .is_ok()
         {
-            done.fetch_add(1, Ordering::SeqCst);
+            cut.fetch_add(1, Ordering::SeqCst);
             break;
         }
         if to_client.write_all(&piece[..length]).await.is_err() {

@@ -1,17 +1,18 @@
 //! The harness of the journeys: the running local stack as a third party, a
-//! payer, WeChat and an operator see it. It refuses to know how the hub works
-//! inside: it signs with the shop's code, not with the hub's.
+//! payer, WeChat and an operator see it. It signs with the demo shop's code, not
+//! with the hub's, and holds every answer of the hub against docs/openapi.yaml.
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a harness that cannot go on stops the test, and reads clock and environment"
 )]
 
+mod browser;
 pub mod cut;
+mod judge;
 mod surroundings;
 
 use std::collections::BTreeMap;
@@ -20,8 +21,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use demo_shop::Fields;
 use reqwest::header::{ACCEPT_LANGUAGE, USER_AGENT};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use shared::ambient::random_hex;
 use shared::aws::registry::Registry;
 use shared::aws::secrets::Merchant;
@@ -29,6 +31,9 @@ use shared::domain::app::{App, AppSecret};
 use shared::domain::id::AppId;
 use shared::wechat::Account;
 use shared::wechat::sign::SignType;
+
+pub use crate::browser::{Browser, Page};
+use crate::judge::Judge;
 
 /// A browser on a desktop.
 pub const DESKTOP: &str = "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0 Safari/537.36";
@@ -40,17 +45,17 @@ pub const WECHAT: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)
 pub struct Stack {
     settings: BTreeMap<String, String>,
     http: reqwest::Client,
+    judge: Judge,
     /// For reaching AWS as an operator.
     pub aws: SdkConfig,
-    /// The app's identifier.
-    pub app_id: String,
-    app_secret: String,
+    /// The app, as its own servers know it.
+    pub app: demo_shop::App,
 }
 
 /// An answer: its status and its body, JSON or text.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The HTTP status.
+    /// The HTTP status, documented for the request if it is the hub's.
     pub status: u16,
     /// JSON where it is JSON, a string otherwise.
     pub body: Value,
@@ -85,30 +90,25 @@ impl Stack {
             &settings["AWS_ENDPOINT_URL"],
             Credentials::new("test", "test", None, None, "tests"),
         );
-        let mut app = App {
-            app_id: AppId::parse(&random_hex()[..16]).unwrap(),
-            app_secret: AppSecret::parse(&random_hex()).unwrap(),
-            name: "journey".into(),
-            disabled: false,
-            allow_http: true,
-            allow_direct: false,
-            skip_return_call: false,
-            refund_by_hand: false,
-            genprepay: false,
-            sites: Vec::new(),
-            signed_profile: false,
-        };
+        let mut app = an_app();
         change(&mut app);
         let registry = Registry::new(&aws, settings["REGISTRY_TABLE"].clone());
         assert!(registry.add_app(&app).await.unwrap());
+        let judge = Judge {
+            api: settings["HUB_URL"].clone(),
+            notify: settings["HUB_NOTIFY_URL"].clone(),
+        };
         let stack = Self {
             settings,
             http,
+            judge,
             aws,
-            app_id: app.app_id.to_string(),
-            app_secret: app.app_secret.expose().to_owned(),
+            app: demo_shop::App {
+                id: app.app_id.to_string(),
+                secret: app.app_secret.expose().to_owned(),
+            },
         };
-        let known = json!({"app_id": stack.app_id, "app_secret": stack.app_secret});
+        let known = json!({"app_id": stack.app.id, "app_secret": stack.app.secret});
         stack.shop("apps", &known).await;
         stack
     }
@@ -119,61 +119,38 @@ impl Stack {
         &self.settings[name]
     }
 
-    /// Signs as the app.
-    #[must_use]
-    pub fn sign(&self, params: &BTreeMap<String, String>) -> String {
-        demo_shop::sign(params, &self.app_secret)
-    }
-
     /// A complete, signed order; `changes` replaces or (null) removes fields
     /// before signing.
     #[must_use]
     pub fn order(&self, changes: Value) -> Value {
-        let mut order = json!({
-            "app_id": self.app_id,
-            "order_no": random_order_no(),
-            "total_fee": 1999,
-            "body": "A journey",
-            "notify_url": format!("{}/notify", self.setting("SHOP_URL")),
-            "return_url": format!("{}/return", self.setting("SHOP_URL")),
-            "trade_type": "NATIVE",
-            "timestamp": unix_seconds(),
-            "nonce": random_hex(),
-        });
-        let fields = order.as_object_mut().unwrap();
-        for (name, value) in changes.as_object().unwrap() {
-            fields.insert(name.clone(), value.clone());
-        }
-        fields.retain(|_, value| !value.is_null());
-        let sign = self.sign(&flat(fields));
-        fields.entry("sign").or_insert(json!(sign));
-        order
+        let order = json!({"total_fee": 1999, "body": "A journey", "trade_type": "NATIVE"});
+        let order = fields(with(order, changes));
+        let shop = self.setting("SHOP_URL");
+        self.app.order(shop, order, unix_seconds()).unwrap().into()
     }
 
     /// An address of the hub with signed parameters; `changes` adds, replaces
     /// or (null) removes some before signing.
     #[must_use]
     pub fn signed_url(&self, path: &str, changes: Value) -> String {
-        let signed = self.signed(changes);
-        let base = format!("{}{path}", self.setting("HUB_URL"));
-        let params = flat(signed.as_object().unwrap());
-        url::Url::parse_with_params(&base, params).unwrap().into()
+        self.url_with(path, &self.request(&[], changes))
     }
 
-    /// Signed parameters, for a query or a body.
+    /// Signed parameters, for a body.
     #[must_use]
     pub fn signed(&self, changes: Value) -> Value {
-        let base = json!({
-            "app_id": self.app_id,
-            "timestamp": unix_seconds(),
-            "nonce": random_hex(),
-        });
-        let mut params = with(base, changes);
-        let fields = params.as_object_mut().unwrap();
-        fields.retain(|_, value| !value.is_null());
-        let sign = self.sign(&flat(fields));
-        fields.entry("sign").or_insert(json!(sign));
-        params
+        self.request(&[], changes).into()
+    }
+
+    fn request(&self, path: &[(&str, &str)], changes: Value) -> Fields {
+        let request = self.app.request(path, fields(changes), unix_seconds());
+        request.unwrap()
+    }
+
+    fn url_with(&self, path: &str, params: &Fields) -> String {
+        let base = format!("{}{path}", self.setting("HUB_URL"));
+        let params = demo_shop::texts(params);
+        url::Url::parse_with_params(&base, params).unwrap().into()
     }
 
     /// The merchant, as a function that has just started knows it. Its payments
@@ -193,22 +170,18 @@ impl Stack {
         Merchant::new(self.aws.clone(), (account, secret, None))
     }
 
-    /// `POST /v1/orders`.
+    /// `POST /v1/orders` with this body, signed or not.
     pub async fn create(&self, order: &Value) -> Answer {
         let url = format!("{}/v1/orders", self.setting("HUB_URL"));
-        answer(self.http.post(url).json(order)).await
+        self.answer(self.http.post(url).json(order)).await
     }
 
     /// `POST /v1/orders` with any bytes.
     pub async fn create_raw(&self, body: Vec<u8>) -> Answer {
         let url = format!("{}/v1/orders", self.setting("HUB_URL"));
-        answer(
-            self.http
-                .post(url)
-                .header("content-type", "application/json")
-                .body(body),
-        )
-        .await
+        let request = self.http.post(url).body(body);
+        self.answer(request.header("content-type", "application/json"))
+            .await
     }
 
     /// A stored NATIVE order.
@@ -218,25 +191,19 @@ impl Stack {
         created.body
     }
 
-    /// `GET /v1/orders/{order_no}`, signed.
+    /// `GET /v1/orders/{order_no}`, signed just now.
     pub async fn show(&self, order_no: &Value) -> Answer {
         let order_no = order_no.as_str().unwrap();
-        let path = BTreeMap::from([("order_no".to_owned(), order_no.to_owned())]);
-        self.get(&format!("/v1/orders/{order_no}"), path).await
+        let path = format!("/v1/orders/{order_no}");
+        self.get(&path, &[("order_no", order_no)]).await
     }
 
     /// A signed `POST /v1/orders/{order_no}/{action}`.
     pub async fn act(&self, order_no: &Value, action: &str, fields: Value) -> Answer {
         let order_no = order_no.as_str().unwrap();
-        let mut body = with(
-            json!({"app_id": self.app_id, "timestamp": unix_seconds(), "nonce": random_hex()}),
-            fields,
-        );
-        let mut params = flat(body.as_object().unwrap());
-        params.insert("order_no".into(), order_no.into());
-        body["sign"] = json!(self.sign(&params));
+        let body = self.request(&[("order_no", order_no)], fields);
         let url = format!("{}/v1/orders/{order_no}/{action}", self.setting("HUB_URL"));
-        answer(self.http.post(url).json(&body)).await
+        self.answer(self.http.post(url).json(&body)).await
     }
 
     /// A refund of a paid order.
@@ -245,29 +212,17 @@ impl Stack {
         self.act(order_no, "refunds", fields).await
     }
 
-    /// `GET /v1/orders/{order_no}/refunds/{refund_no}`, signed.
+    /// `GET /v1/orders/{order_no}/refunds/{refund_no}`, signed just now.
     pub async fn show_refund(&self, order_no: &Value, refund_no: &str) -> Answer {
         let order_no = order_no.as_str().unwrap();
-        let path = BTreeMap::from([
-            ("order_no".to_owned(), order_no.to_owned()),
-            ("refund_no".to_owned(), refund_no.to_owned()),
-        ]);
-        let url = format!("/v1/orders/{order_no}/refunds/{refund_no}");
-        self.get(&url, path).await
+        let path = format!("/v1/orders/{order_no}/refunds/{refund_no}");
+        let numbers = [("order_no", order_no), ("refund_no", refund_no)];
+        self.get(&path, &numbers).await
     }
 
-    async fn get(&self, path: &str, path_params: BTreeMap<String, String>) -> Answer {
-        let mut params = BTreeMap::from([
-            ("app_id".to_owned(), self.app_id.clone()),
-            ("timestamp".to_owned(), unix_seconds().to_string()),
-            ("nonce".to_owned(), random_hex()),
-        ]);
-        let mut signed = params.clone();
-        signed.extend(path_params);
-        params.insert("sign".to_owned(), self.sign(&signed));
-        let url = format!("{}{path}", self.setting("HUB_URL"));
-        let url = url::Url::parse_with_params(&url, params).unwrap();
-        answer(self.http.get(url)).await
+    async fn get(&self, path: &str, numbers: &[(&str, &str)]) -> Answer {
+        let url = self.url_with(path, &self.request(numbers, json!({})));
+        self.answer(self.http.get(url)).await
     }
 
     /// The order, read until it satisfies the condition.
@@ -306,39 +261,50 @@ impl Stack {
         callbacks
     }
 
-    /// A page of the hub, as this browser sees it.
+    /// A page of the hub, as this browser sees it without cookies.
     pub async fn page(&self, url: &str, user_agent: &str, language: &str) -> Answer {
         let request = self.http.get(url).header(USER_AGENT, user_agent);
-        answer(request.header(ACCEPT_LANGUAGE, language)).await
+        self.answer(request.header(ACCEPT_LANGUAGE, language)).await
     }
 
-    /// A browser that keeps cookies and follows redirects.
+    /// A new browser of this kind.
     #[must_use]
-    pub fn browser(&self, user_agent: &str) -> reqwest::Client {
-        reqwest::Client::builder()
-            .cookie_store(true)
-            .user_agent(user_agent)
-            .timeout(Duration::from_secs(30))
-            .build()
-            .unwrap()
+    pub fn browser(&self, user_agent: &str) -> Browser {
+        Browser::new(self.judge.clone(), user_agent)
     }
 
-    /// The same, stopping at each redirect.
-    #[must_use]
-    pub fn browser_without_redirects(&self, user_agent: &str) -> reqwest::Client {
-        reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(user_agent)
-            .build()
-            .unwrap()
-    }
-
-    /// Any request.
+    /// A request to whatever is a part of the stack.
     pub async fn send(
         &self,
         request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder,
     ) -> Answer {
-        answer(request(&self.http)).await
+        self.answer(request(&self.http)).await
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Answer {
+        let (_, received) = self.judge.ask(request).await;
+        Answer {
+            status: received.status,
+            body: serde_json::from_str(&received.text).unwrap_or(Value::String(received.text)),
+        }
+    }
+}
+
+/// An app as the operator registers it for the tests: for addresses on this
+/// machine, everything else as usual.
+fn an_app() -> App {
+    App {
+        app_id: AppId::parse(&random_hex()[..16]).unwrap(),
+        app_secret: AppSecret::parse(&random_hex()).unwrap(),
+        name: "journey".into(),
+        disabled: false,
+        allow_http: true,
+        allow_direct: false,
+        skip_return_call: false,
+        refund_by_hand: false,
+        genprepay: false,
+        sites: Vec::new(),
+        signed_profile: false,
     }
 }
 
@@ -383,38 +349,21 @@ pub fn auth_code(case: &str) -> String {
     format!("13{:014}{case}", unique % 100_000_000_000_000)
 }
 
-/// Now.
+/// Now, as a request's `timestamp` says it.
 #[must_use]
 pub fn unix_seconds() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     i64::try_from(since.as_secs()).unwrap()
 }
 
-/// Parameters as they are signed.
-#[must_use]
-pub fn flat(fields: &Map<String, Value>) -> BTreeMap<String, String> {
-    let text = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
-    fields
-        .iter()
-        .map(|(name, value)| (name.clone(), text(value)))
-        .collect()
-}
-
 fn with(mut base: Value, changes: Value) -> Value {
-    base.as_object_mut()
-        .unwrap()
-        .extend(changes.as_object().unwrap().clone());
+    base.as_object_mut().unwrap().extend(fields(changes));
     base
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.send().await.expect("the local stack answers");
-    let status = response.status().as_u16();
-    let text = response.text().await.unwrap();
-    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Answer { status, body }
+fn fields(object: Value) -> Fields {
+    match object {
+        Value::Object(fields) => fields,
+        other => panic!("not an object: {other}"),
+    }
 }

@@ -1,24 +1,24 @@
 //! What surrounds the hub: WeChat's simulator, the shop, and time, which passes
-//! by making rows older. It refuses to know the hub's API.
+//! by making rows older.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_lambda::primitives::Blob;
 use serde_json::{Value, json};
 
-use crate::{Answer, Stack, answer, with};
+use crate::{Answer, Stack, with};
 
 impl Stack {
     /// How often the simulator was called at this path so far.
     pub async fn calls(&self, path: &str) -> i64 {
         let url = format!("{}/_control/counters", self.setting("SIMULATOR_URL"));
-        let counters = answer(self.http.get(url)).await.body;
+        let counters = self.answer(self.http.get(url)).await.body;
         counters[path].as_i64().unwrap_or_default()
     }
 
     /// Posts a notification that the test made itself.
     pub async fn post_notification(&self, xml: String) -> Answer {
         let request = self.http.post(self.setting("HUB_NOTIFY_URL")).body(xml);
-        answer(request).await
+        self.answer(request).await
     }
 
     /// Makes an order older, as if it had been made so many seconds earlier:
@@ -34,7 +34,7 @@ impl Stack {
     }
 
     async fn age_row(&self, order_no: &Value, row: &str, seconds: i64) {
-        let key = format!("{}#{}", self.app_id, order_no.as_str().unwrap());
+        let key = format!("{}#{}", self.app.id, order_no.as_str().unwrap());
         let dynamodb = aws_sdk_dynamodb::Client::new(&self.aws);
         let table = self.setting("LEDGER_TABLE");
         let row = dynamodb
@@ -93,7 +93,7 @@ impl Stack {
     /// A call of the simulator's control side.
     pub async fn wechat(&self, call: &str, body: &Value) -> Answer {
         let url = format!("{}/_control/{call}", self.setting("SIMULATOR_URL"));
-        answer(self.http.post(url).json(body)).await
+        self.answer(self.http.post(url).json(body)).await
     }
 
     /// What the simulator knows of an order.
@@ -103,13 +103,13 @@ impl Stack {
             "{}/_control/orders/{trade_no}",
             self.setting("SIMULATOR_URL")
         );
-        answer(self.http.get(url)).await.body
+        self.answer(self.http.get(url)).await.body
     }
 
     /// A call of the shop's control side.
     pub async fn shop(&self, call: &str, body: &Value) -> Answer {
         let url = format!("{}/_control/{call}", self.setting("SHOP_URL"));
-        let answer = answer(self.http.post(url).json(body)).await;
+        let answer = self.answer(self.http.post(url).json(body)).await;
         assert!((200..300).contains(&answer.status), "{answer:?}");
         answer
     }
@@ -120,9 +120,9 @@ impl Stack {
         let url = format!(
             "{}/_control/callbacks?order_no={order_no}&app_id={}",
             self.setting("SHOP_URL"),
-            self.app_id
+            self.app.id
         );
-        answer(self.http.get(url))
+        self.answer(self.http.get(url))
             .await
             .body
             .as_array()

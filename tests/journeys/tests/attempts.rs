@@ -51,17 +51,11 @@ async fn within_five_minutes_another_browser_is_served_the_attempt_that_is_open(
     let stack = Stack::new().await;
     let order = stack.native(json!({"trade_type": null})).await;
     assert_eq!(stack.page(address(&order), DESKTOP, "en").await.status, 200);
-    let page = stack
-        .browser(WECHAT)
-        .get(address(&order))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(page.status(), 200);
-    let html = page.text().await.unwrap();
+    let page = stack.browser(WECHAT).open(address(&order)).await;
+    assert_eq!(page.status, 200);
     assert!(
-        html.contains("<svg") && !html.contains("id=\"bridge\""),
-        "{html}"
+        page.html.contains("<svg") && !page.html.contains("id=\"bridge\""),
+        "{page:?}"
     );
     let shown = stack.show(&order["order_no"]).await.body;
     assert_eq!(shown["trade_no"], order["trade_no"]);
@@ -74,13 +68,8 @@ async fn later_another_way_gets_a_new_number_and_the_old_one_is_closed() {
     let order = stack.native(json!({"trade_type": null})).await;
     assert_eq!(stack.page(address(&order), DESKTOP, "en").await.status, 200);
     stack.age(&order["order_no"], 320).await;
-    let page = stack
-        .browser(WECHAT)
-        .get(address(&order))
-        .send()
-        .await
-        .unwrap();
-    assert!(page.text().await.unwrap().contains("id=\"bridge\""));
+    let page = stack.browser(WECHAT).open(address(&order)).await;
+    assert!(page.html.contains("id=\"bridge\""));
     let shown = stack.show(&order["order_no"]).await.body;
     assert_eq!(shown["trade_no"], attempt(&order, 2));
     assert_eq!(stack.at_wechat(&order["trade_no"]).await["state"], "CLOSED");
@@ -112,15 +101,10 @@ async fn an_old_attempt_that_turns_out_paid_pays_the_order() {
         .pay(&order["trade_no"], json!({"notify": false}))
         .await;
     stack.age(&order["order_no"], 320).await;
-    let page = stack
-        .browser(WECHAT)
-        .get(address(&order))
-        .send()
-        .await
-        .unwrap();
+    let page = stack.browser(WECHAT).open(address(&order)).await;
     // "Being confirmed", or paid already if another journey swept meanwhile.
-    assert!(matches!(page.status().as_u16(), 409 | 200), "{page:?}");
-    assert!(!page.text().await.unwrap().contains("id=\"bridge\""));
+    assert!(matches!(page.status, 409 | 200), "{page:?}");
+    assert!(!page.html.contains("id=\"bridge\""));
     stack.sweep().await;
     let shown = stack.delivered_as(&order["order_no"], "delivered").await;
     assert_eq!(

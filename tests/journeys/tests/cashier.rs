@@ -45,11 +45,10 @@ async fn a_desktop_shows_a_qr_code_and_returns_to_the_shop_once_paid() {
 async fn inside_wechat_the_user_is_recognised_and_the_bridge_pays() {
     let stack = Stack::new().await;
     let order = stack.native(json!({"trade_type": null})).await;
-    let browser = stack.browser(WECHAT);
-    let page = browser.get(address(&order)).send().await.unwrap();
-    assert!(page.url().path().ends_with("/pay"), "{}", page.url());
-    assert_eq!(page.status(), 200);
-    let params = bridge_params(&page.text().await.unwrap());
+    let page = stack.browser(WECHAT).open(address(&order)).await;
+    assert!(page.url.path().ends_with("/pay"), "{}", page.url);
+    assert_eq!(page.status, 200);
+    let params = bridge_params(&page.html);
     for name in [
         "appId",
         "timeStamp",
@@ -145,13 +144,13 @@ async fn an_address_signed_by_the_app_itself_must_be_true_to_the_order() {
     let order = stack.native(json!({})).await;
     for (fee, expected) in [("1999", 200), ("1998", 422)] {
         let mut params: std::collections::BTreeMap<String, String> = [
-            ("app_id", stack.app_id.as_str()),
+            ("app_id", stack.app.id.as_str()),
             ("order_no", order["order_no"].as_str().unwrap()),
             ("total_fee", fee),
         ]
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .into();
-        let sign = stack.sign(&params);
+        let sign = stack.app.sign(&params);
         params.insert("sign".into(), sign);
         let base = format!("{}/pay", stack.setting("HUB_URL"));
         let url = url::Url::parse_with_params(&base, params).unwrap();
@@ -175,28 +174,15 @@ async fn a_login_cannot_be_forged_replayed_or_moved_to_another_browser() {
     assert!(!forged.body.as_str().unwrap().is_empty());
 
     // Another browser has the state but not the cookie.
-    let redirect = stack
-        .browser_without_redirects(WECHAT)
-        .get(address(&order))
-        .send()
-        .await
-        .unwrap();
-    let to_wechat = redirect.headers()["location"].to_str().unwrap().to_owned();
-    let from_wechat = stack
-        .browser_without_redirects(WECHAT)
-        .get(&to_wechat)
-        .send()
-        .await
-        .unwrap();
-    let back = from_wechat.headers()["location"]
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let redirect = stack.browser(WECHAT).get(address(&order)).await;
+    let to_wechat = redirect.location().unwrap();
+    let from_wechat = stack.browser(WECHAT).get(to_wechat.as_str()).await;
+    let back = from_wechat.location().unwrap().to_string();
     assert!(back.starts_with(&callback), "{back}");
     let stolen = stack.page(&back, WECHAT, "en").await;
     assert_eq!(stolen.status, 400, "{stolen:?}");
     // And the state is used up now.
-    let cookie = redirect.headers()["set-cookie"].to_str().unwrap();
+    let cookie = redirect.headers["set-cookie"].to_str().unwrap();
     let cookie = cookie.split(';').next().unwrap().to_owned();
     let replayed = stack
         .send(|http| http.get(&back).header("cookie", cookie))

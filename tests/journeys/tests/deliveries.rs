@@ -49,7 +49,7 @@ async fn a_native_order_is_paid_and_delivered_at_once() {
     assert_eq!(callbacks[0]["verified"], true, "{callbacks:?}");
     let params = &callbacks[0]["params"];
     for (name, value) in [
-        ("app_id", json!(stack.app_id)),
+        ("app_id", json!(stack.app.id)),
         ("order_no", order["order_no"].clone()),
         ("trade_no", order["trade_no"].clone()),
         ("transaction_id", paid["transaction_id"].clone()),

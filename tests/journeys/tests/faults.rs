@@ -177,7 +177,7 @@ async fn refunds(stack: &Stack, order: &Value) -> Vec<Value> {
 }
 
 /// Waits until the hub knows that the refund stands there.
-async fn refund_is(stack: &Stack, order_no: &Value, (refund_no, status): (&str, &str)) {
+async fn refund_is(stack: &Stack, order_no: &Value, refund_no: &str, status: &str) {
     eventually(|| async {
         let shown = stack.show_refund(order_no, refund_no).await.body;
         let there = shown["status"] == status;
@@ -238,7 +238,7 @@ async fn a_refund_that_wechat_did_not_answer_is_repeated_and_goes_out_once() {
         for status in ["processing", "succeeded"] {
             stack.age_refund(order_no, "R1", 120).await;
             stack.sweep().await;
-            refund_is(&stack, order_no, ("R1", status)).await;
+            refund_is(&stack, order_no, "R1", status).await;
             settled(&stack, &order).await;
         }
         let shown = stack.told(order_no, "refund.succeeded").await;
@@ -268,7 +268,7 @@ async fn refunds_that_come_too_fast_for_wechat_go_out_one_after_the_other() {
         for _ in 0..6 {
             stack.age_refund(order_no, refund_no, 61).await;
             stack.sweep().await;
-            refund_is(&stack, order_no, (refund_no, "pending")).await;
+            refund_is(&stack, order_no, refund_no, "pending").await;
         }
         set(&stack, json!({"clock_ahead_seconds": ahead})).await;
         eventually(|| async {
@@ -344,7 +344,7 @@ async fn a_refund_that_fails_for_good_frees_its_amount_and_one_that_needs_a_pers
         stack.refund(order_no, "R2", whole.clone()).await.status,
         201
     );
-    refund_is(&stack, order_no, ("R2", "change")).await;
+    refund_is(&stack, order_no, "R2", "change").await;
     set(&stack, json!({"refund_result": "SUCCESS"})).await;
     // It may still go out: nothing else may.
     let third = stack.refund(order_no, "R3", whole).await;

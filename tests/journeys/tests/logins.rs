@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use journeys::{Stack, WECHAT, unix_seconds};
-use reqwest::Client;
-use reqwest::redirect::Policy;
+use journeys::{Browser, Stack, WECHAT, unix_seconds};
 use serde_json::{Value, json};
 use shared::domain::app::App;
 use url::Url;
@@ -18,10 +16,8 @@ async fn with_site(site: &str) -> Stack {
     Stack::with_app(|app| app.sites = vec![site]).await
 }
 
-/// A browser that keeps cookies and stops at each redirect.
-fn browser() -> Client {
-    let builder = Client::builder().cookie_store(true).user_agent(WECHAT);
-    builder.redirect(Policy::none()).build().unwrap()
+fn browser(stack: &Stack) -> Browser {
+    stack.browser(WECHAT)
 }
 
 fn authorize_url(stack: &Stack, redirect_uri: &str, scope: &str) -> String {
@@ -30,24 +26,21 @@ fn authorize_url(stack: &Stack, redirect_uri: &str, scope: &str) -> String {
 }
 
 /// Where a request is redirected to.
-async fn next(browser: &Client, address: &str) -> Url {
-    let response = browser.get(address).send().await.unwrap();
-    let location = response.headers().get("location").cloned();
-    let status = response.status();
-    let text = response.text().await.unwrap();
-    assert!(location.is_some(), "{address}: {status} {text}");
-    Url::parse(location.unwrap().to_str().unwrap()).unwrap()
+async fn next(browser: &Browser, address: &str) -> Url {
+    let page = browser.get(address).await;
+    assert!(page.location().is_some(), "{address}: {page:?}");
+    page.location().unwrap()
 }
 
 /// From the app's address to WeChat and back to the hub's callback, as this
 /// user: `alice`, `bob`, `snapshot` or `refuse`.
-async fn at_callback(browser: &Client, authorize: &str, user: &str) -> Url {
+async fn at_callback(browser: &Browser, authorize: &str, user: &str) -> Url {
     let mut wechat = next(browser, authorize).await;
     wechat.query_pairs_mut().append_pair("_user", user);
     next(browser, wechat.as_str()).await
 }
 
-async fn log_in(browser: &Client, authorize: &str, user: &str) -> Url {
+async fn log_in(browser: &Browser, authorize: &str, user: &str) -> Url {
     let callback = at_callback(browser, authorize, user).await;
     next(browser, callback.as_str()).await
 }
@@ -67,22 +60,20 @@ async fn exchange(stack: &Stack, code: &str) -> (u16, Value) {
 }
 
 /// A page and its status: never blank, never a redirect.
-async fn page(browser: &Client, address: &str) -> (u16, String) {
-    let response = browser.get(address).send().await.unwrap();
-    let status = response.status().as_u16();
-    let html = response.text().await.unwrap();
+async fn page(browser: &Browser, address: &str) -> (u16, String) {
+    let page = browser.get(address).await;
     assert!(
-        html.contains("The login was not completed"),
-        "{address}: {html}"
+        page.html.contains("The login was not completed"),
+        "{address}: {page:?}"
     );
-    (status, html)
+    (page.status, page.html)
 }
 
 #[tokio::test]
 async fn two_apps_on_different_hosts_log_in_the_same_user() {
     let tea = with_site("https://tea.example/").await;
     let cup = with_site("https://cup.example:8443/wechat").await;
-    let browser = browser();
+    let browser = browser(&tea);
     for (stack, back, scope) in [
         (&tea, "https://tea.example/login", "snsapi_base"),
         (
@@ -117,7 +108,7 @@ async fn a_code_is_its_own_apps_and_good_once_even_when_asked_for_at_once() {
     let authorize = authorize_url(&stack, "https://tea.example/", "snsapi_base");
     let code = |home: &Url| params(home)["code"].clone();
 
-    let stolen = code(&log_in(&browser(), &authorize, "bob").await);
+    let stolen = code(&log_in(&browser(&stack), &authorize, "bob").await);
     let (status, problem) = exchange(&other, &stolen).await;
     assert_eq!((status, &problem["code"]), (400, &json!("code_invalid")));
     assert_eq!(
@@ -126,7 +117,7 @@ async fn a_code_is_its_own_apps_and_good_once_even_when_asked_for_at_once() {
         "found by another, so used up"
     );
 
-    let raced = code(&log_in(&browser(), &authorize, "bob").await);
+    let raced = code(&log_in(&browser(&stack), &authorize, "bob").await);
     let (a, b, c) = tokio::join!(
         exchange(&stack, &raced),
         exchange(&stack, &raced),
@@ -141,7 +132,7 @@ async fn a_code_is_its_own_apps_and_good_once_even_when_asked_for_at_once() {
     }
     assert_eq!(exchange(&stack, &"0".repeat(65)).await.0, 422);
     let unsigned =
-        json!({"app_id": stack.app_id, "code": raced, "timestamp": unix_seconds(), "nonce": "n"});
+        json!({"app_id": stack.app.id, "code": raced, "timestamp": unix_seconds(), "nonce": "n"});
     let url = format!("{}/v1/oauth/token", stack.setting("HUB_URL"));
     assert_eq!(
         stack
@@ -157,7 +148,7 @@ async fn a_state_cannot_be_forged_replayed_or_moved_to_another_browser() {
     let stack = with_site("https://tea.example/").await;
     let authorize = authorize_url(&stack, "https://tea.example/", "snsapi_base");
     let callback = format!("{}/oauth/callback", stack.setting("HUB_URL"));
-    let (victim, thief) = (browser(), browser());
+    let (victim, thief) = (browser(&stack), browser(&stack));
     for query in [
         "",
         "?state=",
@@ -209,7 +200,7 @@ async fn a_state_cannot_be_forged_replayed_or_moved_to_another_browser() {
 async fn two_logins_in_two_tabs_do_not_end_each_other() {
     let stack = with_site("https://tea.example/").await;
     let authorize = authorize_url(&stack, "https://tea.example/", "snsapi_base");
-    let browser = browser();
+    let browser = browser(&stack);
     let first = at_callback(&browser, &authorize, "alice").await;
     let second = at_callback(&browser, &authorize, "alice").await;
     for back in [first, second] {
@@ -220,7 +211,7 @@ async fn two_logins_in_two_tabs_do_not_end_each_other() {
 #[tokio::test]
 async fn the_browser_is_sent_to_registered_sites_only() {
     let stack = with_site("https://good.example/app").await;
-    let browser = browser();
+    let browser = browser(&stack);
     for bad in [
         "https://evil.example/app/",
         "https://good.example.evil.com/app/",
@@ -254,7 +245,7 @@ async fn the_browser_is_sent_to_registered_sites_only() {
 #[tokio::test]
 async fn an_authorize_address_is_signed_fresh_and_for_this_purpose() {
     let stack = with_site("https://tea.example/").await;
-    let browser = browser();
+    let browser = browser(&stack);
     let good =
         json!({"redirect_uri": "https://tea.example/", "scope": "snsapi_base", "state": "s"});
     for (changes, status, code) in [
@@ -292,7 +283,7 @@ async fn an_authorize_address_is_signed_fresh_and_for_this_purpose() {
 async fn who_declines_comes_back_with_an_error_and_the_state() {
     let stack = with_site("https://tea.example/").await;
     let authorize = authorize_url(&stack, "https://tea.example/", "snsapi_userinfo");
-    let home = log_in(&browser(), &authorize, "refuse").await;
+    let home = log_in(&browser(&stack), &authorize, "refuse").await;
     let expected = [("error", "access_denied"), ("state", "the app's ?#=+% 茶")];
     assert_eq!(
         params(&home),
@@ -300,7 +291,7 @@ async fn who_declines_comes_back_with_an_error_and_the_state() {
     );
 
     // WeChat does not know the code.
-    let browser = browser();
+    let browser = browser(&stack);
     let mut back = at_callback(&browser, &authorize, "alice").await;
     let state = params(&back)["state"].clone();
     back.query_pairs_mut()
@@ -315,12 +306,12 @@ async fn who_declines_comes_back_with_an_error_and_the_state() {
 async fn a_virtual_account_is_marked_for_apps_and_cannot_pay() {
     let stack = with_site("https://tea.example/").await;
     let authorize = authorize_url(&stack, "https://tea.example/", "snsapi_base");
-    let home = log_in(&browser(), &authorize, "snapshot").await;
+    let home = log_in(&browser(&stack), &authorize, "snapshot").await;
     let (_, user) = exchange(&stack, &params(&home)["code"]).await;
     assert_eq!(user["is_snapshot"], true, "{user}");
 
     let order = stack.native(json!({"trade_type": null})).await;
-    let browser = browser();
+    let browser = browser(&stack);
     let back = at_callback(&browser, order["pay_url"].as_str().unwrap(), "snapshot").await;
     assert_eq!(page(&browser, back.as_str()).await.0, 400);
 }
@@ -335,7 +326,7 @@ async fn an_app_may_choose_the_signed_profile_and_no_endpoint_takes_it() {
     let mut wish = json!({"redirect_uri": "https://tea.example/", "scope": "snsapi_userinfo"});
     wish["state"] = "x&order_no=A000000001&refund_fee=1&refund_no=R1".into();
     let (status, html) = page(
-        &browser(),
+        &browser(&stack),
         &stack.signed_url("/oauth/authorize", wish.clone()),
     )
     .await;
@@ -345,11 +336,11 @@ async fn an_app_may_choose_the_signed_profile_and_no_endpoint_takes_it() {
     );
     wish["state"] = "the app's = 茶".into();
     let authorize = stack.signed_url("/oauth/authorize", wish);
-    let home = log_in(&browser(), &authorize, "bob").await;
+    let home = log_in(&browser(&stack), &authorize, "bob").await;
     let given = params(&home);
-    assert_eq!(given["sign"], stack.sign(&given), "{given:?}");
+    assert_eq!(given["sign"], stack.app.sign(&given), "{given:?}");
     let expected = [
-        ("app_id", stack.app_id.as_str()),
+        ("app_id", stack.app.id.as_str()),
         ("purpose", "login"),
         ("state", "the app's = 茶"),
         ("openid", BOB),
@@ -390,17 +381,16 @@ async fn an_app_may_choose_the_signed_profile_and_no_endpoint_takes_it() {
 async fn the_demo_shop_logs_a_user_in() {
     let stack = Stack::new().await;
     let shop = stack.setting("SHOP_URL");
-    let browser = browser();
+    let browser = browser(&stack);
     let authorize = next(&browser, &format!("{shop}/login")).await;
     let back = log_in(&browser, authorize.as_str(), "bob").await;
     assert!(back.as_str().starts_with(&format!("{shop}/logged-in?")));
     let stolen = stack.page(back.as_str(), WECHAT, "en").await;
     assert_eq!(stolen.status, 400, "another browser: {stolen:?}");
-    let welcome = browser.get(back.as_str()).send().await.unwrap();
-    let html = welcome.text().await.unwrap();
+    let html = browser.get(back.as_str()).await.html;
     assert!(html.contains("Hello, Bob") && html.contains(BOB), "{html}");
-    let again = browser.get(back.as_str()).send().await.unwrap();
-    assert!(again.text().await.unwrap().contains("code_invalid"));
+    let again = browser.get(back.as_str()).await;
+    assert!(again.html.contains("code_invalid"));
 }
 
 #[tokio::test]
@@ -411,5 +401,5 @@ async fn a_disabled_app_logs_nobody_in() {
     })
     .await;
     let authorize = authorize_url(&stack, "https://tea.example/", "snsapi_base");
-    assert_eq!(page(&browser(), &authorize).await.0, 403);
+    assert_eq!(page(&browser(&stack), &authorize).await.0, 403);
 }

@@ -232,7 +232,7 @@ async fn a_refund_notification_is_believed_only_as_far_as_wechat_confirms_it() {
     let order = paid(&stack).await;
     let order_no = &order["order_no"];
     let number =
-        |refund_no: &str| format!("{}{}{refund_no}", stack.app_id, order_no.as_str().unwrap());
+        |refund_no: &str| format!("{}{}{refund_no}", stack.app.id, order_no.as_str().unwrap());
     // It says SUCCESS, and there is no such refund.
     let unknown = stack
         .post_notification(notification(&stack, &number("R1")))

@@ -39,7 +39,7 @@ async fn the_function_that_shows_orders_cannot_remove_them_or_ring_deliveries() 
     let stack = Stack::new().await;
     let role = as_function(&stack, "ORDERS_FUNCTION_NAME").await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&role);
-    let app = format!("app#{}", stack.app_id);
+    let app = format!("app#{}", stack.app.id);
     let read = dynamodb
         .get_item()
         .table_name(stack.setting("REGISTRY_TABLE"))

@@ -5,7 +5,7 @@ use journeys::{Stack, unix_seconds};
 use sha1::{Digest, Sha1};
 
 /// The address as WeChat asks for it, signed with this token.
-fn asked(stack: &Stack, (token, timestamp): (&str, i64), more: &str) -> String {
+fn asked(stack: &Stack, token: &str, timestamp: i64, more: &str) -> String {
     let (timestamp, nonce) = (timestamp.to_string(), "1372623149");
     let mut parts = [token, &timestamp, nonce];
     parts.sort_unstable();
@@ -20,7 +20,7 @@ async fn the_server_check_echoes_for_wechat_and_nobody_else() {
     let (token, now) = (stack.setting("WECHAT_SERVER_TOKEN"), unix_seconds());
     let echo = "&echostr=5838479218127813673";
     let good = stack
-        .send(|http| http.get(asked(&stack, (token, now), echo)))
+        .send(|http| http.get(asked(&stack, token, now, echo)))
         .await;
     // The harness reads digits as JSON.
     assert_eq!(
@@ -30,13 +30,13 @@ async fn the_server_check_echoes_for_wechat_and_nobody_else() {
 
     let script = "&echostr=%3Cscript%3Ealert(1)%3C/script%3E";
     for bad in [
-        asked(&stack, ("another token", now), script),
-        asked(&stack, ("", now), script),
-        asked(&stack, (token, now - 301), script),
-        asked(&stack, (token, now + 400), script),
-        asked(&stack, (token, now), "&echostr=a&echostr=b"),
-        asked(&stack, (token, now), ""),
-        asked(&stack, (token, now), "&nonce=1").replace("nonce=1372623149&", ""),
+        asked(&stack, "another token", now, script),
+        asked(&stack, "", now, script),
+        asked(&stack, token, now - 301, script),
+        asked(&stack, token, now + 400, script),
+        asked(&stack, token, now, "&echostr=a&echostr=b"),
+        asked(&stack, token, now, ""),
+        asked(&stack, token, now, "&nonce=1").replace("nonce=1372623149&", ""),
         format!("{}/wechat/server?echostr=x", stack.setting("HUB_URL")),
     ] {
         let refused = stack.send(|http| http.get(&bad)).await;
@@ -49,10 +49,10 @@ async fn messages_are_taken_from_wechat_only_and_not_without_bounds() {
     let stack = Stack::new().await;
     let (token, now) = (stack.setting("WECHAT_SERVER_TOKEN"), unix_seconds());
     let message = "<xml><MsgType><![CDATA[text]]></MsgType></xml>";
-    let good = asked(&stack, (token, now), "&openid=oSimulated");
+    let good = asked(&stack, token, now, "&openid=oSimulated");
     let taken = stack.send(|http| http.post(&good).body(message)).await;
     assert_eq!((taken.status, &taken.body), (200, &"success".into()));
-    let forged = asked(&stack, ("another token", now), "");
+    let forged = asked(&stack, "another token", now, "");
     let refused = stack.send(|http| http.post(forged).body(message)).await;
     assert_eq!((refused.status, &refused.body), (403, &"forbidden".into()));
     let huge = "x".repeat(64 * 1024 + 1);

@@ -36,7 +36,7 @@ async fn ledger(stack: &Stack) -> (Ledger, Wire) {
 
 fn order(stack: &Stack) -> Order {
     let key = OrderKey {
-        app_id: AppId::parse(&stack.app_id).unwrap(),
+        app_id: AppId::parse(&stack.app.id).unwrap(),
         order_no: OrderNo::parse(&random_order_no()).unwrap(),
     };
     let request = Request {
@@ -337,7 +337,7 @@ async fn the_same_payment_settled_twenty_times_at_once_is_settled_once() {
 async fn states_and_codes_end_with_their_time() {
     let stack = Stack::new().await;
     let registry = Registry::new(&stack.aws, stack.setting("REGISTRY_TABLE").to_owned());
-    let app_id = AppId::parse(&stack.app_id).unwrap();
+    let app_id = AppId::parse(&stack.app.id).unwrap();
     let now = now();
 
     let wechat = stack.merchant().wechat().await.unwrap();

@@ -10,7 +10,7 @@ async fn scan(stack: &Stack, order_no: &str, code: &str) -> Answer {
 }
 
 fn number(stack: &Stack, order_no: &str, attempt: u8) -> Value {
-    json!(format!("{}{order_no}{attempt:02}", stack.app_id))
+    json!(format!("{}{order_no}{attempt:02}", stack.app.id))
 }
 
 #[tokio::test]

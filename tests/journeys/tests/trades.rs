@@ -122,14 +122,9 @@ async fn a_phone_outside_wechat_is_sent_to_wechat() {
     let stack = Stack::new().await;
     let order = stack.native(json!({"trade_type": null})).await;
     let address = order["pay_url"].as_str().unwrap();
-    let sent = stack
-        .browser_without_redirects(PHONE)
-        .get(address)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(sent.status(), 303);
-    let location = sent.headers()["location"].to_str().unwrap().to_owned();
+    let sent = stack.browser(PHONE).get(address).await;
+    assert_eq!(sent.status, 303);
+    let location = sent.location().unwrap().to_string();
     assert!(
         location.starts_with(stack.setting("SIMULATOR_URL")),
         "{location}"

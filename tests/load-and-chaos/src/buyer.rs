@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use journeys::{Stack, WECHAT, random_order_no};
 use serde_json::{Value, json};
 
+/// As long as API Gateway waits for a function.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// An order that was paid at WeChat.
 #[derive(Debug, Clone)]
 pub(crate) struct Purchase {
@@ -59,9 +62,7 @@ pub(crate) struct Buyer {
 impl Buyer {
     /// A buyer at these apps.
     pub(crate) fn new(apps: &[Arc<Stack>]) -> Self {
-        // As long as API Gateway waits for a function.
-        let patience = Duration::from_secs(30);
-        let http = reqwest::Client::builder().timeout(patience).build();
+        let http = reqwest::Client::builder().timeout(PATIENCE).build();
         Self {
             http: http.unwrap(),
             apps: apps.to_vec(),
@@ -121,7 +122,13 @@ impl Buyer {
     /// Opens the pay page inside WeChat; whether it came to offer the bridge.
     async fn visit(&self, order: &Value) -> bool {
         let address = order["pay_url"].as_str().unwrap();
-        let browser = self.apps[0].browser(WECHAT);
+        // Not the journeys' browser, to which an answer that is lost is the end.
+        let browser = reqwest::Client::builder()
+            .cookie_store(true)
+            .user_agent(WECHAT)
+            .timeout(PATIENCE)
+            .build()
+            .unwrap();
         let Ok(page) = browser.get(address).send().await else {
             return false;
         };

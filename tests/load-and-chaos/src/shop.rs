@@ -62,7 +62,7 @@ pub(crate) struct Shop {
 impl Shop {
     /// A server for these apps on a port of its own.
     pub(crate) async fn open(apps: &[Arc<Stack>]) -> Self {
-        let apps = apps.iter().map(|app| (app.app_id.clone(), Arc::clone(app)));
+        let apps = apps.iter().map(|app| (app.app.id.clone(), Arc::clone(app)));
         let inside = Arc::new(Inside {
             apps: apps.collect(),
             told: Mutex::default(),
@@ -116,7 +116,7 @@ async fn told(
 ) -> Response {
     let param = |name: &str| params.get(name).map(String::as_str).unwrap_or_default();
     let app = shop.apps.get(param("app_id"));
-    let verified = app.is_some_and(|app| app.sign(&params) == param("sign"));
+    let verified = app.is_some_and(|app| app.app.sign(&params) == param("sign"));
     let fault = match manner.as_str() {
         _ if !verified => Some(Fault::Error),
         "failing" if param("attempt") == "1" => Some(Fault::Error),
