@@ -1,11 +1,11 @@
 //! One payment as an app and its payer make it: create the order, again if
-//! that failed, and pay it at WeChat. It refuses to know what the hub does
-//! with it.
+//! that failed, and pay it at WeChat.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use journeys::{Stack, WECHAT, random_order_no};
+use demo_shop::Shop;
+use journeys::{Stack, WECHAT};
 use serde_json::{Value, json};
 
 /// As long as API Gateway waits for a function.
@@ -14,11 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// An order that was paid at WeChat.
 #[derive(Debug, Clone)]
 pub(crate) struct Purchase {
-    /// The app's number.
-    pub(crate) order_no: String,
-    /// WeChat's number.
+    /// Its `out_trade_no` at WeChat, the attempt that was paid.
     pub(crate) trade_no: String,
-    /// What was wished for.
+    /// What was wished for, its order number with it.
     pub(crate) wish: Wish,
     /// How long the create took that succeeded.
     pub(crate) created_in: Duration,
@@ -37,13 +35,13 @@ pub(crate) enum Way {
     Page,
 }
 
-/// What is bought.
+/// What a payer wants to buy, and of which app.
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {
     /// Which app, as the caller counts them.
     pub(crate) app: usize,
-    /// Where the app is told, synchronously and asynchronously.
-    pub(crate) addresses: (String, String),
+    /// The app's number for the order.
+    pub(crate) order_no: String,
     /// How it is paid.
     pub(crate) way: Way,
     /// What the simulator is to do besides.
@@ -52,31 +50,32 @@ pub(crate) struct Wish {
     pub(crate) deadline: Instant,
 }
 
-/// Makes payments.
+/// Buys at these apps of one shop.
 #[derive(Debug, Clone)]
 pub(crate) struct Buyer {
     http: reqwest::Client,
     apps: Vec<Arc<Stack>>,
+    shop_url: String,
 }
 
 impl Buyer {
-    /// A buyer at these apps.
-    pub(crate) fn new(apps: &[Arc<Stack>]) -> Self {
+    /// A buyer at these apps, whose notifications go to this shop.
+    pub(crate) fn new(apps: &[Arc<Stack>], shop: &Shop) -> Self {
         let http = reqwest::Client::builder().timeout(PATIENCE).build();
         Self {
             http: http.unwrap(),
             apps: apps.to_vec(),
+            shop_url: shop.url().to_owned(),
         }
     }
 
     /// Goes on until it is paid, or the deadline has come.
     pub(crate) async fn buy(&self, wish: Wish) -> Option<Purchase> {
         let stack = &self.apps[wish.app];
-        let order_no = random_order_no();
         let mut refused = 0;
         let (trade_no, created_in) = loop {
             let started = Instant::now();
-            if let Some(order) = self.create(stack, (&wish, &order_no)).await {
+            if let Some(order) = self.create(&wish).await {
                 let created_in = started.elapsed();
                 if wish.way == Way::Code || self.visit(&order).await {
                     break (order["trade_no"].as_str().unwrap().to_owned(), created_in);
@@ -95,7 +94,6 @@ impl Buyer {
         let (status, paid) = self.post(&url, &pay).await?;
         assert_eq!(status, 200, "the simulator takes no payment: {paid}");
         Some(Purchase {
-            order_no,
             trade_no,
             wish,
             created_in,
@@ -104,15 +102,16 @@ impl Buyer {
         })
     }
 
-    async fn create(&self, stack: &Stack, (wish, order_no): (&Wish, &str)) -> Option<Value> {
-        let (back, notify) = &wish.addresses;
+    async fn create(&self, wish: &Wish) -> Option<Value> {
+        let stack = &self.apps[wish.app];
         let trade_type = match wish.way {
             Way::Code => json!("NATIVE"),
             Way::Page => Value::Null,
         };
         let order = stack.order(json!({
-            "order_no": order_no, "trade_type": trade_type,
-            "return_url": back, "notify_url": notify,
+            "order_no": wish.order_no, "trade_type": trade_type,
+            "return_url": format!("{}/return", self.shop_url),
+            "notify_url": format!("{}/notify", self.shop_url),
         }));
         let url = format!("{}/v1/orders", stack.setting("HUB_URL"));
         let (status, created) = self.post(&url, &order).await?;

@@ -1,7 +1,6 @@
 //! Chaos: payments go on while one thing after another fails; then everything
 //! works again, and every payment must be where it belongs. A fault that never
-//! struck proves nothing, and fails the run. It refuses to know how the hub
-//! recovers.
+//! struck proves nothing, and fails the run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_sdk_lambda::primitives::Blob;
-use journeys::Stack;
+use demo_shop::Mode;
+use journeys::{Stack, random_order_no};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -17,15 +17,17 @@ use crate::buyer::{Buyer, Purchase, Way, Wish};
 use crate::faults::{Breaker, Fault, Wire};
 use crate::figures::Figures;
 use crate::judge::Books;
-use crate::shop::{self, Shop};
+use crate::open_shop;
 
 /// Payers at a time. Each waits for its own order, so that a hub that is slow
 /// gets fewer payments instead of a flood of repeats.
 const PAYERS: usize = 4;
 /// Between one payment of a payer and the next.
 const PACE: Duration = Duration::from_secs(2);
-/// How long a fault is at work at least, and is waited for at most.
-const AT_WORK: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+/// How long a fault is at work at least.
+const AT_WORK: Duration = Duration::from_secs(2);
+/// How long it is waited for until it strikes.
+const STRIKES_WITHIN: Duration = Duration::from_secs(60);
 /// How long nothing but the last payments goes on at the end.
 const SETTLE: Duration = Duration::from_secs(240);
 /// A delivery later than this is counted.
@@ -62,11 +64,12 @@ fn faults() -> Vec<Fault> {
     }
     all.extend(
         [
-            shop::Fault::Error,
-            shop::Fault::Hang,
-            shop::Fault::Redirect,
-            shop::Fault::Endless,
-            shop::Fault::Lost,
+            Mode::Http500,
+            Mode::Hang,
+            Mode::Redirect,
+            Mode::Huge,
+            // Taken, and the answer lost.
+            Mode::Drop,
         ]
         .map(Fault::Shop),
     );
@@ -90,9 +93,10 @@ fn faults() -> Vec<Fault> {
 /// well.
 pub(crate) async fn run(folder: PathBuf) -> bool {
     let apps = [Arc::new(Stack::new().await), Arc::new(Stack::new().await)];
-    let shop = Shop::open(&apps).await;
+    let shop = open_shop(&apps).await;
+    let buyer = Buyer::new(&apps, &shop);
     let breaker = Breaker::new(Arc::clone(&apps[0]), shop, &folder);
-    let crowd = Crowd::gather(&apps, &breaker.shop);
+    let crowd = Crowd::gather(&buyer, apps.len());
     let sweeping = tokio::spawn(sweep(Arc::clone(&apps[0])));
 
     let (mut injected, mut missed) = (0, 0);
@@ -113,7 +117,7 @@ pub(crate) async fn run(folder: PathBuf) -> bool {
     let delivered: Vec<Duration> = bought
         .iter()
         .filter_map(|one| {
-            let told = breaker.shop.told(&one.order_no).first_success?;
+            let told = breaker.shop.told(&one.wish.order_no).first_success?;
             Some(told.saturating_duration_since(one.paid_at))
         })
         .collect();
@@ -130,8 +134,8 @@ pub(crate) async fn run(folder: PathBuf) -> bool {
 async fn strike(breaker: &Breaker, fault: &Fault) -> u64 {
     let began = Instant::now();
     let mut struck = breaker.start(fault).await;
-    while struck == 0 || began.elapsed() < AT_WORK.0 {
-        if began.elapsed() > AT_WORK.1 {
+    while struck == 0 || began.elapsed() < AT_WORK {
+        if began.elapsed() > STRIKES_WITHIN {
             break;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -149,7 +153,7 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn gather(apps: &[Arc<Stack>], shop: &Shop) -> Self {
+    fn gather(buyer: &Buyer, apps: usize) -> Self {
         let mut crowd = Self {
             open: Arc::new(AtomicBool::new(true)),
             started: Arc::default(),
@@ -157,15 +161,14 @@ impl Crowd {
         };
         for payer in 0..PAYERS {
             let (open, started) = (Arc::clone(&crowd.open), Arc::clone(&crowd.started));
-            let (buyer, addresses) = (Buyer::new(apps), shop.addresses("moody"));
-            let app = payer % apps.len();
+            let (buyer, app) = (buyer.clone(), payer % apps);
             crowd.payers.spawn(async move {
                 let mut bought = Vec::new();
                 while open.load(Ordering::SeqCst) {
                     let number = started.fetch_add(1, Ordering::SeqCst);
                     let wish = Wish {
                         app,
-                        addresses: addresses.clone(),
+                        order_no: random_order_no(),
                         way: if number % 4 == 3 {
                             Way::Page
                         } else {
@@ -214,7 +217,7 @@ async fn sweep(stack: Arc<Stack>) {
 async fn settle(bought: &[Purchase], breaker: &Breaker) {
     let until = Instant::now() + SETTLE;
     while Instant::now() < until {
-        let told = |one: &Purchase| breaker.shop.told(&one.order_no).successes > 0;
+        let told = |one: &Purchase| breaker.shop.told(&one.wish.order_no).successes > 0;
         if bought.iter().all(told) && Books::read(&breaker.stack).await.owed(bought) == 0 {
             return;
         }

@@ -1,27 +1,26 @@
 //! What can be done to a running stack: to the wire between the functions and
 //! AWS, to their processes, to WeChat, to the shop, to AWS itself; and how
-//! often it really happened. It refuses to know what the hub makes of it.
+//! often it really happened.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use demo_shop::{Mode, Rule, Shop};
 use journeys::Stack;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::shop::{self, Shop};
-
-/// A fault.
+/// Something that fails, for a while.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// A call of AWS: service, operation, and how it fails.
     Aws(&'static str, &'static str, Wire),
     /// A call of WeChat: path and the simulator's name of the fault.
     Wechat(&'static str, &'static str),
-    /// A callback.
-    Shop(shop::Fault),
+    /// Every callback: how the shop answers it.
+    Shop(Mode),
     /// `kill -9` of a function's process while it works; the setting that
     /// names the function.
     Kill(&'static str),
@@ -34,7 +33,7 @@ pub(crate) enum Fault {
 pub(crate) enum Wire {
     /// Refused, as too much.
     Throttled,
-    /// Not even arrived.
+    /// The connection ends before the call has arrived.
     Reset,
     /// Carried out, and the answer lost.
     Lost,
@@ -46,13 +45,13 @@ pub(crate) enum Wire {
 #[derive(Debug, Clone)]
 pub(crate) struct Breaker {
     pub(crate) stack: Arc<Stack>,
-    pub(crate) shop: Shop,
+    pub(crate) shop: Arc<Shop>,
     folder: PathBuf,
 }
 
 impl Breaker {
-    /// For the stack of this hub, whose logs and processes are in `folder`.
-    pub(crate) fn new(stack: Arc<Stack>, shop: Shop, folder: &Path) -> Self {
+    /// For this stack, whose logs and processes are in `folder`.
+    pub(crate) fn new(stack: Arc<Stack>, shop: Arc<Shop>, folder: &Path) -> Self {
         let folder = folder.to_owned();
         Self {
             stack,
@@ -76,8 +75,8 @@ impl Breaker {
                 assert_eq!(answer.status, 200, "{answer:?}");
                 0
             }
-            Fault::Shop(fault) => {
-                self.shop.spoil(Some(*fault));
+            Fault::Shop(mode) => {
+                self.shop.behave(Rule::always(*mode));
                 0
             }
             Fault::Kill(function) => self.kill(function).await,
@@ -99,18 +98,19 @@ impl Breaker {
                 let fired = all.as_array().into_iter().flatten();
                 fired.filter_map(|fault| fault["fired"].as_u64()).sum()
             }
-            Fault::Shop(_) => u64::from(self.shop.spoilt()),
+            // No two faults of the shop's have one mode.
+            Fault::Shop(mode) => self.shop.answered(*mode) as u64,
             Fault::Kill(_) | Fault::Stop(_) => 0,
         }
     }
 
-    /// Ends every fault.
+    /// Ends every fault that `start` let loose.
     pub(crate) async fn end(&self) {
         self.rules(&json!([])).await;
         let wechat = self.stack.setting("SIMULATOR_URL");
         let url = format!("{wechat}/_control/faults");
         self.stack.send(|http| http.delete(url)).await;
-        self.shop.spoil(None);
+        self.shop.behave_well();
     }
 
     /// Replaces the wire's rules and forgets what they did.

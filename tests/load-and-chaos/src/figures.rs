@@ -1,4 +1,4 @@
-//! Percentiles of what was measured. It refuses to know what that was.
+//! Percentiles of what was measured.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 pub(crate) struct Figures(Vec<Duration>);
 
 impl Figures {
-    /// These measurements.
+    /// The figures of these measurements, which may come in any order.
     pub(crate) fn of(measured: impl Iterator<Item = Duration>) -> Self {
         let mut sorted: Vec<Duration> = measured.collect();
         sorted.sort_unstable();

@@ -1,16 +1,16 @@
 //! Compares what WeChat took, what the ledger has and what the shop was told,
-//! payment by payment. It refuses to know what went wrong in between.
+//! payment by payment, whatever went wrong in between.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use demo_shop::Shop;
 use journeys::Stack;
 use serde_json::Value;
 
 use crate::buyer::Purchase;
-use crate::shop::Shop;
 
 /// The ledger's rows by their order, and WeChat's orders by their number.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Books {
 /// What the judge counted.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
-    /// Payments at WeChat.
+    /// Payments that WeChat took, of all attempts.
     pub(crate) paid: usize,
     /// Paid at WeChat, and not in the ledger by that very payment.
     pub(crate) lost: Vec<String>,
@@ -79,7 +79,7 @@ impl fmt::Display for Verdict {
 }
 
 impl Books {
-    /// Reads both.
+    /// Reads both as they are now.
     pub(crate) async fn read(stack: &Stack) -> Self {
         let dynamodb = aws_sdk_dynamodb::Client::new(&stack.aws);
         let mut rows = dynamodb
@@ -122,7 +122,7 @@ impl Books {
         millis.map(Duration::from_millis).collect()
     }
 
-    /// Judges these orders.
+    /// What became of these orders.
     pub(crate) fn judge(&self, bought: &[Purchase], shop: &Shop) -> Verdict {
         let mut verdict = Verdict {
             owed: self.owed(bought),
@@ -137,9 +137,9 @@ impl Books {
             if order.is_none_or(|order| order["status"] != "paid")
                 || !kept.is_some_and(|kept| transactions.contains(&kept))
             {
-                verdict.lost.push(one.order_no.clone());
+                verdict.lost.push(one.wish.order_no.clone());
             }
-            let told = shop.told(&one.order_no);
+            let told = shop.told(&one.wish.order_no);
             let anomalies = order.is_some_and(|order| !order["anomalies"].is_null());
             let deliveries = rows.iter().filter(|row| row["sk"] != "order");
             let deliveries: Vec<_> = deliveries.collect();
@@ -148,13 +148,13 @@ impl Books {
                 || told.event_ids.len() > 1
                 || deliveries.len() > 1
             {
-                verdict.doubled.push(one.order_no.clone());
+                verdict.doubled.push(one.wish.order_no.clone());
             }
             let recorded = deliveries.iter().any(|row| row["status"] == "delivered");
             if told.successes == 0 || !recorded {
-                verdict.undelivered.push(one.order_no.clone());
+                verdict.undelivered.push(one.wish.order_no.clone());
             }
-            verdict.forged += told.forged;
+            verdict.forged += told.refused;
             verdict.told_again += told.successes.saturating_sub(1);
         }
         verdict
@@ -162,7 +162,7 @@ impl Books {
 
     fn rows(&self, one: &Purchase) -> &[Value] {
         let app_id = one.trade_no.get(..16).unwrap_or_default();
-        let rows = self.ledger.get(&format!("{app_id}#{}", one.order_no));
+        let rows = self.ledger.get(&format!("{app_id}#{}", one.wish.order_no));
         rows.map(Vec::as_slice).unwrap_or_default()
     }
 
