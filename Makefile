@@ -51,7 +51,8 @@ fuzz: $(CARGO_FUZZ) ## mutated notifications, requests and answers, FUZZ_SECONDS
 # .cargo/mutants.toml says what is changed and which tests run. A fixed seed, so
 # that a verdict is the same each time. One target folder, so that a part starts
 # within seconds; jobs side by side would overwrite each other's work in it.
-# The report: .local/mutants/mutants.out.
+# The report: .local/mutants/mutants.out. Code 3 is of a mutant that did not come
+# to an end, and that is noticed too.
 mutants: export CARGO_TARGET_DIR := $(CURDIR)/.local/mutants/target
 mutants: export CARGO_PROFILE_DEV_DEBUG := none
 mutants: export PROPTEST_RNG_SEED := 1
@@ -59,4 +60,5 @@ mutants: export PROPTEST_MAX_SHRINK_ITERS := 0
 mutants: export PROPTEST_DISABLE_FAILURE_PERSISTENCE := true
 mutants: $(CARGO_MUTANTS) ## one change of a rule at a time: unit tests must fail (ARGS='--shard 0/8')
 	@mkdir -p .local/mutants
-	@$(CARGO_MUTANTS) mutants --package shared --jobs 1 --output .local/mutants $(ARGS)
+	@$(CARGO_MUTANTS) mutants --package shared --jobs 1 --output .local/mutants $(ARGS) \
+		|| { test $$? -eq 3 && test ! -s .local/mutants/mutants.out/missed.txt; }

@@ -98,6 +98,22 @@ mod tests {
     }
 
     #[test]
+    fn several_hosts_are_suspect_side_by_side() {
+        let mut suspects = Suspects::default();
+        let app = AppId::parse("demo000000000001").unwrap();
+        let hosts = ["https://one.example/", "https://two.example/"];
+        for (seconds, address) in (0..).zip(hosts) {
+            suspects.timed_out((&app, address), ORIGIN.plus_seconds(seconds));
+        }
+        let now = ORIGIN.plus_seconds(59);
+        assert!(
+            hosts
+                .iter()
+                .all(|address| suspects.contains((&app, address), now))
+        );
+    }
+
+    #[test]
     fn what_is_over_is_forgotten() {
         let mut suspects = Suspects::default();
         let app = AppId::parse("demo000000000001").unwrap();

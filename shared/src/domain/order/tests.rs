@@ -294,6 +294,11 @@ fn a_repeated_anomaly_is_kept_once() {
 #[test]
 fn a_quiet_order_is_asked_about_at_1_5_15_30_minutes_and_after_its_expiry() {
     let mut order = order(Status::Paying);
+    assert_eq!(questions(&mut order), [60, 300, 900, 1800, 7230]);
+}
+
+/// When WeChat is asked, up to the last question, in seconds from the start.
+fn questions(order: &mut Order) -> Vec<i64> {
     let mut asked = Vec::new();
     while let Some(wake) = order.wake {
         asked.push((wake.millis() - NOW.millis()) / 1000);
@@ -301,8 +306,10 @@ fn a_quiet_order_is_asked_about_at_1_5_15_30_minutes_and_after_its_expiry() {
             break;
         }
         order.ask_later(wake);
+        assert!(order.wake > Some(wake), "asked at {asked:?} and no later");
+        assert!(asked.len() < 100, "asked without end: {asked:?}");
     }
-    assert_eq!(asked, [60, 300, 900, 1800, 7230]);
+    asked
 }
 
 #[test]
@@ -460,15 +467,7 @@ fn a_payers_code_is_charged_once_and_asked_about_every_five_seconds() {
     assert_eq!(order.status, Status::Paying);
     assert_eq!(scan(&mut order, "code1", at(1)), Ok(Scanned::Known));
     assert_eq!(scan(&mut order, "code2", at(1)), Err(Refusal::Paying));
-    let mut asked = Vec::new();
-    while let Some(wake) = order.wake {
-        asked.push((wake.millis() - NOW.millis()) / 1000);
-        if order.is_last_question(wake) {
-            break;
-        }
-        order.ask_later(wake);
-    }
-    assert_eq!(asked, [5, 10, 15, 20, 25, 30]);
+    assert_eq!(questions(&mut order), [5, 10, 15, 20, 25, 30]);
     order.ask_later(at(30));
     assert_eq!(order.wake, Some(at(35)));
     order.ask_later(at(89));
