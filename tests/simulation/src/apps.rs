@@ -83,29 +83,19 @@ pub(crate) fn read(
 
 /// What an app of this temper answers to its n-th call, counted from zero.
 pub(crate) fn answer(temper: Temper, calls: u32, random: &mut Random) -> Verdict {
-    let answered = |status, body: &str| Verdict {
-        reply: Some(Reply::Answer(status, body.to_owned())),
-        success: false,
-    };
-    match temper {
-        Temper::After(failures) if calls >= failures => Verdict {
-            reply: Some(Reply::Answer(200, "success".to_owned())),
-            success: true,
-        },
-        _ => match random.within(0, 6) {
+    let answered = |status, body: &str| Some(Reply::Answer(status, body.to_owned()));
+    let success = matches!(temper, Temper::After(failures) if calls >= failures);
+    let reply = match success {
+        true => answered(200, "success"),
+        false => match random.within(0, 6) {
             0 => answered(500, "success"),
             1 => answered(200, "fail"),
             2 => answered(200, ""),
             3 => answered(302, "success"),
             4 => answered(200, "<html>success</html>"),
-            5 => Verdict {
-                reply: Some(Reply::Broken),
-                success: false,
-            },
-            _ => Verdict {
-                reply: None,
-                success: false,
-            },
+            5 => Some(Reply::Broken),
+            _ => None,
         },
-    }
+    };
+    Verdict { reply, success }
 }

@@ -14,7 +14,7 @@ use crate::world::World;
 const EARLY: i64 = 1000;
 
 impl World {
-    /// Nothing: the app hangs.
+    /// An app is called by this record. Its answer; none: it hangs.
     pub(crate) fn call_app(&mut self, record: Record, query: &str) -> Option<Reply> {
         let told = match apps::read(query, &self.secrets, self.now()) {
             Ok(told) => told,

@@ -90,14 +90,20 @@ pub fn run(
 
 impl Campaign {
     fn count(&mut self, outcome: Outcome) {
-        self.seeds += 1;
-        self.faults.add(&outcome.faults);
-        self.results.add(outcome.results);
-        self.calls += outcome.calls;
-        self.lasted += outcome.lasted;
-        if outcome.broken.is_some() {
-            self.broken.push(outcome);
-        }
+        self.add(Self {
+            seeds: 1,
+            faults: outcome.faults.clone(),
+            results: outcome.results,
+            calls: outcome.calls,
+            lasted: outcome.lasted,
+            took: Duration::ZERO,
+            broken: outcome
+                .broken
+                .is_some()
+                .then_some(outcome)
+                .into_iter()
+                .collect(),
+        });
     }
 
     fn add(&mut self, other: Self) {

@@ -1,10 +1,11 @@
 //! What must be true when nothing more will happen, and what the run came to.
 
+use wechat_simulator::pay::RefundStatus;
+
 use crate::engine::{number, string};
 use crate::judge::out_refund_no;
 use crate::ledger::{DELIVERY, ORDER, REFUND, failures, is_owed, payments};
 use crate::world::World;
-use wechat_simulator::pay::RefundStatus;
 
 /// Alarms for which nothing that happens here is a reason.
 const GROUNDLESS: [&str; 3] = ["refund_unbooked", "configuration", "order_unknown"];

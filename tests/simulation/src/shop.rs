@@ -32,17 +32,13 @@ impl World {
             "order_no": order.order_no,
             "total_fee": order.total_fee,
             "body": "simulation",
-            "notify_url": "http://127.0.0.1/notify",
-            "return_url": "http://127.0.0.1/return",
+            "notify_url": format!("http://{}/app/notify", self.functions.peers()),
+            "return_url": format!("http://{}/app/return", self.functions.peers()),
             "expires_in": order.expires_in,
             "timestamp": (self.now() / 1000).to_string(),
             "nonce": self.random.word(16),
         });
         if let Some(fields) = body.as_object_mut() {
-            for name in ["notify", "return"] {
-                let address = format!("http://{}/app/{name}", self.functions.peers());
-                fields.insert(format!("{name}_url"), json!(address));
-            }
             if let Some(code) = code {
                 fields.insert("trade_type".to_owned(), json!("MICROPAY"));
                 fields.insert("auth_code".to_owned(), json!(code));

@@ -248,7 +248,7 @@ impl Wechat {
         let moment = self.moment(now);
         let decided = self.pay.decide(path, asked, moment, charge);
         match &decided {
-            Err(refusal) if is_the_hubs_fault(path, refusal.code()) => {
+            Err(refusal) if is_the_hubs_fault(path, &refusal.code) => {
                 Err(format!("the hub called {path} wrongly: {refusal:?}"))
             }
             _ => Ok(decided),
@@ -276,7 +276,8 @@ impl Wechat {
             recalls: u32::try_from(recalls).unwrap_or_default(),
             races: purse == Purse::Races,
         };
-        if self.charged.insert(number.to_owned(), charged).is_some() {
+        let known = self.charged.insert(number.to_owned(), charged).is_some();
+        if known || self.pay.order(number).is_some() {
             return Err(format!("{number} was charged twice"));
         }
         self.decide("/pay/micropay", asked, now, |_| match purse {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::notify::{self, Subject};
+use crate::notify;
 use crate::pay::{Order, TradeType, Wish, put};
 use crate::settings::Bridge;
 use crate::sign::{self, Fields, SignType};
@@ -65,31 +65,23 @@ fn invoked(
     check: fn(&Config, &World, &Value) -> Result<String, Objection>,
 ) -> Response {
     let asked: Value = serde_json::from_slice(body).unwrap_or_default();
-    let mut world = simulator.world();
-    let (result, automatic) = (world.settings.jsapi_result, world.settings.auto_notify);
-    let moment = world.moment();
-    let outcome = check(simulator.config(), &world, &asked).and_then(|number| match result {
-        Bridge::Ok => world
-            .pay
-            .pay(&number, Wish::default(), moment)
-            .map(|receipt| Some(receipt.out_trade_no))
+    let (checked, result) = {
+        let world = simulator.world();
+        let checked = check(simulator.config(), &world, &asked);
+        (checked, world.settings.jsapi_result)
+    };
+    let outcome = checked.and_then(|number| match result {
+        Bridge::Ok => notify::pay(simulator, &number, Wish::default(), None, 1)
+            .map(Some)
             .map_err(|_| "该订单已支付、已关闭或已过期"),
         Bridge::Cancel => Ok(None),
         Bridge::Fail => Err("系统繁忙，请稍后再试"),
     });
-    if let Err(objection) = outcome {
-        world.reject(path, "fail", objection);
-    }
-    drop(world);
     let answer = match outcome {
-        Ok(Some(number)) => {
-            if automatic {
-                notify::announce(simulator, Subject::Payment(number), 1);
-            }
-            json!({"err_msg": "get_brand_wcpay_request:ok"})
-        }
+        Ok(Some(_)) => json!({"err_msg": "get_brand_wcpay_request:ok"}),
         Ok(None) => json!({"err_msg": "get_brand_wcpay_request:cancel"}),
         Err(objection) => {
+            simulator.world().reject(path, "fail", objection);
             json!({"err_msg": "get_brand_wcpay_request:fail", "err_desc": objection})
         }
     };

@@ -109,22 +109,15 @@ pub(crate) async fn pay(State(simulator): State<Simulator>, body: Bytes) -> Answ
         force: asked.force,
         total_fee: asked.total_fee,
     };
-    let (receipt, automatic) = {
-        let mut world = simulator.world();
-        let moment = world.moment();
-        let receipt = world.pay.pay(&handle, wish, moment).map_err(|error| {
-            let status = match error {
-                CannotPay::Unknown => StatusCode::NOT_FOUND,
-                _ => StatusCode::CONFLICT,
-            };
-            Refused(status, error.to_string())
-        })?;
-        (receipt, world.settings.auto_notify)
-    };
-    if asked.notify.unwrap_or(automatic) {
-        let subject = Subject::Payment(receipt.out_trade_no.clone());
-        notify::announce(&simulator, subject, asked.copies.clamp(1, MOST_COPIES));
-    }
+    let copies = asked.copies.clamp(1, MOST_COPIES);
+    let paid = notify::pay(&simulator, &handle, wish, asked.notify, copies);
+    let receipt = paid.map_err(|error| {
+        let status = match error {
+            CannotPay::Unknown => StatusCode::NOT_FOUND,
+            _ => StatusCode::CONFLICT,
+        };
+        Refused(status, error.to_string())
+    })?;
     let answer = json!({
         "out_trade_no": receipt.out_trade_no,
         "transaction_id": receipt.transaction_id,

@@ -1,6 +1,6 @@
 //! Notifications that are wrong on purpose.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::genprepay;
 use crate::ids;
@@ -12,12 +12,12 @@ use crate::users;
 use crate::xml;
 
 /// What is wrong. Everything not named here is right, the signature included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Flaw {
     /// Signed with another key.
     ForgedSign,
-    /// No `sign`.
+    /// Nobody has signed it.
     NoSign,
     /// Neither `return_code` nor `sign`: once fooled a well-known SDK.
     NoReturnCode,
@@ -35,29 +35,10 @@ pub(crate) enum Flaw {
     UnknownOrder,
     /// Well signed, with 70 KiB of `attach`.
     Oversized,
-    /// JSON.
+    /// The right fields, as JSON.
     NotXml,
     /// Well signed, `result_code=FAIL`.
     ResultFail,
-}
-
-impl Flaw {
-    fn name(self) -> &'static str {
-        match self {
-            Self::ForgedSign => "forged_sign",
-            Self::NoSign => "no_sign",
-            Self::NoReturnCode => "no_return_code",
-            Self::WrongAmount => "wrong_amount",
-            Self::WrongAppid => "wrong_appid",
-            Self::WrongMchId => "wrong_mch_id",
-            Self::Doctype => "doctype",
-            Self::DuplicateElement => "duplicate_element",
-            Self::UnknownOrder => "unknown_order",
-            Self::Oversized => "oversized",
-            Self::NotXml => "not_xml",
-            Self::ResultFail => "result_fail",
-        }
-    }
 }
 
 /// The order as if it were paid, whether it is or not.
@@ -89,13 +70,11 @@ pub(crate) fn forge(
     if order.trade_type == TradeType::App2014 {
         return genprepay::notification(world, order, url).filter(|_| flaw.is_none());
     }
-    let body = body(world, order, flaw);
-    let fault = flaw.map(|flaw| flaw.name().to_owned());
     Some(Message {
         url: url.to_owned(),
-        body,
+        body: body(world, order, flaw),
         expects: ACCEPTED,
-        fault,
+        fault: flaw,
     })
 }
 

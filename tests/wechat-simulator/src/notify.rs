@@ -7,8 +7,9 @@ use axum::http::header::CONTENT_TYPE;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
+use crate::forge::Flaw;
 use crate::genprepay;
-use crate::pay::{ACCEPTED, Attempt, SCHEDULE, TradeType};
+use crate::pay::{ACCEPTED, Attempt, CannotPay, Receipt, SCHEDULE, TradeType, Wish};
 use crate::state::{Simulator, World};
 use crate::xml;
 
@@ -29,7 +30,31 @@ pub(crate) struct Message {
     /// What the answer has to be.
     pub(crate) expects: &'static str,
     /// What is wrong with it on purpose.
-    pub(crate) fault: Option<String>,
+    pub(crate) fault: Option<Flaw>,
+}
+
+/// A payer pays, and the merchant is told: if `tell` says so, or else the
+/// setting.
+pub(crate) fn pay(
+    simulator: &Simulator,
+    handle: &str,
+    wish: Wish,
+    tell: Option<bool>,
+    copies: usize,
+) -> Result<Receipt, CannotPay> {
+    let (receipt, automatic) = {
+        let mut world = simulator.world();
+        let moment = world.moment();
+        (
+            world.pay.pay(handle, wish, moment)?,
+            world.settings.auto_notify,
+        )
+    };
+    if tell.unwrap_or(automatic) {
+        let subject = Subject::Payment(receipt.out_trade_no.clone());
+        announce(simulator, subject, copies);
+    }
+    Ok(receipt)
 }
 
 /// Notifies in the background, `copies` at once the first time, until it is

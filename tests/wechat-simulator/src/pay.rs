@@ -146,6 +146,7 @@ impl WechatPay {
     /// The order of a request that names it by either number; the transaction id
     /// goes first.
     fn numbered(&self, request: &Request) -> Result<&Order, Refusal> {
+        request.check(&[("transaction_id", false, 32), ("out_trade_no", false, 32)])?;
         let order = match request.get("transaction_id") {
             Some(id) => self.orders().find(|order| order.is_payment(id)),
             None => self.order(request.required("out_trade_no")?),

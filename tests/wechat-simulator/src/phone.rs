@@ -9,7 +9,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::beijing;
-use crate::notify::{self, Subject};
+use crate::notify;
 use crate::oauth::page;
 use crate::pay::{Order, Wish};
 use crate::state::Simulator;
@@ -121,19 +121,9 @@ pub(crate) async fn decide(
         let page = || done(StatusCode::OK, "已取消", "Nothing was paid.");
         return back.map_or_else(page, Redirect::into_response);
     }
-    let outcome = {
-        let mut world = simulator.world();
-        let automatic = world.settings.auto_notify;
-        let moment = world.moment();
-        let paid = world.pay.pay(handle.text(), Wish::default(), moment);
-        paid.map(|receipt| (receipt, automatic))
-    };
-    match outcome {
+    match notify::pay(&simulator, handle.text(), Wish::default(), None, 1) {
         Err(error) => done(StatusCode::CONFLICT, "支付失败", &error.to_string()),
-        Ok((receipt, automatic)) => {
-            if automatic {
-                notify::announce(&simulator, Subject::Payment(receipt.out_trade_no), 1);
-            }
+        Ok(receipt) => {
             let page = || done(StatusCode::OK, "支付成功", &receipt.transaction_id);
             back.map_or_else(page, Redirect::into_response)
         }

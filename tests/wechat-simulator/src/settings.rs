@@ -10,7 +10,7 @@ use crate::users;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Bridge {
-    /// Pays.
+    /// Pays the order.
     Ok,
     /// Closes the password box.
     Cancel,

@@ -37,7 +37,7 @@ impl SignType {
         }
     }
 
-    /// The wire's word.
+    /// As `sign_type` spells it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ pub fn sha1_sorted(fields: &[(&str, &str)]) -> String {
     hex::encode(Sha1::digest(text.join("&").as_bytes()))
 }
 
-/// Lower-case MD5.
+/// MD5 in lower-case hexadecimal.
 #[must_use]
 pub fn md5_hex(data: &[u8]) -> String {
     hex::encode(Md5::digest(data))

@@ -39,7 +39,7 @@ const SNAPSHOT: User = User {
     snapshot: true,
 };
 
-/// Everyone there is.
+/// In the order in which the consent page shows them.
 pub(crate) const ALL: [User; 3] = [ALICE, BOB, SNAPSHOT];
 
 /// The user of that key.

@@ -99,7 +99,7 @@ fn conclude(
     moment: Moment,
 ) -> Response {
     if let Err(refusal) = decided {
-        world.reject(path, refusal.code(), refusal.message());
+        world.reject(path, &refusal.code, &refusal.message);
     }
     let text = world.pay.answer(path, sign_type, decided, moment);
     ([(CONTENT_TYPE, "text/xml; charset=utf-8")], text).into_response()

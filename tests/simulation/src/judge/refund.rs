@@ -2,12 +2,12 @@
 //! are those of its refunds.
 
 use serde_json::Value;
+use wechat_simulator::pay::RefundStatus;
 
 use super::{Judge, Rows};
 use crate::engine::{number, string};
 use crate::ledger::{DELIVERY, ORDER, REFUND, is_owed, is_told_by_hub, payments};
 use crate::wechat::Wechat;
-use wechat_simulator::pay::RefundStatus;
 
 /// When nothing more can happen to a refund: it must be known a day later, the
 /// hub's longest pause.

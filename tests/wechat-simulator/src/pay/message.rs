@@ -7,57 +7,36 @@ use crate::xml;
 
 /// A request that WeChat refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// `return_code=FAIL`: not even a signed answer, so the code is never sent.
-    Transport {
-        /// WeChat's name of the mistake.
-        code: &'static str,
-        /// `return_msg`.
-        message: String,
-    },
-    /// `result_code=FAIL`, signed.
-    Business {
-        /// `err_code`.
-        code: String,
-        /// `err_code_des`.
-        message: String,
-    },
+pub struct Refusal {
+    /// WeChat's name of the mistake: `err_code`, in a signed answer.
+    pub code: String,
+    /// `err_code_des`, or `return_msg`.
+    pub message: String,
+    /// `return_code=FAIL`, to those who cannot be trusted: not even signed, and
+    /// the code is never sent.
+    is_transport: bool,
 }
 
 impl Refusal {
-    pub(crate) fn transport(code: &'static str, message: &str) -> Self {
-        Self::Transport {
-            code,
-            message: message.to_owned(),
+    pub(crate) fn transport(code: &str, message: &str) -> Self {
+        Self {
+            is_transport: true,
+            ..Self::business(code, message)
         }
     }
 
-    /// A refusal with an `err_code` and its description.
+    /// A refusal with `result_code=FAIL`.
     #[must_use]
     pub fn business(code: &str, message: &str) -> Self {
-        Self::Business {
+        Self {
             code: code.to_owned(),
             message: message.to_owned(),
+            is_transport: false,
         }
     }
 
     pub(super) fn parameter(message: &str) -> Self {
         Self::business("PARAM_ERROR", message)
-    }
-
-    /// WeChat's name of the mistake.
-    #[must_use]
-    pub fn code(&self) -> &str {
-        match self {
-            Self::Transport { code, .. } => code,
-            Self::Business { code, .. } => code,
-        }
-    }
-
-    pub(crate) fn message(&self) -> &str {
-        match self {
-            Self::Transport { message, .. } | Self::Business { message, .. } => message,
-        }
     }
 }
 
@@ -180,12 +159,12 @@ impl WechatPay {
                 answer.clone_from(fields);
                 put(&mut answer, "result_code", "SUCCESS");
             }
-            Err(Refusal::Transport { message, .. }) => {
+            Err(refusal) if refusal.is_transport => {
                 put(&mut answer, "return_code", "FAIL");
-                put(&mut answer, "return_msg", message);
+                put(&mut answer, "return_msg", &refusal.message);
                 return xml::write(&answer);
             }
-            Err(Refusal::Business { code, message }) => {
+            Err(Refusal { code, message, .. }) => {
                 put(&mut answer, "result_code", "FAIL");
                 put(&mut answer, "err_code", code);
                 put(&mut answer, "err_code_des", message);

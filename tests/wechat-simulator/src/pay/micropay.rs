@@ -1,28 +1,10 @@
 //! Payment codes: `micropay`, which charges one, and `reverse`, which takes the
 //! payment back. What comes of a code is the driver's word, not decided here.
 
-use super::message::{Field, Refusal, Request, put};
-use super::unified::{BY_NUMBER, draft, used_up};
+use super::message::{Refusal, Request, put};
+use super::unified::{ORDER_FIELDS, draft, used_up};
 use super::{Moment, Order, TradeState, TradeType, WechatPay, Wish};
 use crate::sign::Fields;
-
-const FIELDS: &[Field] = &[
-    ("device_info", false, 32),
-    ("body", true, 127),
-    ("detail", false, 6000),
-    ("attach", false, 127),
-    ("out_trade_no", true, 32),
-    ("total_fee", true, 11),
-    ("fee_type", false, 16),
-    ("spbill_create_ip", true, 64),
-    ("goods_tag", false, 32),
-    ("limit_pay", false, 32),
-    ("time_start", false, 14),
-    ("time_expire", false, 14),
-    ("receipt", false, 8),
-    ("auth_code", true, 128),
-    ("scene_info", false, 256),
-];
 
 const WEEK_MS: i64 = 7 * 24 * 3_600_000;
 
@@ -48,7 +30,8 @@ impl WechatPay {
         moment: Moment,
         charge: impl FnOnce(&str) -> Charge,
     ) -> Result<Fields, Refusal> {
-        request.check(FIELDS)?;
+        request.check(ORDER_FIELDS)?;
+        request.check(&[("auth_code", true, 128)])?;
         let code = request.required("auth_code")?;
         check_code(code)?;
         let mut order = draft(request, TradeType::Micropay, moment)?;
@@ -100,7 +83,6 @@ impl WechatPay {
     /// Closes what is not paid, gives back what is. A retry of either is the
     /// same.
     pub(super) fn reverse(&mut self, request: &Request, moment: Moment) -> Result<Fields, Refusal> {
-        request.check(BY_NUMBER)?;
         let number = self.numbered(request)?.out_trade_no.clone();
         let guard_ms = self.rules.reverse_guard_seconds.saturating_mul(1000);
         let order = self

@@ -75,7 +75,7 @@ impl WechatPay {
         xml::write(&fields)
     }
 
-    /// Adds the signature.
+    /// The same fields with their `sign`.
     #[must_use]
     pub fn signed(&self, sign_type: SignType, mut fields: Fields) -> Fields {
         let sign = sign::v2(&fields, sign_type, &self.merchant.api_key);

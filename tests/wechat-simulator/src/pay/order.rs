@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Moment;
 use super::message::{Refusal, Request, put};
 use crate::beijing;
+use crate::forge::Flaw;
 use crate::sign::{Fields, SignType};
 
 const MINUTE_MS: i64 = 60_000;
@@ -14,29 +15,23 @@ const PREPAY_MS: i64 = 120 * MINUTE_MS;
 /// The page of a `mweb_url` opens for so long.
 pub(super) const MWEB_MS: i64 = 5 * MINUTE_MS;
 
-/// `trade_state`.
+/// The `trade_state` of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum TradeState {
     /// The payer may pay.
-    #[serde(rename = "NOTPAY")]
     NotPay,
     /// A code was charged, and its payer is asked for the password.
-    #[serde(rename = "USERPAYING")]
     UserPaying,
     /// Paid, and nothing of it was ever given back.
-    #[serde(rename = "SUCCESS")]
     Success,
     /// Paid, and a refund was accepted, whatever became of that.
-    #[serde(rename = "REFUND")]
     Refund,
     /// The merchant has closed it before it was paid.
-    #[serde(rename = "CLOSED")]
     Closed,
     /// The merchant has reversed it, paid or not.
-    #[serde(rename = "REVOKED")]
     Revoked,
     /// The payment by code has failed.
-    #[serde(rename = "PAYERROR")]
     PayError,
 }
 
@@ -68,24 +63,19 @@ impl TradeState {
 
 /// `trade_type`, and the two ways to pay that have none of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum TradeType {
     /// In WeChat's own browser.
-    #[serde(rename = "JSAPI")]
     Jsapi,
     /// By a QR code that the payer scans.
-    #[serde(rename = "NATIVE")]
     Native,
     /// In a merchant's app.
-    #[serde(rename = "APP")]
     App,
     /// In a phone's other browser.
-    #[serde(rename = "MWEB")]
     Mweb,
     /// By the payer's code, which the merchant scans.
-    #[serde(rename = "MICROPAY")]
     Micropay,
     /// An order of `genprepay`, 2014.
-    #[serde(rename = "APP2014")]
     App2014,
 }
 
@@ -114,30 +104,28 @@ pub(crate) struct Attempt {
     /// Whether WeChat would take this answer for success.
     pub(crate) accepted: bool,
     /// What was wrong with it on purpose.
-    pub(crate) fault: Option<String>,
+    pub(crate) fault: Option<Flaw>,
 }
 
 /// A payment that happened.
 #[derive(Clone, Debug, Serialize)]
 pub struct Payment {
-    /// WeChat's number.
+    /// WeChat's number of it, 28 digits.
     pub transaction_id: String,
     pub(crate) openid: String,
     pub(crate) coupon_fee: i64,
     pub(crate) paid_ms: i64,
 }
 
-/// `refund_status`.
+/// The `refund_status` of a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum RefundStatus {
     /// Accepted, and on its way.
-    #[serde(rename = "PROCESSING")]
     Processing,
     /// The payer's account cannot be reached: a person must act.
-    #[serde(rename = "CHANGE")]
     Change,
-    /// The money arrived.
-    #[serde(rename = "SUCCESS")]
+    /// The payer has the money.
     Success,
     /// Given up; the money stays with the merchant.
     #[serde(rename = "REFUNDCLOSE")]
@@ -159,11 +147,11 @@ impl RefundStatus {
 #[derive(Clone, Debug, Serialize)]
 pub struct Refund {
     pub(crate) refund_id: String,
-    /// The merchant's number.
+    /// The merchant's number for it.
     pub out_refund_no: String,
     /// What goes back, in fen.
     pub refund_fee: i64,
-    /// Where it stands.
+    /// Where it stands; only its driver moves it on.
     pub status: RefundStatus,
     pub(super) created_ms: i64,
     /// When the money arrived.
@@ -190,11 +178,11 @@ impl Refund {
 /// An order, whatever endpoint made it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Order {
-    /// The merchant's number.
+    /// The merchant's number for it.
     pub out_trade_no: String,
     /// How it is to be paid.
     pub trade_type: TradeType,
-    /// Where it stands.
+    /// Where it stands, before the readings of `Rules`.
     pub state: TradeState,
     /// What was paid, or is to be paid, in fen.
     pub total_fee: i64,

@@ -6,8 +6,6 @@ use crate::beijing;
 use crate::sign::Fields;
 
 const FIELDS: &[Field] = &[
-    ("transaction_id", false, 32),
-    ("out_trade_no", false, 32),
     ("out_refund_no", true, 64),
     ("total_fee", true, 11),
     ("refund_fee", true, 11),
@@ -15,14 +13,6 @@ const FIELDS: &[Field] = &[
     ("refund_desc", false, 80),
     ("refund_account", false, 30),
     ("notify_url", false, 256),
-];
-
-const QUERY_FIELDS: &[Field] = &[
-    ("transaction_id", false, 32),
-    ("out_trade_no", false, 32),
-    ("out_refund_no", false, 64),
-    ("refund_id", false, 32),
-    ("offset", false, 11),
 ];
 
 /// A payment can be refunded in at most this many parts.
@@ -137,7 +127,11 @@ impl WechatPay {
     }
 
     pub(super) fn refund_query(&self, request: &Request) -> Result<Fields, Refusal> {
-        request.check(QUERY_FIELDS)?;
+        request.check(&[
+            ("out_refund_no", false, 64),
+            ("refund_id", false, 32),
+            ("offset", false, 11),
+        ])?;
         let none = || Refusal::business("REFUNDNOTEXIST", "退款订单查询失败");
         let by_refund = ["refund_id", "out_refund_no"]
             .iter()

@@ -27,7 +27,7 @@ pub struct Rules {
 }
 
 impl Default for Rules {
-    /// WeChat's documented figures.
+    /// The figures and readings of WeChat's documents.
     fn default() -> Self {
         Self {
             close_guard_seconds: 300,

@@ -10,6 +10,14 @@ use crate::sign::Fields;
 use crate::users;
 
 const FIELDS: &[Field] = &[
+    ("notify_url", true, 256),
+    ("trade_type", true, 16),
+    ("product_id", false, 32),
+    ("openid", false, 128),
+];
+
+/// The fields that micropay has as well.
+pub(super) const ORDER_FIELDS: &[Field] = &[
     ("device_info", false, 32),
     ("body", true, 127),
     ("detail", false, 6000),
@@ -21,18 +29,10 @@ const FIELDS: &[Field] = &[
     ("time_start", false, 14),
     ("time_expire", false, 14),
     ("goods_tag", false, 32),
-    ("notify_url", true, 256),
-    ("trade_type", true, 16),
-    ("product_id", false, 32),
     ("limit_pay", false, 32),
-    ("openid", false, 128),
     ("receipt", false, 8),
     ("scene_info", false, 256),
 ];
-
-/// By either number, as several endpoints take it.
-pub(super) const BY_NUMBER: &[Field] =
-    &[("transaction_id", false, 32), ("out_trade_no", false, 32)];
 
 impl WechatPay {
     pub(super) fn unified_order(
@@ -40,6 +40,7 @@ impl WechatPay {
         request: &Request,
         moment: Moment,
     ) -> Result<Fields, Refusal> {
+        request.check(ORDER_FIELDS)?;
         request.check(FIELDS)?;
         let draft = self.complete(request, moment)?;
         let order = self.place(draft, request)?;
@@ -55,7 +56,6 @@ impl WechatPay {
     }
 
     pub(super) fn order_query(&self, request: &Request, moment: Moment) -> Result<Fields, Refusal> {
-        request.check(BY_NUMBER)?;
         let order = self.numbered(request)?;
         let wholly = order.state == TradeState::Refund && order.refunded() >= order.total_fee;
         let state = match order.state {

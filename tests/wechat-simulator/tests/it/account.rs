@@ -1,4 +1,4 @@
-//! Owns the tests of the official account: consent, tokens, tickets and the
+//! Tests of the official account: consent, tokens, tickets and the
 //! APP flow of 2014.
 
 use serde_json::{Value, json};

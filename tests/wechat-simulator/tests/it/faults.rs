@@ -1,4 +1,4 @@
-//! Owns the tests of ordered misbehaviour, counters and reset.
+//! Tests of ordered misbehaviour, counters and reset.
 
 use std::time::Duration;
 
@@ -112,6 +112,8 @@ async fn a_misspelt_order_is_refused() {
         json!({"auto_notyfi": false}),
         json!({"oauth_user": "carol"}),
         json!({"clock_ahead_seconds": i64::MAX}),
+        json!({"refund_gap_seconds": -1}),
+        json!({"expired_state": "SUCCESS"}),
     ] {
         assert_eq!(
             world.post_status("/_control/settings", &odd).await.0,

@@ -1,5 +1,5 @@
-//! Owns a running simulator, a merchant that is notified, and calls signed by
-//! that merchant. Refuses to know what is tested.
+//! A running simulator, a merchant that is notified, and calls signed by that
+//! merchant.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Black-box tests of the simulator: everything goes through HTTP, with a
-//! merchant that listens for notifications. Refuses to know its insides.
+//! merchant that listens for notifications.
 
 #[cfg(test)]
 mod account;

@@ -1,4 +1,4 @@
-//! Owns the tests of payment notifications, right and wrong ones.
+//! Tests of payment notifications, right and wrong ones.
 
 use serde_json::json;
 use wechat_simulator::sign::{self, SignType};

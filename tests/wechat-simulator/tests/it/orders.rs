@@ -1,4 +1,4 @@
-//! Owns the tests of unifiedorder, orderquery and closeorder.
+//! Tests of unifiedorder, orderquery and closeorder.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Owns the tests of micropay and reverse.
+//! Tests of micropay and reverse.
 
 use std::time::Duration;
 
@@ -125,4 +125,42 @@ async fn reversing_revokes_open_and_paid_payments() {
         .await;
     assert_eq!(refused["err_code"], "INVALID_REQUEST");
     assert_eq!(refused["recall"], "N");
+}
+
+#[tokio::test]
+async fn reversing_waits_and_can_be_told_as_a_refund() {
+    let world = World::start().await;
+    world.set(json!({"reverse_guard_seconds": 15})).await;
+    charge(&world, "micro-1", "130000000000000000").await;
+    let number = [("out_trade_no", "micro-1")];
+    let young = world.v2("/secapi/pay/reverse", &number).await;
+    assert_eq!(young["err_code"], "SYSTEMERROR");
+    assert_eq!(young["recall"], "Y");
+    let later = json!({"clock_ahead_seconds": 15, "reversed_state": "REFUND"});
+    world.set(later).await;
+    let reversed = world.v2("/secapi/pay/reverse", &number).await;
+    assert_eq!(reversed["result_code"], "SUCCESS");
+    assert_eq!(world.query("micro-1").await["trade_state"], "REFUND");
+}
+
+#[tokio::test]
+async fn a_password_typed_after_the_expiry_still_pays() {
+    let world = World::start().await;
+    world.set(json!({"userpaying_ms": 300})).await;
+    let fields = [
+        ("body", "tea"),
+        ("out_trade_no", "micro-1"),
+        ("total_fee", "100"),
+        ("spbill_create_ip", "203.0.113.9"),
+        ("auth_code", "130000000000000001"),
+        ("time_start", "20990101000000"),
+        ("time_expire", "20990101000100"),
+    ];
+    let asked = world.v2("/pay/micropay", &fields).await;
+    assert_eq!(asked["err_code"], "USERPAYING");
+    // A little under a century, which takes the clock behind the expiry.
+    world
+        .set(json!({"clock_ahead_seconds": 3_155_760_000_i64}))
+        .await;
+    turns(&world, "micro-1", "SUCCESS").await;
 }

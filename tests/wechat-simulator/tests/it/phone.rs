@@ -1,4 +1,4 @@
-//! Owns the tests of the payer's telephone: pages, bridge, app and `mweb_url`.
+//! Tests of the payer's telephone: pages, bridge, app and `mweb_url`.
 
 use serde_json::{Value, json};
 use wechat_simulator::sign::{self, Fields, SignType};

@@ -1,4 +1,4 @@
-//! Owns the tests of refunds and their notifications.
+//! Tests of refunds and their notifications.
 
 use serde_json::json;
 use wechat_simulator::sign::Fields;
@@ -100,8 +100,27 @@ async fn a_closed_refund_leaves_the_money() {
         .v2("/pay/refundquery", &[("out_refund_no", "r-1")])
         .await;
     assert_eq!(told["refund_status_0"], "REFUNDCLOSE");
+    world.set(json!({"refund_result": "SUCCESS"})).await;
     assert_eq!(
         refund(&world, "r-2", "1999").await["result_code"],
         "SUCCESS"
     );
+    // It left the money to the second one.
+    assert_eq!(
+        refund(&world, "r-1", "1999").await["err_code"],
+        "INVALID_REQUEST"
+    );
+}
+
+#[tokio::test]
+async fn refunds_of_a_payment_keep_their_distance() {
+    let world = paid().await;
+    world.set(json!({"refund_gap_seconds": 60})).await;
+    assert_eq!(refund(&world, "r-1", "1").await["result_code"], "SUCCESS");
+    assert_eq!(
+        refund(&world, "r-2", "1").await["err_code"],
+        "FREQUENCY_LIMITED"
+    );
+    world.set(json!({"clock_ahead_seconds": 60})).await;
+    assert_eq!(refund(&world, "r-2", "1").await["result_code"], "SUCCESS");
 }

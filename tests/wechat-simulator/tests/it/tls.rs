@@ -1,4 +1,4 @@
-//! Owns the tests of the merchant's door: who may call `/secapi/`, and where.
+//! Tests of the merchant's door: who may call `/secapi/`, and where.
 
 use std::path::{Path, PathBuf};
 
