@@ -403,7 +403,7 @@ impl Counts {
         }
     }
 
-    /// Both together.
+    /// The sum of both, field by field.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             writes: self.writes + other.writes,

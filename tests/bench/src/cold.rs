@@ -30,7 +30,7 @@ struct Candidate {
     peak_kib: Vec<u64>,
 }
 
-/// Where things are.
+/// Where the programs are that are started.
 pub(crate) struct Places<'p> {
     /// The functions, the bare one among them, and a zip beside each.
     pub(crate) functions: &'p Path,

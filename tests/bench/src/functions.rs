@@ -20,11 +20,11 @@ use crate::runtime::{Function, lock};
 /// One run of a function.
 #[derive(Debug, Clone)]
 pub(crate) struct Invocation {
-    /// Which.
+    /// The function's folder, as `create-order`.
     pub(crate) function: &'static str,
     /// Whether API Gateway passed it on.
     pub(crate) by_api: bool,
-    /// Processor time.
+    /// Processor time of all its threads.
     pub(crate) cpu: Duration,
     /// What the function logged.
     pub(crate) logged: u64,
@@ -122,7 +122,7 @@ impl Functions {
         std::mem::take(&mut lock(&self.inner.used))
     }
 
-    /// Ends the functions.
+    /// Ends all processes; nothing can be invoked after that.
     pub(crate) fn stop(&self) -> Result<(), Failed> {
         self.inner.by_name.values().try_for_each(Function::stop)
     }

@@ -43,7 +43,7 @@ struct Options {
     /// The `MemorySize` that they are deployed with.
     #[arg(long)]
     memory_mb: u16,
-    /// What criterion left.
+    /// The folder that criterion wrote its estimates to.
     #[arg(long)]
     criterion: PathBuf,
     /// Node.js; without it there are no ratios to it.

@@ -93,7 +93,7 @@ pub(crate) fn quartiles(mut samples: Vec<Duration>) -> [Duration; 3] {
     [1, 2, 3].map(|quarter| samples.get(last * quarter / 4).copied().unwrap_or_default())
 }
 
-/// In milliseconds.
+/// A duration in milliseconds, with their fractions.
 pub(crate) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }

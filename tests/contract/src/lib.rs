@@ -28,7 +28,7 @@ const DOCUMENT: &str = include_str!(concat!(
 /// An answer as it came over the wire.
 #[derive(Debug, Clone)]
 pub struct Answer<'a> {
-    /// The HTTP status.
+    /// The HTTP status, as a number of three digits.
     pub status: u16,
     /// By their names in lower case; of a repeated one any.
     pub headers: &'a BTreeMap<String, String>,

@@ -168,7 +168,7 @@ impl Rules {
         self.rules.push(new);
     }
 
-    /// Forgets every rule.
+    /// Forgets every rule, so that all is answered `success`.
     pub(crate) fn clear(&mut self) {
         self.rules.clear();
     }

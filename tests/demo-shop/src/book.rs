@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::behaviour::{Address, Answer, Mode, Rules};
 use crate::signature::Refusal;
 
-/// An order's identity.
+/// An order: its number is the app's own, and another app may have the same.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OrderKey {
     pub(crate) app_id: String,

@@ -23,7 +23,7 @@ pub struct Browser {
 pub struct Page {
     /// Where it is from, after redirects.
     pub url: Url,
-    /// The HTTP status.
+    /// The HTTP status; of the hub's pages one that is documented.
     pub status: u16,
     /// All of them, `set-cookie` too.
     pub headers: HeaderMap,
