@@ -4,11 +4,12 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use shared::domain::delivery::{Delivery, MISSION_SCHEDULE, Schedule};
+use shared::domain::delivery::{Delivery, STANDARD_SCHEDULE, Schedule};
 use shared::domain::signature::Params;
 use shared::domain::time::Timestamp;
-use shared::wechat::sign::{SignType, sign};
-use shared::wechat::{Account, Secrets, Wechat, xml};
+use shared::wechat::v2::sign::{SignType, sign};
+use shared::wechat::v2::xml;
+use shared::wechat::{Account, Secrets, Wechat};
 
 const KEY: &str = "192006250b4c09247ec02edce69f6a2d";
 
@@ -60,14 +61,7 @@ fn signed(mut fields: Params) -> String {
 }
 
 fn merchant() -> Option<Wechat> {
-    let account = Account {
-        app_id: "wxd930ea5d5a258f4f".to_owned(),
-        mch_id: "10000100".to_owned(),
-        sign_type: SignType::HmacSha256,
-        pay_base: String::new(),
-        api_base: String::new(),
-        open_base: String::new(),
-    };
+    let account = Account::new("wxd930ea5d5a258f4f".to_owned(), "10000100".to_owned());
     let secrets = format!(r#"{{"api_key": "{KEY}", "app_secret": "none"}}"#);
     Wechat::new(account, Secrets::parse(&secrets).ok()?).ok()
 }
@@ -86,7 +80,7 @@ fn payment(criterion: &mut Criterion) {
     let wechat = merchant();
     let notice = signed(params(&NOTICE));
     let request = params(&REQUEST);
-    let (delivery, schedule) = (delivery(), Schedule::parse(MISSION_SCHEDULE).ok());
+    let (delivery, schedule) = (delivery(), Schedule::parse(STANDARD_SCHEDULE).ok());
     let (Some(wechat), Some(delivery), Some(schedule)) = (wechat, delivery, schedule) else {
         unreachable!("the constants above are well-formed");
     };

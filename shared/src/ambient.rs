@@ -19,7 +19,7 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// The time.
+    /// Milliseconds since 1970, now.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match self {

@@ -1,6 +1,7 @@
-//! The only place that touches AWS: the tables, the queues, the secret. It
-//! refuses to know what a row or a message leads to.
+//! The only place that touches AWS: the tables, the queues, the secrets. What a
+//! row or a message leads to is the flows' and the functions' matter.
 
+mod item;
 pub mod ledger;
 pub mod queue;
 pub mod registry;
@@ -16,11 +17,12 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{SharedCredentialsProvider, SharedHttpClient};
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 
-use crate::config::Environment;
-use crate::telemetry::causes;
+use crate::config;
+use crate::error::causes;
 
-/// AWS did not do what it was asked, or nobody knows whether it did. The cause
-/// is for the log.
+/// AWS did not do what it was asked, or nobody knows whether it did: the write
+/// may have come through. Whatever was owed before is still owed. The cause is
+/// for the log.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}: {cause}")]
 pub struct Failure {
@@ -57,10 +59,10 @@ impl Failure {
 /// environment, as Lambda gives them, without the chain of providers and the
 /// sign-in clients that come with it. The SDK has no time-outs of its own.
 #[must_use]
-pub fn sdk_config(environment: &Environment) -> SdkConfig {
+pub fn sdk_config(aws: &config::Aws) -> SdkConfig {
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new(environment.region.clone()))
+        .region(Region::new(aws.region.clone()))
         .credentials_provider(SharedCredentialsProvider::new(
             EnvironmentVariableCredentialsProvider::new(),
         ))
@@ -73,7 +75,7 @@ pub fn sdk_config(environment: &Environment) -> SdkConfig {
                 .operation_timeout(Duration::from_millis(4000))
                 .build(),
         );
-    if let Some(url) = &environment.endpoint_url {
+    if let Some(url) = &aws.endpoint_url {
         config = config.endpoint_url(url);
     }
     config.build()
@@ -94,9 +96,4 @@ pub fn https_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
         .build_https()
-}
-
-/// Makes ring the process's TLS provider; repeating it is harmless.
-pub fn use_ring() {
-    let _already_set = rustls::crypto::ring::default_provider().install_default();
 }

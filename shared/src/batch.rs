@@ -1,6 +1,5 @@
 //! A batch of doorbells from SQS: each is handled on its own, at the same
-//! time, and a failure or a panic fails its own record only. It refuses to
-//! know what a doorbell wakes.
+//! time, and a failure or a panic fails its own record only.
 
 use std::future::Future;
 

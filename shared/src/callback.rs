@@ -1,6 +1,6 @@
-//! The only place that dials an app's address: vet it, resolve it once, refuse
-//! if any address is not public, connect to what was vetted, call, and read a
-//! bounded answer. It refuses to know what a call is for.
+//! The only place that dials an app's address, for a callback (others say
+//! webhook): vet it, resolve it once, refuse if any address is not public,
+//! connect to what was vetted, call, and read a bounded answer.
 
 pub mod guard;
 
@@ -81,7 +81,7 @@ impl Caller {
     }
 
     fn build(guard: Guard, dns: Dns, limits: Limits) -> Result<Self, reqwest::Error> {
-        crate::aws::use_ring();
+        crate::tls::use_ring();
         let guard = Arc::new(guard);
         let vetted = VettedDns {
             guard: Arc::clone(&guard),

@@ -1,5 +1,6 @@
-//! The only reader of the environment. Every variable a function needs is read
-//! once at start; a missing or malformed one is named in the error.
+//! The only reader of the environment: one typed reader for each variable or
+//! group. Every setting of a function is read once at its start; a missing or
+//! malformed one is named in the error.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -7,9 +8,9 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use crate::domain::delivery::Schedule;
-use crate::domain::order::Patience;
+use crate::domain::order::MicropayTiming;
 use crate::wechat::Account;
-use crate::wechat::sign::SignType;
+use crate::wechat::v2::sign::SignType;
 
 /// A variable that is missing or malformed.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,14 @@ pub struct Invalid {
     rule: String,
 }
 
+fn invalid(name: &'static str, rule: impl fmt::Display) -> Invalid {
+    Invalid {
+        name,
+        rule: rule.to_string(),
+    }
+}
+
+/// An empty variable is as good as none: a template cannot leave one out.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that reads the environment"
@@ -27,78 +36,104 @@ fn optional(name: &'static str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Reads a variable that must be set.
-///
-/// # Errors
-/// When it is not.
-pub fn required(name: &'static str) -> Result<String, Invalid> {
-    optional(name).ok_or_else(|| Invalid {
-        name,
-        rule: "is not set".to_owned(),
-    })
-}
-
-fn invalid(name: &'static str, rule: impl fmt::Display) -> Invalid {
-    Invalid {
-        name,
-        rule: rule.to_string(),
-    }
+fn required(name: &'static str) -> Result<String, Invalid> {
+    optional(name).ok_or_else(|| invalid(name, "is not set"))
 }
 
 /// Where AWS is; Lambda sets both.
 #[derive(Debug, Clone)]
-pub struct Environment {
+pub struct Aws {
     /// `AWS_REGION`.
     pub region: String,
     /// `AWS_ENDPOINT_URL`, set on the local stack only.
     pub endpoint_url: Option<String>,
 }
 
-impl Environment {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// When the region is not set.
-    pub fn read() -> Result<Self, Invalid> {
-        Ok(Self {
-            region: required("AWS_REGION")?,
-            endpoint_url: optional("AWS_ENDPOINT_URL"),
-        })
-    }
-}
-
-/// The address that apps, browsers and WeChat know the hub by, without a
-/// trailing slash.
+/// Where AWS is.
 ///
 /// # Errors
-/// When `PUBLIC_URL` is not set.
+/// When the region is not set.
+pub fn aws() -> Result<Aws, Invalid> {
+    Ok(Aws {
+        region: required("AWS_REGION")?,
+        endpoint_url: optional("AWS_ENDPOINT_URL"),
+    })
+}
+
+/// Defines readers of variables that a function cannot do without.
+macro_rules! required {
+    ($($(#[$doc:meta])+ $reader:ident = $name:literal;)+) => {$(
+        $(#[$doc])+
+        ///
+        /// # Errors
+        /// When it is not set.
+        pub fn $reader() -> Result<String, Invalid> {
+            required($name)
+        }
+    )+};
+}
+
+required! {
+    /// `LEDGER_TABLE`: orders and what is owed for them.
+    ledger_table = "LEDGER_TABLE";
+    /// `REGISTRY_TABLE`: apps, log-ins under way, cached tokens.
+    registry_table = "REGISTRY_TABLE";
+    /// `DELIVER_FIRST_QUEUE_URL`: doorbells of first tries.
+    deliver_first_queue_url = "DELIVER_FIRST_QUEUE_URL";
+    /// `DELIVER_RETRY_QUEUE_URL`: doorbells of later tries.
+    deliver_retry_queue_url = "DELIVER_RETRY_QUEUE_URL";
+    /// `RECONCILE_QUEUE_URL`: doorbells of questions to WeChat.
+    reconcile_queue_url = "RECONCILE_QUEUE_URL";
+    /// `NOTIFY_URL`: where WeChat reports payments and refunds.
+    notify_url = "NOTIFY_URL";
+}
+
+/// `PUBLIC_URL`: the address that apps, browsers and WeChat know the hub by,
+/// without a trailing slash.
+///
+/// # Errors
+/// When it is not set.
 pub fn public_url() -> Result<String, Invalid> {
     Ok(required("PUBLIC_URL")?.trim_end_matches('/').to_owned())
 }
 
-/// The merchant's account at WeChat, the name of the secret with its keys, and
-/// in the functions that may hold it that of its client certificate
-/// (`WECHAT_CERTIFICATE_ID`).
+/// The merchant: its account, and where its secrets are.
+#[derive(Debug, Clone)]
+pub struct Merchant {
+    /// `WECHAT_APP_ID`, `WECHAT_MCH_ID`, `WECHAT_SIGN_TYPE` and the bases.
+    pub account: Account,
+    /// `WECHAT_SECRET_ID`: the secret with its keys.
+    pub secret_id: String,
+    /// `WECHAT_CERTIFICATE_ID`: the secret with its client certificate, in the
+    /// functions that may hold it.
+    pub certificate_id: Option<String>,
+}
+
+/// The merchant.
 ///
 /// # Errors
 /// The variable that is missing or malformed.
-pub fn wechat() -> Result<(Account, String, Option<String>), Invalid> {
-    let base = |name, default: &str| {
-        let text = optional(name).unwrap_or_else(|| default.to_owned());
-        text.trim_end_matches('/').to_owned()
-    };
-    let sign_type = optional("WECHAT_SIGN_TYPE").unwrap_or_else(|| "HMAC-SHA256".to_owned());
-    let account = Account {
-        app_id: required("WECHAT_APP_ID")?,
-        mch_id: required("WECHAT_MCH_ID")?,
-        sign_type: SignType::parse(&sign_type)
-            .ok_or_else(|| invalid("WECHAT_SIGN_TYPE", "must be MD5 or HMAC-SHA256"))?,
-        pay_base: base("WECHAT_PAY_BASE", "https://api.mch.weixin.qq.com"),
-        api_base: base("WECHAT_OAUTH_BASE", "https://api.weixin.qq.com"),
-        open_base: base("WECHAT_OPEN_BASE", "https://open.weixin.qq.com"),
-    };
-    let certificate_id = optional("WECHAT_CERTIFICATE_ID");
-    Ok((account, required("WECHAT_SECRET_ID")?, certificate_id))
+pub fn merchant() -> Result<Merchant, Invalid> {
+    const SIGN_TYPE: &str = "WECHAT_SIGN_TYPE";
+    let mut account = Account::new(required("WECHAT_APP_ID")?, required("WECHAT_MCH_ID")?);
+    if let Some(name) = optional(SIGN_TYPE) {
+        account.sign_type = SignType::parse(&name)
+            .ok_or_else(|| invalid(SIGN_TYPE, "must be MD5 or HMAC-SHA256"))?;
+    }
+    for (name, base) in [
+        ("WECHAT_PAY_BASE", &mut account.pay_base),
+        ("WECHAT_OAUTH_BASE", &mut account.api_base),
+        ("WECHAT_OPEN_BASE", &mut account.open_base),
+    ] {
+        if let Some(other) = optional(name) {
+            *base = other.trim_end_matches('/').to_owned();
+        }
+    }
+    Ok(Merchant {
+        account,
+        secret_id: required("WECHAT_SECRET_ID")?,
+        certificate_id: optional("WECHAT_CERTIFICATE_ID"),
+    })
 }
 
 /// Whether a notification is confirmed by a query before it is believed;
@@ -137,7 +172,7 @@ pub fn grace_seconds() -> Result<i64, Invalid> {
 /// # Errors
 /// When one is no number, or WeChat would refuse to take a payment back so
 /// soon.
-pub fn micropay_patience() -> Result<Patience, Invalid> {
+pub fn micropay_timing() -> Result<MicropayTiming, Invalid> {
     let seconds = |name, default, range: RangeInclusive<u16>, rule: &'static str| {
         let given = optional(name).map_or(Ok(default), |text| text.parse());
         given
@@ -145,7 +180,7 @@ pub fn micropay_patience() -> Result<Patience, Invalid> {
             .filter(|seconds| range.contains(seconds))
             .ok_or_else(|| invalid(name, rule))
     };
-    Ok(Patience {
+    Ok(MicropayTiming {
         query_seconds: seconds("MICROPAY_QUERY_SECONDS", 5, 1..=60, "must be 1 to 60")?,
         give_up_seconds: seconds(
             "MICROPAY_GIVE_UP_SECONDS",

@@ -11,3 +11,10 @@ pub mod order;
 pub mod refund;
 pub mod signature;
 pub mod time;
+
+use std::collections::BTreeMap;
+
+/// Attributes of a row that this version does not know. A newer one wrote them,
+/// perhaps while it is being rolled out beside this one; they are kept when the
+/// row is written back.
+pub type UnknownAttributes = BTreeMap<String, serde_json::Value>;

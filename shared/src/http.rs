@@ -1,8 +1,9 @@
-//! The third parties' API at the wire: signed requests in, problem+json out.
-//! It refuses to know what a request asks for.
+//! The third parties' API at the wire: signed requests in, views and
+//! problem+json out.
 
 pub mod problem;
 pub mod request;
+pub mod view;
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,18 +1,26 @@
-//! What every function of the hub knows: the rules of orders and deliveries,
-//! WeChat's protocol, the tables and queues, and the third parties' API.
-//! It refuses to know which function is running.
+//! What every function of the hub is built from, in layers. From the bottom:
+//!
+//! 1. [`error`] and [`tls`], the leaves;
+//! 2. [`domain`], the pure rules;
+//! 3. [`ambient`], the only place that reads the clock;
+//! 4. [`wechat`], the only place that talks to WeChat;
+//! 5. [`config`], the only reader of the environment;
+//! 6. [`aws`], the only place that touches AWS, and [`telemetry`];
+//! 7. [`callback`], the only place that dials an app's address, and [`batch`];
+//! 8. [`flows`], the ways of an order, a refund and a login through all of these;
+//! 9. [`http`], the third parties' API at the wire.
+//!
+//! A layer names only those below it; `tests/layers.rs` holds them to it.
 
-pub mod account;
 pub mod ambient;
 pub mod aws;
 pub mod batch;
 pub mod callback;
-pub mod checkout;
 pub mod config;
 pub mod domain;
+pub mod error;
+pub mod flows;
 pub mod http;
-pub mod login;
-pub mod refunds;
-pub mod settle;
 pub mod telemetry;
+pub mod tls;
 pub mod wechat;

@@ -1,6 +1,6 @@
 //! Logs: one JSON object per line, with the request's id. The alarms and
 //! metrics in the template are filters over the fields `alarm` and `metric`.
-//! It refuses to log secrets, bodies and openids: nobody may pass them in.
+//! Secrets, bodies and openids are never logged: nobody may pass them in.
 
 use tracing_subscriber::filter::LevelFilter;
 
@@ -16,18 +16,4 @@ pub fn init() {
         .with_current_span(true)
         .with_span_list(false)
         .init();
-}
-
-/// An error and everything that caused it, for the log: the top says what
-/// failed, the reason is further down.
-#[must_use]
-pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -2,34 +2,36 @@
 
 use std::sync::Arc;
 
-use cashier::{Hub, router};
-use shared::account::AccountTokens;
+use cashier::{Cashier, router};
 use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
 use shared::aws::secrets::Merchant;
-use shared::checkout::Checkout;
-use shared::config::{self, Environment};
+use shared::config;
+use shared::flows::checkout::Checkout;
+use shared::flows::token_cache::TokenCache;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     shared::telemetry::init();
-    let aws = sdk_config(&Environment::read()?);
-    let registry = Registry::new(&aws, config::required("REGISTRY_TABLE")?);
-    let merchant = Merchant::new(aws.clone(), config::wechat()?);
-    let hub = Arc::new(Hub {
+    let aws = sdk_config(&config::aws()?);
+    let ledger = Ledger::new(&aws, config::ledger_table()?);
+    let registry = Registry::new(&aws, config::registry_table()?);
+    let merchant = Merchant::new(aws, config::merchant()?);
+    merchant.warm_up();
+    let state = Cashier {
         clock: Clock::System,
-        registry: registry.clone(),
         checkout: Checkout {
-            ledger: Ledger::new(&aws, config::required("LEDGER_TABLE")?),
-            tokens: AccountTokens::new(registry, merchant.clone()),
-            merchant,
-            notify_url: config::required("NOTIFY_URL")?,
+            ledger: ledger.clone(),
+            tokens: TokenCache::new(registry.clone(), merchant.clone()),
+            merchant: merchant.clone(),
+            notify_url: config::notify_url()?,
         },
+        ledger,
+        registry,
+        merchant,
         public_url: config::public_url()?,
-    });
-    let warming = Arc::clone(&hub);
-    tokio::spawn(async move { warming.checkout.merchant.warm().await });
-    lambda_http::run(router(hub)).await
+    };
+    lambda_http::run(router(Arc::new(state))).await
 }

@@ -1,118 +1,38 @@
 //! What the payer reads: one small page in Chinese or English, usable on a
-//! phone, with nothing loaded from elsewhere. It refuses to know routes and
-//! storage.
-
-use std::borrow::Cow;
+//! phone, with nothing loaded from elsewhere.
 
 use askama::Template;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use qrcode::QrCode;
 use qrcode::render::svg;
 use shared::ambient::random_hex;
-use shared::domain::order::{Order, TradeType};
+use shared::domain::order::Order;
 use shared::domain::signature::Params;
 use shared::http::problem::Problem;
 
-/// Who reads the page.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader {
-    /// Reads Chinese rather than English.
-    chinese: bool,
-    /// Where the page is open.
-    pub(crate) browser: Browser,
-}
+use crate::reader::Reader;
 
-/// Kinds of browsers, by what they can pay with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Browser {
-    /// Inside WeChat, where the bridge is.
-    Wechat,
-    /// On a phone, where WeChat can be opened.
-    Phone,
-    /// Elsewhere: a code can be scanned from it.
-    Desktop,
-}
-
-impl Browser {
-    fn of(user_agent: &str) -> Self {
-        if user_agent.contains("micromessenger") {
-            Self::Wechat
-        } else if ["android", "iphone", "harmony"]
-            .iter()
-            .any(|os| user_agent.contains(os))
-        {
-            Self::Phone
-        } else {
-            Self::Desktop
-        }
-    }
-
-    /// How an order is paid there, if the app has not said.
-    pub(crate) fn trade_type(self) -> TradeType {
-        match self {
-            Self::Wechat => TradeType::Jsapi,
-            Self::Phone => TradeType::Mweb,
-            Self::Desktop => TradeType::Native,
-        }
-    }
-}
-
-impl Reader {
-    /// By `User-Agent` and `Accept-Language`: the first of the two languages
-    /// that the browser names, Chinese when it names neither inside WeChat.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let text = |name: HeaderName| {
-            let value = headers.get(name).and_then(|value| value.to_str().ok());
-            value.unwrap_or_default().to_ascii_lowercase()
-        };
-        let browser = Browser::of(&text(header::USER_AGENT));
-        let languages = text(header::ACCEPT_LANGUAGE);
-        let named = languages
-            .split(',')
-            .map(|part| part.trim().split(['-', ';']).next().unwrap_or_default())
-            .find(|language| matches!(*language, "zh" | "en"));
-        Self {
-            chinese: named.map_or(browser == Browser::Wechat, |language| language == "zh"),
-            browser,
-        }
-    }
-
-    pub(crate) fn is_in_wechat(self) -> bool {
-        self.browser == Browser::Wechat
-    }
-
-    fn say(self, chinese: &'static str, english: &'static str) -> &'static str {
-        if self.chinese { chinese } else { english }
-    }
-}
-
-/// The pages.
+/// What there is to read.
 pub(crate) enum Page<'a> {
     /// A QR code to scan with WeChat.
-    Scan { order: &'a Order, code_url: &'a str },
+    Scan { code_url: &'a str },
     /// Inside WeChat: the bridge opens.
-    Bridge { order: &'a Order, bridge: Params },
+    Bridge { params: Params },
     /// This order can only be paid inside WeChat.
-    OpenInWechat { order: &'a Order, address: &'a str },
+    OpenInWechat { address: &'a str },
     /// On a phone, back from WeChat without a payment that is known yet.
-    OpenWechat { order: &'a Order, address: String },
+    OpenWechat { address: &'a str },
     /// Paid in the merchant's own app.
-    InApp { order: &'a Order },
+    InApp,
     /// Paid by code, at the shop's till.
-    AtTill { order: &'a Order },
+    AtTill,
     /// Somebody else has just begun to pay it inside WeChat.
-    Busy { order: &'a Order },
+    Busy,
     /// Paid; back to the shop.
-    Paid {
-        order: &'a Order,
-        return_url: &'a str,
-    },
+    Paid { return_url: &'a str },
     /// Closed or expired.
-    Closed {
-        order: &'a Order,
-        return_url: &'a str,
-    },
+    Closed { return_url: &'a str },
     /// Something else is wrong.
     Problem(&'a Problem),
 }
@@ -128,9 +48,10 @@ struct View<'a> {
     order: Option<&'a Order>,
     message: &'static str,
     qr: Option<String>,
-    bridge: Option<Params>,
+    bridge: Option<&'a Params>,
+    /// Ask again and again whether the payment is in.
     polls: bool,
-    link: Option<(Cow<'a, str>, &'static str)>,
+    link: Option<(&'a str, &'static str)>,
     /// Follow the link by itself.
     follows: bool,
     code: Option<&'static str>,
@@ -138,102 +59,87 @@ struct View<'a> {
 }
 
 impl Page<'_> {
-    /// Renders the page.
-    pub(crate) fn response(self, reader: Reader) -> Response {
-        let nonce = random_hex();
-        let mut view = View {
+    /// The page about this order, for this reader.
+    pub(crate) fn response(&self, order: Option<&Order>, reader: Reader) -> Response {
+        let mood = match self {
+            Self::Paid { .. } => "done",
+            Self::Closed { .. } | Self::Problem(_) => "stop",
+            _ => "wait",
+        };
+        let view = View {
             language: reader.say("zh-CN", "en"),
-            nonce: nonce.clone(),
+            nonce: random_hex(),
             title: reader.say("微信支付", "WeChat Pay"),
-            mood: "wait",
-            order: None,
-            message: "",
-            qr: None,
-            bridge: None,
-            polls: false,
-            link: None,
-            follows: false,
-            code: None,
+            mood,
+            order,
+            message: self.message(reader),
+            qr: match self {
+                Self::Scan { code_url } => qr(code_url),
+                Self::OpenInWechat { address } => qr(address),
+                _ => None,
+            },
+            bridge: match self {
+                Self::Bridge { params } => Some(params),
+                _ => None,
+            },
+            polls: mood == "wait",
+            link: self.link(reader),
+            follows: matches!(self, Self::Paid { .. }),
+            code: match self {
+                Self::Problem(problem) => Some(problem.identity().1),
+                _ => None,
+            },
             pay_again: reader.say("去支付", "Pay now"),
         };
-        let back = reader.say("返回商家", "Back to the shop");
-        let mut status = StatusCode::OK;
+        render(&view, self.status())
+    }
+
+    fn status(&self) -> StatusCode {
         match self {
-            Self::Scan { order, code_url } => {
-                view.order = Some(order);
-                view.message = match reader.is_in_wechat() {
-                    true => reader.say("长按识别二维码支付", "Press and hold the code to pay"),
-                    false => reader.say("请用微信扫一扫支付", "Scan with WeChat to pay"),
-                };
-                view.qr = qr(code_url);
-                view.polls = true;
-            }
-            Self::Bridge { order, bridge } => {
-                view.order = Some(order);
-                view.message = reader.say("正在打开微信支付…", "Opening WeChat Pay…");
-                view.bridge = Some(bridge);
-                view.polls = true;
-            }
-            Self::OpenInWechat { order, address } => {
-                view.order = Some(order);
-                view.message =
-                    reader.say("请在微信中打开此页支付", "Open this page in WeChat to pay");
-                view.qr = qr(address);
-                view.polls = true;
-            }
-            Self::OpenWechat { order, address } => {
-                view.order = Some(order);
-                view.message = reader.say(
-                    "支付完成后本页会自动返回商家",
-                    "Once paid, this page returns to the shop by itself",
-                );
-                view.link = Some((address.into(), view.pay_again));
-                view.polls = true;
-            }
-            Self::InApp { order } => {
-                view.order = Some(order);
-                view.message =
-                    reader.say("请在商家的应用中支付", "Pay this order in the shop's app");
-                view.polls = true;
-            }
-            Self::AtTill { order } => {
-                view.order = Some(order);
-                view.message =
-                    reader.say("请在收银台出示付款码", "Show your payment code at the till");
-                view.polls = true;
-            }
-            Self::Busy { order } => {
-                view.order = Some(order);
-                view.message = reader.say(
-                    "这笔订单正在微信中支付，请几分钟后再试",
-                    "This order is being paid inside WeChat. Try again in a few minutes.",
-                );
-                view.polls = true;
-            }
-            Self::Paid { order, return_url } => {
-                view.order = Some(order);
-                view.mood = "done";
-                view.message = reader.say("支付成功", "Payment received");
-                view.link = Some((return_url.into(), back));
-                view.follows = true;
-            }
-            Self::Closed { order, return_url } => {
-                view.order = Some(order);
-                view.mood = "stop";
-                view.message =
-                    reader.say("订单已关闭或已过期", "This order is closed or has expired");
-                view.link = Some((return_url.into(), back));
-                status = StatusCode::GONE;
-            }
-            Self::Problem(problem) => {
-                let (problem_status, code) = problem.identity();
-                view.mood = "stop";
-                view.message = explain(problem, reader);
-                view.code = Some(code);
-                status = problem_status;
-            }
+            Self::Closed { .. } => StatusCode::GONE,
+            Self::Problem(problem) => problem.identity().0,
+            _ => StatusCode::OK,
         }
-        render(&view, &nonce, status)
+    }
+
+    fn link(&self, reader: Reader) -> Option<(&str, &'static str)> {
+        match self {
+            Self::OpenWechat { address } => Some((address, reader.say("去支付", "Pay now"))),
+            Self::Paid { return_url } | Self::Closed { return_url } => {
+                Some((return_url, reader.say("返回商家", "Back to the shop")))
+            }
+            _ => None,
+        }
+    }
+
+    fn message(&self, reader: Reader) -> &'static str {
+        match self {
+            Self::Scan { .. } if reader.is_in_wechat() => {
+                reader.say("长按识别二维码支付", "Press and hold the code to pay")
+            }
+            Self::Scan { .. } => reader.say("请用微信扫一扫支付", "Scan with WeChat to pay"),
+            Self::Bridge { .. } => reader.say("正在打开微信支付…", "Opening WeChat Pay…"),
+            Self::OpenInWechat { .. } => {
+                reader.say("请在微信中打开此页支付", "Open this page in WeChat to pay")
+            }
+            Self::OpenWechat { .. } => reader.say(
+                "支付完成后本页会自动返回商家",
+                "Once paid, this page returns to the shop by itself",
+            ),
+            Self::InApp => reader.say("请在商家的应用中支付", "Pay this order in the shop's app"),
+            Self::AtTill => {
+                reader.say("请在收银台出示付款码", "Show your payment code at the till")
+            }
+            Self::Busy => reader.say(
+                "这笔订单正在微信中支付，请几分钟后再试",
+                "This order is being paid inside WeChat. Try again in a few minutes.",
+            ),
+            Self::Paid { .. } => reader.say("支付成功", "Payment received"),
+            Self::Closed { .. } => {
+                reader.say("订单已关闭或已过期", "This order is closed or has expired")
+            }
+            Self::Problem(problem) => explain(problem, reader),
+        }
     }
 }
 
@@ -275,10 +181,11 @@ fn explain(problem: &Problem, reader: Reader) -> &'static str {
     }
 }
 
-fn render(view: &View<'_>, nonce: &str, status: StatusCode) -> Response {
+fn render(view: &View<'_>, status: StatusCode) -> Response {
     let Ok(html) = view.render() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
+    let nonce = &view.nonce;
     // WeChat's own browser talks to its bridge through hidden frames.
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \

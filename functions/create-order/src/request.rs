@@ -1,8 +1,9 @@
 //! What an app may ask for, parameter by parameter.
 
 use sha2::{Digest, Sha256};
+use shared::domain::UnknownAttributes;
 use shared::domain::app::check_address;
-use shared::domain::id::{OrderKey, OrderNo};
+use shared::domain::id::OrderKey;
 use shared::domain::money::Fen;
 use shared::domain::order::{Request, TradeType, Version};
 use shared::http::problem::Problem;
@@ -15,14 +16,19 @@ fn has_ampersand(text: &str) -> bool {
     text.contains('&')
 }
 
+/// An order as it was asked for.
+pub(crate) struct NewOrder {
+    pub(crate) key: OrderKey,
+    pub(crate) request: Request,
+    /// MICROPAY only.
+    pub(crate) auth_code: Option<AuthCode>,
+}
+
 /// Reads an order from a signed request.
 ///
 /// # Errors
 /// The first parameter that breaks a rule.
-pub(crate) fn read(
-    signed: &Signed,
-    prefixes: &[String],
-) -> Result<(OrderKey, Request, Option<AuthCode>), Problem> {
+pub(crate) fn read(signed: &Signed, prefixes: &[String]) -> Result<NewOrder, Problem> {
     let fields = &signed.fields;
     fields.only(&[
         "order_no",
@@ -38,12 +44,11 @@ pub(crate) fn read(
         "expires_in",
         "auth_code",
     ])?;
-    let order_no = OrderNo::parse(fields.required("order_no", 64)?)
-        .map_err(|rule| Problem::param("order_no", rule.0))?;
+    let key = signed.order_key(fields.required("order_no", 64)?)?;
     let total_fee = fields
         .integer("total_fee")?
         .ok_or_else(|| Problem::param("total_fee", "is required"))?;
-    let total_fee = Fen::positive(total_fee).map_err(|rule| Problem::param("total_fee", rule.0))?;
+    let total_fee = Fen::positive(total_fee).map_err(Problem::of_param("total_fee"))?;
     let expires_in = fields.integer("expires_in")?.unwrap_or(EXPIRES_IN_DEFAULT);
     let expires_in = u32::try_from(expires_in)
         .ok()
@@ -60,6 +65,7 @@ pub(crate) fn read(
         openid: fields.text("openid", 128)?.map(str::to_owned),
         client_ip: fields.ip("client_ip")?,
         expires_in,
+        unknown: UnknownAttributes::new(),
     };
     // WeChat signs what it notifies as raw text. Whoever receives that itself
     // could cut an `&` of its own into another order's notification.
@@ -67,8 +73,11 @@ pub(crate) fn read(
         return Err(Problem::param("attach", "must not have & with version 1.0"));
     }
     let auth_code = auth_code(signed, &request, prefixes)?;
-    let app_id = signed.app.app_id.clone();
-    Ok((OrderKey { app_id, order_no }, request, auth_code))
+    Ok(NewOrder {
+        key,
+        request,
+        auth_code,
+    })
 }
 
 /// The code on the payer's phone: 18 digits, good for a minute and one payment.
@@ -116,30 +125,22 @@ fn auth_code(
     Ok(Some(AuthCode(code.to_owned())))
 }
 
-fn address(signed: &Signed, name: &str) -> Result<String, Problem> {
+fn address(signed: &Signed, name: &'static str) -> Result<String, Problem> {
     let address = signed.fields.required(name, 4096)?;
-    check_address(address, signed.app.allow_http).map_err(|rule| Problem::param(name, rule.0))?;
+    check_address(address, signed.app.allow_http).map_err(Problem::of_param(name))?;
     Ok(address.to_owned())
 }
 
 fn trade_type(signed: &Signed) -> Result<Option<TradeType>, Problem> {
-    match signed.fields.text("trade_type", 16)? {
-        None => Ok(None),
-        Some("NATIVE") => Ok(Some(TradeType::Native)),
-        Some("JSAPI") => Ok(Some(TradeType::Jsapi)),
-        Some("APP") => Ok(Some(TradeType::App)),
-        Some("MWEB") => Ok(Some(TradeType::Mweb)),
-        Some("MICROPAY") => Ok(Some(TradeType::Micropay)),
-        Some(_) => Err(Problem::param(
-            "trade_type",
-            "must be NATIVE, JSAPI, APP, MWEB or MICROPAY",
-        )),
-    }
+    const RULE: &str = "must be NATIVE, JSAPI, APP, MWEB or MICROPAY";
+    let name = signed.fields.text("trade_type", 16)?;
+    name.map(|name| TradeType::parse(name).ok_or_else(|| Problem::param("trade_type", RULE)))
+        .transpose()
 }
 
 fn version(signed: &Signed) -> Result<Version, Problem> {
     match signed.fields.text("version", 8)? {
-        None | Some("2.0") => Ok(Version::Hub),
+        None | Some("2.0") => Ok(Version::Relayed),
         Some("1.0") if signed.app.allow_direct => Ok(Version::Direct),
         Some("1.0") => Err(Problem::param("version", "1.0 is not enabled for this app")),
         Some(_) => Err(Problem::param("version", "must be 1.0 or 2.0")),

@@ -1,7 +1,6 @@
 //! Tells an app: one doorbell wakes one delivery. Claim the row, call the app,
 //! record how it went, plan and ring the next step. Dying between any two of
 //! these costs a repeat, never a loss: the row stays owed until it is recorded.
-//! It refuses to know why something is owed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,47 +10,45 @@ use shared::aws::ledger::{Claim, Ledger};
 use shared::aws::queue::{Doorbell, Queue};
 use shared::aws::registry::Registry;
 use shared::callback::{Caller, Outcome};
+use shared::domain::UnknownAttributes;
 use shared::domain::app::{App, check_address};
-use shared::domain::delivery::{Address, Attempt, CLAIMS_MAX, Next, Schedule, Suspects};
+use shared::domain::delivery::{Address, Attempt, CLAIMS_MAX, CircuitBreaker, Next, Schedule};
 use shared::domain::signature::sign;
 use shared::domain::time::Timestamp;
 
 /// What the function works with.
 #[derive(Debug)]
-pub struct Hub {
-    /// The time.
+pub struct Deliver {
+    /// Read once for each request or doorbell; tests move it by hand.
     pub clock: Clock,
-    /// The apps.
+    /// With which secret a callback is signed, and what an app may name.
     pub registry: Registry,
-    /// The deliveries.
+    /// What is owed to apps.
     pub ledger: Ledger,
     /// Where later steps are rung.
-    pub retry: Queue,
+    pub deliver_retry: Queue,
     /// How apps are called.
     pub caller: Caller,
-    /// The hosts that this process suspects.
-    pub suspects: Mutex<Suspects>,
+    /// The hosts that just timed out in this process.
+    pub breaker: Mutex<CircuitBreaker>,
     /// When later steps are due.
     pub schedule: Schedule,
     /// How long the sweeper leaves a step to its doorbell.
     pub grace_seconds: i64,
 }
 
-/// Handles one doorbell.
-///
-/// # Errors
-/// When AWS does not answer; SQS and the sweeper both repeat.
-pub async fn deliver(hub: Arc<Hub>, doorbell: Doorbell) -> Result<(), Failure> {
+/// Handles one doorbell. SQS and the sweeper both repeat one that fails.
+pub async fn deliver(state: Arc<Deliver>, doorbell: Doorbell) -> Result<(), Failure> {
     let row = &doorbell.sk;
-    let Some(claim) = hub.ledger.claim(&doorbell, hub.clock.now()).await? else {
+    let Some(claim) = state.ledger.claim(&doorbell, state.clock.now()).await? else {
         return Ok(());
     };
-    let (attempts, next) = match attempt(&hub, &claim).await? {
-        Tried::Delivered(attempts) => return hub.ledger.record_success(&claim, &attempts).await,
+    let (attempts, next) = match attempt(&state, &claim).await? {
+        Tried::Delivered(attempts) => return state.ledger.record_success(&claim, &attempts).await,
         Tried::Failed(attempts) => {
-            let now = hub.clock.now();
+            let now = state.clock.now();
             let delivery = &claim.delivery;
-            let next = delivery.after_failure(&hub.schedule, now, hub.grace_seconds);
+            let next = delivery.after_failure(&state.schedule, now, state.grace_seconds);
             (attempts, next)
         }
         Tried::PutOff(next) => (Vec::new(), next),
@@ -61,8 +58,12 @@ pub async fn deliver(hub: Arc<Hub>, doorbell: Doorbell) -> Result<(), Failure> {
         tracing::error!(alarm = "delivery_exhausted", order = %claim.delivery.key(), row,
             event_id = claim.delivery.event_id, "the app never answered success; redeliver by hand");
     }
-    if hub.ledger.record_failure(&claim, &attempts, &next).await? {
-        ring(&hub, &claim, &next).await;
+    if state
+        .ledger
+        .record_failure(&claim, &attempts, &next)
+        .await?
+    {
+        ring(&state, &claim, &next).await;
     }
     Ok(())
 }
@@ -71,23 +72,24 @@ pub async fn deliver(hub: Arc<Hub>, doorbell: Doorbell) -> Result<(), Failure> {
 enum Tried {
     /// The last of these calls was answered `success`.
     Delivered(Vec<Attempt>),
-    /// None was.
+    /// None of these was.
     Failed(Vec<Attempt>),
     /// Its hosts just timed out: nobody was called, and this comes next.
     PutOff(Next),
 }
 
 /// Calls the addresses of this step until one answers `success`.
-async fn attempt(hub: &Hub, claim: &Claim) -> Result<Tried, Failure> {
+async fn attempt(state: &Deliver, claim: &Claim) -> Result<Tried, Failure> {
     let delivery = &claim.delivery;
     let refusal = |answer: &str| {
         let attempt = Attempt {
             step: delivery.step,
             address: Address::Notify,
-            at: hub.clock.now(),
+            at: state.clock.now(),
             latency_ms: 0,
             http_status: None,
             answer: answer.to_owned(),
+            unknown: UnknownAttributes::new(),
         };
         Tried::Failed(vec![attempt])
     };
@@ -96,19 +98,19 @@ async fn attempt(hub: &Hub, claim: &Claim) -> Result<Tried, Failure> {
             "a delivery keeps killing its worker; this step counts as failed");
         return Ok(refusal("the hub's worker died while calling"));
     }
-    let Some(app) = hub.registry.app(&delivery.app_id).await? else {
+    let Some(app) = state.registry.app(&delivery.app_id).await? else {
         return Ok(refusal("the app is no longer registered"));
     };
     let mut addresses = delivery.addresses(&app);
-    let trusted = trusted(hub, claim, &addresses);
-    if !trusted.is_empty() {
-        addresses = trusted;
-    } else if let Some(next) = put_off(hub, claim) {
+    let callable = callable(state, claim, &addresses);
+    if !callable.is_empty() {
+        addresses = callable;
+    } else if let Some(next) = put_off(state, claim) {
         return Ok(Tried::PutOff(next));
     }
     let mut attempts = Vec::new();
     for (address, url) in addresses {
-        let (at, outcome) = call(hub, claim, (&app, url)).await;
+        let (at, outcome) = call(state, claim, &app, url).await;
         tracing::info!(order = %delivery.key(), step = delivery.step, delivered = outcome.delivered,
             http_status = outcome.http_status, "app called");
         attempts.push(Attempt {
@@ -118,6 +120,7 @@ async fn attempt(hub: &Hub, claim: &Claim) -> Result<Tried, Failure> {
             latency_ms: u32::try_from(outcome.latency.as_millis()).unwrap_or(u32::MAX),
             http_status: outcome.http_status,
             answer: outcome.answer,
+            unknown: UnknownAttributes::new(),
         });
         if outcome.delivered {
             return Ok(Tried::Delivered(attempts));
@@ -127,52 +130,56 @@ async fn attempt(hub: &Hub, claim: &Claim) -> Result<Tried, Failure> {
 }
 
 /// The addresses whose hosts did not time out lately.
-fn trusted<'a>(
-    hub: &Hub,
+fn callable<'a>(
+    state: &Deliver,
     claim: &Claim,
     addresses: &[(Address, &'a str)],
 ) -> Vec<(Address, &'a str)> {
-    let now = hub.clock.now();
-    let suspects = hub.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-    let app = &claim.delivery.app_id;
-    let trusted = addresses
+    let now = state.clock.now();
+    let breaker = state.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+    let app_id = &claim.delivery.app_id;
+    let callable = addresses
         .iter()
-        .filter(|(_, url)| !suspects.contains((app, *url), now));
-    trusted.copied().collect()
+        .filter(|(_, url)| !breaker.is_open(app_id, url, now));
+    callable.copied().collect()
 }
 
 /// The same step half a minute to a minute later, at random: what was put off
 /// together need not come back together.
-fn put_off(hub: &Hub, claim: &Claim) -> Option<Next> {
+fn put_off(state: &Deliver, claim: &Claim) -> Option<Next> {
     let random = u8::from_str_radix(random_hex().get(..2)?, 16).ok()?;
-    let pause = 30 + i64::from(random % 31);
+    let pause_seconds = 30 + i64::from(random % 31);
     let delivery = &claim.delivery;
-    let next = delivery.put_off(&hub.schedule, (hub.clock.now(), pause), hub.grace_seconds)?;
+    let next = delivery.put_off(
+        &state.schedule,
+        state.clock.now(),
+        pause_seconds,
+        state.grace_seconds,
+    )?;
     tracing::info!(order = %delivery.key(), step = delivery.step, "put off, the host just timed out");
     Some(next)
 }
 
 /// One call, freshly signed.
-async fn call(hub: &Hub, claim: &Claim, (app, url): (&App, &str)) -> (Timestamp, Outcome) {
-    let at = hub.clock.now();
+async fn call(state: &Deliver, claim: &Claim, app: &App, url: &str) -> (Timestamp, Outcome) {
+    let at = state.clock.now();
     let mut params = claim.delivery.params(at, random_hex());
     params.insert("sign".to_owned(), sign(&params, &app.app_secret));
     // The operator may have changed what this app may name.
     let outcome = match check_address(url, app.allow_http) {
-        Ok(()) => hub.caller.call(url, &params).await,
+        Ok(()) => state.caller.call(url, &params).await,
         Err(rule) => Outcome::not_called(&format!("the address {rule}")),
     };
-    let mut suspects = hub.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-    let host = (&app.app_id, url);
+    let mut breaker = state.breaker.lock().unwrap_or_else(PoisonError::into_inner);
     match outcome.timed_out {
-        true => suspects.timed_out(host, hub.clock.now()),
-        false => suspects.answered(host),
+        true => breaker.timed_out(&app.app_id, url, state.clock.now()),
+        false => breaker.answered(&app.app_id, url),
     }
     (at, outcome)
 }
 
 /// The next step is committed: ringing only makes it punctual.
-async fn ring(hub: &Hub, claim: &Claim, next: &Next) {
+async fn ring(state: &Deliver, claim: &Claim, next: &Next) {
     let Next::Retry {
         step,
         delay: Some(delay),
@@ -181,11 +188,7 @@ async fn ring(hub: &Hub, claim: &Claim, next: &Next) {
     else {
         return;
     };
-    let delivery = &claim.delivery;
-    let mut doorbell = delivery.doorbell();
+    let mut doorbell = claim.delivery.doorbell();
     doorbell.step = *step;
-    if let Err(failure) = hub.retry.ring(&doorbell, *delay).await {
-        tracing::warn!(order = %delivery.key(), %failure,
-            "the doorbell did not ring, the sweeper will");
-    }
+    state.deliver_retry.ring_or_leave(&doorbell, *delay).await;
 }

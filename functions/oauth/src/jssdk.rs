@@ -1,6 +1,5 @@
 //! `GET /v1/jssdk/config`: lets a page of an app use WeChat's JS-SDK, which
-//! wants it signed by the account that owns the domain. It refuses to know what
-//! the page does there.
+//! wants it signed by the account that owns the domain.
 
 use std::sync::Arc;
 
@@ -11,20 +10,23 @@ use axum::response::{IntoResponse, Response};
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
 
-use crate::Hub;
+use crate::Oauth;
 
 pub(crate) async fn config(
-    State(hub): State<Arc<Hub>>,
+    State(state): State<Arc<Oauth>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let now = hub.clock.now();
+    let now = state.clock.now();
     let fields = Fields::from_query(&query.unwrap_or_default())?;
-    let Signed { app, fields } = Signed::fresh(fields, &hub.registry, now).await?;
+    let Signed { app, fields } = Signed::fresh(fields, &state.registry, now).await?;
     fields.only(&["url"])?;
     let url = fields.required("url", 1024)?;
-    app.check_page(url)
-        .map_err(|rule| Problem::param("url", rule.0))?;
-    let ticket = hub.tokens.ticket(now).await?;
-    let config = hub.merchant.wechat().await?.page_config(&ticket, url, now);
+    app.check_page(url).map_err(Problem::of_param("url"))?;
+    let ticket = state.tokens.ticket(now).await?;
+    let config = state
+        .merchant
+        .wechat()
+        .await?
+        .page_config(&ticket, url, now);
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(config)).into_response())
 }

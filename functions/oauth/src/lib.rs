@@ -1,7 +1,6 @@
 //! WeChat's one callback domain, shared by many apps: their users' log-ins and
 //! the JS-SDK signatures of their pages. The cashier's log-ins come back here
-//! too, and here WeChat checks whose the domain is. It refuses to know what
-//! users do once they are logged in.
+//! too, and here WeChat checks whose the domain is.
 
 mod jssdk;
 mod login;
@@ -13,22 +12,22 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
-use shared::account::AccountTokens;
 use shared::ambient::Clock;
 use shared::aws::registry::Registry;
 use shared::aws::secrets::Merchant;
+use shared::flows::token_cache::TokenCache;
 
 /// What the function works with.
 #[derive(Debug)]
-pub struct Hub {
-    /// The time.
+pub struct Oauth {
+    /// Read once for each request or doorbell; tests move it by hand.
     pub clock: Clock,
     /// The apps, and the states, codes and tickets of their users.
     pub registry: Registry,
-    /// The official account.
+    /// Whose official account asks the users.
     pub merchant: Merchant,
-    /// Its tokens.
-    pub tokens: AccountTokens,
+    /// For JS-SDK signatures.
+    pub tokens: TokenCache,
     /// The hub's own address.
     pub public_url: String,
     /// What WeChat asks for to see whose the domain is.
@@ -38,8 +37,8 @@ pub struct Hub {
 /// No message of WeChat's comes near this.
 const MESSAGE_MAX_BYTES: usize = 64 * 1024;
 
-/// The routes.
-pub fn router(hub: Arc<Hub>) -> Router {
+/// The routes that template.yaml sends here.
+pub fn router(state: Arc<Oauth>) -> Router {
     let messages = post(server::message).layer(DefaultBodyLimit::max(MESSAGE_MAX_BYTES));
     Router::new()
         .route("/oauth/authorize", get(login::authorize))
@@ -48,5 +47,5 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/jssdk/config", get(jssdk::config))
         .route("/wechat/server", get(server::check).merge(messages))
         .route("/{file}", get(server::domain_file))
-        .with_state(hub)
+        .with_state(state)
 }

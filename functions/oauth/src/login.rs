@@ -15,43 +15,46 @@ use shared::ambient::random_hex;
 use shared::domain::app::App;
 use shared::domain::signature::{Params, sign};
 use shared::domain::time::Timestamp;
+use shared::flows::login::{self, AppLogin, Purpose};
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
-use shared::login::{self, AppLogin, Purpose};
-use shared::wechat::oauth::{Scope, User};
+use shared::wechat::official_account::oauth::{Scope, User};
 use url::Url;
 
-use crate::{Hub, page};
+use crate::{Oauth, page};
 
-pub(crate) async fn authorize(State(hub): State<Arc<Hub>>, RawQuery(query): RawQuery) -> Response {
-    begin(&hub, &query.unwrap_or_default())
+pub(crate) async fn authorize(
+    State(state): State<Arc<Oauth>>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    begin(&state, &query.unwrap_or_default())
         .await
         .unwrap_or_else(|problem| page::of(&problem))
 }
 
-async fn begin(hub: &Hub, query: &str) -> Result<Response, Problem> {
-    let now = hub.clock.now();
+async fn begin(state: &Oauth, query: &str) -> Result<Response, Problem> {
+    let now = state.clock.now();
     let Signed { app, fields } =
-        Signed::fresh(Fields::from_query(query)?, &hub.registry, now).await?;
+        Signed::fresh(Fields::from_query(query)?, &state.registry, now).await?;
     fields.only(&["redirect_uri", "scope", "state"])?;
     let redirect_uri = fields.required("redirect_uri", 1024)?;
     app.check_redirect(redirect_uri)
-        .map_err(|rule| Problem::param("redirect_uri", rule.0))?;
+        .map_err(Problem::of_param("redirect_uri"))?;
     let scope = Scope::parse(fields.required("scope", 32)?)
         .ok_or_else(|| Problem::param("scope", "must be snsapi_base or snsapi_userinfo"))?;
-    let state = fields.required("state", 128)?;
+    let login_state = fields.required("state", 128)?;
     // It may be a visitor's text, and this address is signed as raw text.
-    if state.contains('&') {
+    if login_state.contains('&') {
         return Err(Problem::param("state", "must not contain &"));
     }
     let purpose = Purpose::App(AppLogin {
         app_id: app.app_id.clone(),
         redirect_uri: redirect_uri.to_owned(),
-        state: state.to_owned(),
+        state: login_state.to_owned(),
         scope,
     });
-    let wechat = hub.merchant.wechat().await?;
-    let started = login::start(&hub.registry, (&wechat, &hub.public_url), purpose, now).await?;
+    let wechat = state.merchant.wechat().await?;
+    let started = login::start(&state.registry, &wechat, &state.public_url, purpose, now).await?;
     tracing::info!(app = %app.app_id, "a login began");
     let mut response = sent_to(started.authorize_url.as_str());
     let cookie = HeaderValue::from_str(&started.cookie).map_err(|_| Problem::Unavailable)?;
@@ -60,60 +63,60 @@ async fn begin(hub: &Hub, query: &str) -> Result<Response, Problem> {
 }
 
 pub(crate) async fn callback(
-    State(hub): State<Arc<Hub>>,
+    State(state): State<Arc<Oauth>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    match come_back(&hub, &query.unwrap_or_default(), &headers).await {
+    match come_back(&state, &query.unwrap_or_default(), &headers).await {
         Ok(address) => sent_to(&address),
         Err(problem) => page::of(&problem),
     }
 }
 
-async fn come_back(hub: &Hub, query: &str, headers: &HeaderMap) -> Result<String, Problem> {
-    let now = hub.clock.now();
+async fn come_back(state: &Oauth, query: &str, headers: &HeaderMap) -> Result<String, Problem> {
+    let now = state.clock.now();
     let fields = Fields::from_query(query)?;
-    let state = fields.required("state", 128)?;
-    let (name, _) = login::cookie_place(state, &hub.public_url);
-    let browser = cookie(headers, &name).unwrap_or_default();
-    let purpose = login::resume(&hub.registry, (state, browser), now)
-        .await?
-        .map_err(|refused| Problem::param("state", refused.0))?;
+    let login_state = fields.required("state", 128)?;
+    let (name, _) = login::cookie_place(login_state, &state.public_url);
+    let cookie = cookie(headers, &name).unwrap_or_default();
+    let purpose = login::resume(&state.registry, login_state, cookie, now).await?;
     match purpose {
         Purpose::PayQuery(query) => {
-            let user = identify(hub, &fields, Scope::Base).await?;
+            let user = identify(state, &fields, Scope::Base).await?;
             if user.is_snapshot {
                 return Err(Problem::param(
                     "openid",
                     "is a virtual account's, which cannot pay",
                 ));
             }
-            login::finish(&hub.registry, &hub.public_url, (&query, user), now).await
+            let (registry, public_url) = (&state.registry, &state.public_url);
+            Ok(login::issue_ticket(registry, public_url, &query, user, now).await?)
         }
-        Purpose::App(login) => back_to_app(hub, &login, &fields, now).await,
+        Purpose::App(login) => back_to_app(state, &login, &fields, now).await,
     }
 }
 
 /// The app's address with the outcome, good or bad. Ten minutes may have passed
 /// since the app was looked at.
 async fn back_to_app(
-    hub: &Hub,
+    state: &Oauth,
     login: &AppLogin,
     fields: &Fields,
     now: Timestamp,
 ) -> Result<String, Problem> {
-    let app = hub.registry.app(&login.app_id).await?;
+    let app = state.registry.app(&login.app_id).await?;
     let app = app.ok_or(Problem::AppUnknown)?;
     if app.disabled {
         return Err(Problem::AppDisabled);
     }
     app.check_redirect(&login.redirect_uri)
-        .map_err(|rule| Problem::param("redirect_uri", rule.0))?;
-    let outcome = match identify(hub, fields, login.scope).await {
-        Ok(user) if app.signed_profile => Ok(signed_profile((&app, login), &user, now)),
-        Ok(user) => login::issue_code(&hub.registry, &app.app_id, user, now)
+        .map_err(Problem::of_param("redirect_uri"))?;
+    let outcome = match identify(state, fields, login.scope).await {
+        Ok(user) if app.signed_profile => Ok(signed_profile(&app, login, &user, now)),
+        Ok(user) => login::issue_code(&state.registry, &app.app_id, user, now)
             .await
-            .map(|code| Params::from([("code".to_owned(), code)])),
+            .map(|code| Params::from([("code".to_owned(), code)]))
+            .map_err(Problem::from),
         Err(problem) => Err(problem),
     };
     let mut params = outcome.unwrap_or_else(|problem| {
@@ -122,14 +125,13 @@ async fn back_to_app(
         Params::from([("error".to_owned(), code.to_owned())])
     });
     params.insert("state".to_owned(), login.state.clone());
-    let address = Url::parse_with_params(&login.redirect_uri, params);
-    Ok(address.map_err(|_| Problem::Unavailable)?.into())
+    Ok(Url::parse_with_params(&login.redirect_uri, params)?.into())
 }
 
 /// Asks WeChat who came back. Without a code, somebody who declined.
-async fn identify(hub: &Hub, fields: &Fields, scope: Scope) -> Result<User, Problem> {
+async fn identify(state: &Oauth, fields: &Fields, scope: Scope) -> Result<User, Problem> {
     let code = fields.text("code", 512)?.ok_or(Problem::LoginDeclined)?;
-    let wechat = hub.merchant.wechat().await?;
+    let wechat = state.merchant.wechat().await?;
     wechat.exchange_code(code, scope).await.map_err(|error| {
         error.alarm_if_ours();
         match error.business_code() {
@@ -140,14 +142,14 @@ async fn identify(hub: &Hub, fields: &Fields, scope: Scope) -> Result<User, Prob
     })
 }
 
-/// WePaySystem's simpler way: the user in the address, signed. `purpose` marks
+/// The simpler way of older hubs: the user in the address, signed. `purpose` marks
 /// what this is: no request of the API has such a parameter and so none takes
 /// these, and no callback has it.
 ///
 /// The signed text joins raw values by `&`, and users name themselves: somebody
 /// called `x&openid=<another's>&..` could cut that text into other parameters
 /// under the same signature. So no value has an `&`.
-fn signed_profile((app, login): (&App, &AppLogin), user: &User, now: Timestamp) -> Params {
+fn signed_profile(app: &App, login: &AppLogin, user: &User, now: Timestamp) -> Params {
     let mut params = Params::from([
         ("app_id".to_owned(), app.app_id.to_string()),
         ("purpose".to_owned(), "login".to_owned()),
@@ -171,13 +173,16 @@ fn signed_profile((app, login): (&App, &AppLogin), user: &User, now: Timestamp) 
     params
 }
 
-pub(crate) async fn token(State(hub): State<Arc<Hub>>, body: Bytes) -> Result<Response, Problem> {
-    let now = hub.clock.now();
+pub(crate) async fn token(
+    State(state): State<Arc<Oauth>>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let now = state.clock.now();
     let Signed { app, fields } =
-        Signed::fresh(Fields::from_json(&body)?, &hub.registry, now).await?;
+        Signed::fresh(Fields::from_json(&body)?, &state.registry, now).await?;
     fields.only(&["code"])?;
     let code = fields.required("code", 64)?;
-    let user = login::exchange_code(&hub.registry, &app.app_id, code, now).await?;
+    let user = login::exchange_code(&state.registry, &app.app_id, code, now).await?;
     tracing::info!(app = %app.app_id, "a user logged in");
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(user)).into_response())
 }
@@ -206,18 +211,18 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use shared::domain::app::AppSecret;
+    use shared::domain::id::AppId;
     use shared::domain::signature::canonical;
 
     use super::*;
 
     #[test]
     fn nobody_becomes_another_user_by_their_nickname() {
-        let app: App = serde_json::from_value(json!({
-            "app_id": "demo000000000001",
-            "app_secret": "0123456789abcdef0123456789abcdef",
-            "name": "",
-        }))
-        .unwrap();
+        let app = App::new(
+            AppId::parse("demo000000000001").unwrap(),
+            AppSecret::parse("0123456789abcdef0123456789abcdef").unwrap(),
+        );
         let login = AppLogin {
             app_id: app.app_id.clone(),
             redirect_uri: "https://tea.example/".to_owned(),
@@ -230,7 +235,7 @@ mod tests {
             "nickname": "x&nonce=1&openid=oVictim&province=x",
         }))
         .unwrap();
-        let params = signed_profile((&app, &login), &user, Timestamp::from_millis(1_000));
+        let params = signed_profile(&app, &login, &user, Timestamp::from_millis(1_000));
         assert_eq!(params["openid"], "oThief");
         assert_eq!(params["nickname"], "x＆nonce=1＆openid=oVictim＆province=x");
         // Each `&` of what is signed separates two parameters of ours.

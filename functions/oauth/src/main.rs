@@ -2,29 +2,28 @@
 
 use std::sync::Arc;
 
-use oauth::{Hub, router};
-use shared::account::AccountTokens;
+use oauth::{Oauth, router};
 use shared::ambient::Clock;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
 use shared::aws::secrets::Merchant;
-use shared::config::{self, Environment};
+use shared::config;
+use shared::flows::token_cache::TokenCache;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     shared::telemetry::init();
-    let aws = sdk_config(&Environment::read()?);
-    let registry = Registry::new(&aws, config::required("REGISTRY_TABLE")?);
-    let merchant = Merchant::new(aws, config::wechat()?);
-    let hub = Arc::new(Hub {
+    let aws = sdk_config(&config::aws()?);
+    let registry = Registry::new(&aws, config::registry_table()?);
+    let merchant = Merchant::new(aws, config::merchant()?);
+    merchant.warm_up();
+    let state = Oauth {
         clock: Clock::System,
-        tokens: AccountTokens::new(registry.clone(), merchant.clone()),
+        tokens: TokenCache::new(registry.clone(), merchant.clone()),
         registry,
         merchant,
         public_url: config::public_url()?,
         verify_codes: config::mp_verify_codes(),
-    });
-    let warming = Arc::clone(&hub);
-    tokio::spawn(async move { warming.merchant.warm().await });
-    lambda_http::run(router(hub)).await
+    };
+    lambda_http::run(router(Arc::new(state))).await
 }

@@ -1,7 +1,7 @@
 //! What WeChat itself asks of the domain: the official account's server check
 //! (`GET /wechat/server`), the messages it posts there, and the files that prove
-//! who owns the domain (`GET /MP_verify_<code>.txt`). It refuses to read the
-//! messages: they are taken so that WeChat does not complain to the user.
+//! who owns the domain (`GET /MP_verify_<code>.txt`). The messages are not read:
+//! they are taken so that WeChat does not complain to the user.
 
 use std::sync::Arc;
 
@@ -12,22 +12,22 @@ use axum::response::{IntoResponse, Response};
 use shared::http::problem::Problem;
 use shared::http::request::Fields;
 
-use crate::Hub;
+use crate::Oauth;
 
 /// How far WeChat's clock may be off.
 const CLOCK_SKEW_SECONDS: u64 = 300;
 
-pub(crate) async fn check(State(hub): State<Arc<Hub>>, RawQuery(query): RawQuery) -> Response {
-    let given = asked_by_wechat(&hub, &query.unwrap_or_default()).await;
+pub(crate) async fn check(State(state): State<Arc<Oauth>>, RawQuery(query): RawQuery) -> Response {
+    let given = asked_by_wechat(&state, &query.unwrap_or_default()).await;
     answer(given.and_then(|fields| Ok(fields.required("echostr", 128)?.to_owned())))
 }
 
 pub(crate) async fn message(
-    State(hub): State<Arc<Hub>>,
+    State(state): State<Arc<Oauth>>,
     RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Response {
-    let given = asked_by_wechat(&hub, &query.unwrap_or_default()).await;
+    let given = asked_by_wechat(&state, &query.unwrap_or_default()).await;
     if given.is_ok() {
         tracing::info!(bytes = body.len(), "a message to the official account");
     }
@@ -35,20 +35,18 @@ pub(crate) async fn message(
 }
 
 /// The query's parameters, if WeChat signed them just now.
-async fn asked_by_wechat(hub: &Hub, query: &str) -> Result<Fields, Problem> {
+async fn asked_by_wechat(state: &Oauth, query: &str) -> Result<Fields, Problem> {
     let fields = Fields::from_query(query)?;
     let signature = fields.required("signature", 64)?;
-    let signed = (
-        fields.required("timestamp", 20)?,
-        fields.required("nonce", 64)?,
-    );
-    let now = hub.clock.now().seconds();
-    let sent = signed.0.parse::<i64>();
+    let timestamp = fields.required("timestamp", 20)?;
+    let nonce = fields.required("nonce", 64)?;
+    let now = state.clock.now().seconds();
+    let sent = timestamp.parse::<i64>();
     if !sent.is_ok_and(|sent| sent.abs_diff(now) <= CLOCK_SKEW_SECONDS) {
         return Err(Problem::TimestampExpired);
     }
-    let wechat = hub.merchant.wechat().await?;
-    if !wechat.is_from_server(signature, signed) {
+    let wechat = state.merchant.wechat().await?;
+    if !wechat.is_from_server(signature, timestamp, nonce) {
         return Err(Problem::SignInvalid);
     }
     Ok(fields)
@@ -73,11 +71,14 @@ fn answer(text: Result<String, Problem>) -> Response {
 
 /// Any file of one segment that no other route has; only WeChat's exist. The
 /// gateway's routes know no part of a segment.
-pub(crate) async fn domain_file(State(hub): State<Arc<Hub>>, Path(file): Path<String>) -> Response {
+pub(crate) async fn domain_file(
+    State(state): State<Arc<Oauth>>,
+    Path(file): Path<String>,
+) -> Response {
     let code = file
         .strip_prefix("MP_verify_")
         .and_then(|rest| rest.strip_suffix(".txt"));
-    match code.and_then(|code| hub.verify_codes.iter().find(|known| *known == code)) {
+    match code.and_then(|code| state.verify_codes.iter().find(|known| *known == code)) {
         Some(code) => answer(Ok(code.clone())),
         None => {
             let json = [(header::CONTENT_TYPE, "application/json")];

@@ -2,23 +2,41 @@
 
 use std::sync::Arc;
 
-use orders::{Hub, router};
+use orders::{Orders, router};
 use shared::ambient::Clock;
+use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
+use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
-use shared::config::{self, Environment};
-use shared::refunds::Refunds;
+use shared::aws::secrets::Merchant;
+use shared::config;
+use shared::flows::refunds::Refunds;
+use shared::flows::settle::Settler;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     shared::telemetry::init();
-    let aws = sdk_config(&Environment::read()?);
-    let hub = Arc::new(Hub {
+    let aws = sdk_config(&config::aws()?);
+    let ledger = Ledger::new(&aws, config::ledger_table()?);
+    let registry = Registry::new(&aws, config::registry_table()?);
+    let grace_seconds = config::grace_seconds()?;
+    let state = Orders {
         clock: Clock::System,
-        reconcile: Queue::new(&aws, config::required("RECONCILE_QUEUE_URL")?),
-        refunds: Refunds::new(aws)?,
-        notify_url: config::required("NOTIFY_URL")?,
+        refunds: Refunds {
+            settler: Settler {
+                ledger: ledger.clone(),
+                registry: registry.clone(),
+                deliver_first: Queue::new(&aws, config::deliver_first_queue_url()?),
+                grace_seconds,
+            },
+            merchant: Merchant::new(aws.clone(), config::merchant()?),
+        },
+        ledger,
+        registry,
+        notify_url: config::notify_url()?,
+        grace_seconds,
+        reconcile: Queue::new(&aws, config::reconcile_queue_url()?),
         public_url: config::public_url()?,
-    });
-    lambda_http::run(router(hub)).await
+    };
+    lambda_http::run(router(Arc::new(state))).await
 }

@@ -10,21 +10,18 @@ use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
-use shared::aws::ledger::{Along, Saved};
+use shared::aws::ledger::Saved;
 use shared::domain::id::{OutRefundNo, RefundNo};
 use shared::domain::money::Fen;
 use shared::domain::order::{Order, Refusal};
-use shared::domain::refund::{Refund, Status};
+use shared::domain::refund::{Promise, Refund, Status};
 use shared::domain::time::Timestamp;
+use shared::flows::race::Race;
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
-use shared::settle::pause;
+use shared::http::view;
 
-use crate::{Hub, key, view};
-
-/// Twenty refunds of one order at once get through within as many rounds.
-const ROUNDS: u32 = 25;
+use crate::Orders;
 
 /// What an app asks for.
 struct Request {
@@ -35,19 +32,24 @@ struct Request {
 }
 
 pub(crate) async fn create(
-    State(hub): State<Arc<Hub>>,
+    State(state): State<Arc<Orders>>,
     Path(order_no): Path<String>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let now = hub.clock.now();
+    let now = state.clock.now();
     let fields = Fields::from_json(&body)?.with_path("order_no", order_no.clone())?;
-    let signed = Signed::fresh(fields, &hub.refunds.settler.registry, now).await?;
+    let signed = Signed::fresh(fields, &state.registry, now).await?;
     let request = read(&signed, &order_no)?;
-    let (refund, is_new) = promise(&hub, &request, now).await?;
+    let (refund, is_new) = promise(&state, &request, now).await?;
     // A repeat finds it where it stands; who died before asking is overtaken
     // by the sweeper.
     let refund = match is_new {
-        true => hub.refunds.go_on(refund, &hub.notify_url, now).await?,
+        true => {
+            state
+                .refunds
+                .advance(refund, &state.notify_url, now)
+                .await?
+        }
         false => refund,
     };
     let status = match (is_new, refund.status) {
@@ -55,28 +57,26 @@ pub(crate) async fn create(
         (false, _) | (true, Status::Failed) => StatusCode::OK,
         (true, _) => StatusCode::CREATED,
     };
-    Ok((status, Json(view::refund(&refund))).into_response())
+    Ok((status, Json(view::Refund::of(&refund))).into_response())
 }
 
 pub(crate) async fn show(
-    State(hub): State<Arc<Hub>>,
+    State(state): State<Arc<Orders>>,
     Path((order_no, refund_no)): Path<(String, String)>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let fields = Fields::from_query(&query.unwrap_or_default())?
         .with_path("order_no", order_no.clone())?
         .with_path("refund_no", refund_no.clone())?;
-    let settler = &hub.refunds.settler;
-    let signed = Signed::fresh(fields, &settler.registry, hub.clock.now()).await?;
+    let signed = Signed::fresh(fields, &state.registry, state.clock.now()).await?;
     signed.fields.only(&["order_no", "refund_no"])?;
     let number = OutRefundNo {
-        order: key(&signed, &order_no)?,
-        refund_no: RefundNo::parse(&refund_no)
-            .map_err(|rule| Problem::param("refund_no", rule.0))?,
+        order: signed.order_key(&order_no)?,
+        refund_no: RefundNo::parse(&refund_no).map_err(Problem::of_param("refund_no"))?,
     };
-    let refund = settler.ledger.refund(&number).await?;
+    let refund = state.ledger.refund(&number).await?;
     let refund = refund.ok_or(Problem::RefundNotFound)?;
-    Ok(Json(view::refund(&refund)))
+    Ok(Json(view::Refund::of(&refund)).into_response())
 }
 
 fn read(signed: &Signed, order_no: &str) -> Result<Request, Problem> {
@@ -89,7 +89,7 @@ fn read(signed: &Signed, order_no: &str) -> Result<Request, Problem> {
         "transaction_id",
     ])?;
     let refund_no = RefundNo::parse(fields.required("refund_no", 64)?)
-        .map_err(|rule| Problem::param("refund_no", rule.0))?;
+        .map_err(Problem::of_param("refund_no"))?;
     if refund_no.is_automatic() {
         return Err(Problem::param(
             "refund_no",
@@ -101,56 +101,60 @@ fn read(signed: &Signed, order_no: &str) -> Result<Request, Problem> {
         .ok_or_else(|| Problem::param("refund_fee", "is required"))?;
     Ok(Request {
         number: OutRefundNo {
-            order: key(signed, order_no)?,
+            order: signed.order_key(order_no)?,
             refund_no,
         },
-        fee: Fen::positive(fee).map_err(|rule| Problem::param("refund_fee", rule.0))?,
+        fee: Fen::positive(fee).map_err(Problem::of_param("refund_fee"))?,
         reason: fields.text("reason", 80)?.map(str::to_owned),
         transaction_id: fields.text("transaction_id", 32)?.map(str::to_owned),
     })
 }
 
-/// The refund, promised: it and the order's sums are in the ledger.
-async fn promise(hub: &Hub, request: &Request, now: Timestamp) -> Result<(Refund, bool), Problem> {
-    let settler = &hub.refunds.settler;
-    for round in 0..ROUNDS {
-        let key = &request.number.order;
-        let order = settler.ledger.order(key).await?;
+/// The refund, promised: it and the order's sums are in the ledger. Whether this
+/// call promised it, or one before.
+async fn promise(
+    state: &Orders,
+    request: &Request,
+    now: Timestamp,
+) -> Result<(Refund, bool), Problem> {
+    let key = &request.number.order;
+    let mut race = Race::new("promise a refund");
+    loop {
+        let order = state.ledger.order(key).await?;
         let mut order = order.ok_or(Problem::OrderNotFound)?;
-        let known = settler.ledger.refund(&request.number).await?;
-        let mut refund = fresh(&order, request, (now, settler.grace_seconds))?;
+        let known = state.ledger.refund(&request.number).await?;
+        let mut refund = fresh(&order, request, now, state.grace_seconds)?;
         match known {
             Some(known) if known.is_same_request(&refund) => return Ok((known, false)),
             Some(_) => return Err(Problem::RefundConflict),
             None => order.reserve_refund(&refund.transaction_id, refund.refund_fee)?,
         }
-        let along = Along {
-            delivery: None,
-            refund: Some(&mut refund),
-        };
-        if let Saved::Done = settler.ledger.commit(&mut order, along).await? {
+        let saved = state.ledger.commit(&mut order, None, Some(&mut refund));
+        if let Saved::Done = saved.await? {
             tracing::info!(order = %key, refund_no = %refund.refund_no, "refund promised");
             return Ok((refund, true));
         }
-        pause(round).await;
+        race.lost().await?;
     }
-    Err(Problem::Unavailable)
 }
 
 fn fresh(
     order: &Order,
     request: &Request,
-    (now, grace_seconds): (Timestamp, i64),
+    now: Timestamp,
+    grace_seconds: i64,
 ) -> Result<Refund, Problem> {
     let payment = match &request.transaction_id {
         Some(id) => order.payment_of(id),
         None => order.payment.as_ref(),
     };
-    let payment = payment.ok_or(Refusal::NotPaid)?;
-    let number = request.number.refund_no.clone();
-    // The answer is on its way; the sweeper asks only if it does not come.
-    let due = now.plus_seconds(grace_seconds);
-    let mut refund = Refund::new(order, payment, (number, request.fee), (now, due));
-    refund.reason.clone_from(&request.reason);
-    Ok(refund)
+    let promise = Promise {
+        payment: payment.ok_or(Refusal::NotPaid)?,
+        refund_no: request.number.refund_no.clone(),
+        refund_fee: request.fee,
+        reason: request.reason.clone(),
+        // The answer is on its way; the sweeper asks only if it does not come.
+        due: now.plus_seconds(grace_seconds),
+    };
+    Ok(Refund::new(order.key(), promise, now))
 }

@@ -4,26 +4,44 @@ use std::sync::Arc;
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use reconcile::{Hub, reconcile};
+use reconcile::{Reconcile, reconcile};
 use shared::ambient::Clock;
+use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
+use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
+use shared::aws::secrets::Merchant;
 use shared::batch;
-use shared::config::{self, Environment};
-use shared::refunds::Refunds;
+use shared::config;
+use shared::flows::refunds::Refunds;
+use shared::flows::settle::Settler;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     shared::telemetry::init();
-    let aws = sdk_config(&Environment::read()?);
-    let hub = &Arc::new(Hub {
+    let aws = sdk_config(&config::aws()?);
+    let ledger = Ledger::new(&aws, config::ledger_table()?);
+    let merchant = Merchant::new(aws.clone(), config::merchant()?);
+    let settler = Settler {
+        ledger: ledger.clone(),
+        registry: Registry::new(&aws, config::registry_table()?),
+        deliver_first: Queue::new(&aws, config::deliver_first_queue_url()?),
+        grace_seconds: config::grace_seconds()?,
+    };
+    let state = &Arc::new(Reconcile {
         clock: Clock::System,
-        again: Queue::new(&aws, config::required("RECONCILE_QUEUE_URL")?),
-        refunds: Refunds::new(aws)?,
-        notify_url: config::required("NOTIFY_URL")?,
+        ledger,
+        refunds: Refunds {
+            settler: settler.clone(),
+            merchant: merchant.clone(),
+        },
+        merchant,
+        settler,
+        notify_url: config::notify_url()?,
+        reconcile: Queue::new(&aws, config::reconcile_queue_url()?),
     });
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
-        Ok::<_, Error>(batch::each(event.payload, |bell| reconcile(Arc::clone(hub), bell)).await)
+        Ok::<_, Error>(batch::each(event.payload, |bell| reconcile(Arc::clone(state), bell)).await)
     }))
     .await
 }

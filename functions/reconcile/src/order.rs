@@ -1,34 +1,33 @@
-//! An order that is not paid yet, or not known to be. It refuses to know
-//! payment codes.
+//! An order that is not paid yet, or not known to be; one that is paid by code
+//! is `micropay`'s.
 
 use shared::aws::Failure;
 use shared::domain::id::OrderKey;
 use shared::domain::order::{Order, Payment};
 use shared::domain::time::Timestamp;
-use shared::telemetry::causes;
-use shared::wechat::pay::{Closing, Trade};
+use shared::error::causes;
+use shared::wechat::v2::pay::{Closing, Trade};
 use shared::wechat::{self, Wechat};
 
-use crate::{Hub, scan};
+use crate::{Reconcile, micropay};
 
-pub(crate) async fn ask(hub: &Hub, key: &OrderKey, step: u8) -> Result<(), Failure> {
-    let now = hub.clock.now();
-    let ledger = &hub.refunds.settler.ledger;
+pub(crate) async fn ask(state: &Reconcile, key: &OrderKey, step: u8) -> Result<(), Failure> {
+    let now = state.clock.now();
     let waiting = |order: &Order| order.status.is_open() && order.step == step;
-    let Some(mut order) = ledger.order(key).await?.filter(waiting) else {
+    let Some(mut order) = state.ledger.order(key).await?.filter(waiting) else {
         return Ok(());
     };
-    if order.scan().is_some() {
-        return scan::ask(hub, order, now).await;
+    if order.payment_code().is_some() {
+        return micropay::ask(state, order, now).await;
     }
-    let wechat = hub.refunds.merchant.wechat().await?;
+    let wechat = state.merchant.wechat().await?;
     match ask_all(&wechat, &mut order, now).await {
-        Ok(None) => move_on(hub, order, now).await,
+        Ok(None) => move_on(state, order, now).await,
         Ok(Some(payment)) => {
-            let (order, _) = hub.refunds.settler.settle(order, &payment, now).await?;
+            let (order, _) = state.settler.settle(order, &payment, now).await?;
             // Kept as an anomaly, it leaves the order waiting.
             match waiting(&order) {
-                true => move_on(hub, order, now).await,
+                true => move_on(state, order, now).await,
                 false => Ok(()),
             }
         }
@@ -75,11 +74,11 @@ async fn ask_all(
 
 /// Plans the next question, or closes the order after the last. A lost race
 /// means that somebody else moved it on.
-async fn move_on(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(), Failure> {
+async fn move_on(state: &Reconcile, mut order: Order, now: Timestamp) -> Result<(), Failure> {
     if order.is_last_question(now) && order.close().is_ok() {
         tracing::info!(order = %order.key(), "order closed");
     } else {
         order.ask_later(now);
     }
-    hub.refunds.settler.ledger.save(&mut order).await.map(drop)
+    state.ledger.save(&mut order).await.map(drop)
 }

@@ -1,7 +1,6 @@
 //! Every minute: rings every row whose time has come. This is what makes a
 //! lost doorbell harmless. A row is put off before it is rung, so that a
 //! backlog is not doubled; dying in between costs that delay.
-//! It refuses to know what a row owes.
 
 use futures_util::stream::{self, StreamExt};
 use shared::ambient::Clock;
@@ -20,16 +19,16 @@ const BUDGET_SECONDS: i64 = 40;
 
 /// What the function works with.
 #[derive(Debug)]
-pub struct Hub {
-    /// The time.
+pub struct Sweep {
+    /// Read once for each request or doorbell; tests move it by hand.
     pub clock: Clock,
-    /// What is owed.
+    /// The index of what is owed.
     pub ledger: Ledger,
-    /// First deliveries.
-    pub first: Queue,
-    /// Later steps of deliveries.
-    pub retry: Queue,
-    /// Questions to WeChat.
+    /// Where first tries of deliveries are rung.
+    pub deliver_first: Queue,
+    /// Where later tries are rung.
+    pub deliver_retry: Queue,
+    /// Where questions to WeChat are rung.
     pub reconcile: Queue,
     /// How long a doorbell is given.
     pub grace_seconds: i64,
@@ -38,7 +37,7 @@ pub struct Hub {
 /// What one sweep did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Swept {
-    /// Rows rung.
+    /// Rows that were put off and rung.
     pub rung: u32,
     /// Rows that could not be rung; they are tried again later.
     pub failed: u32,
@@ -50,13 +49,13 @@ pub struct Swept {
 ///
 /// # Errors
 /// When a shard cannot be read; the next minute tries again.
-pub async fn sweep(hub: &Hub) -> Result<Swept, Failure> {
-    let started = hub.clock.now();
+pub async fn sweep(state: &Sweep) -> Result<Swept, Failure> {
+    let started = state.clock.now();
     let mut swept = Swept::default();
     let mut unread = None;
     for shard in 0..SHARDS {
         // One unreadable shard does not keep the others from being swept.
-        if let Err(failure) = sweep_shard(hub, shard, (started, &mut swept)).await {
+        if let Err(failure) = sweep_shard(state, shard, started, &mut swept).await {
             tracing::error!(shard, %failure, "a shard could not be swept");
             unread = Some(failure);
         }
@@ -72,17 +71,18 @@ pub async fn sweep(hub: &Hub) -> Result<Swept, Failure> {
 }
 
 async fn sweep_shard(
-    hub: &Hub,
+    state: &Sweep,
     shard: u8,
-    (started, swept): (Timestamp, &mut Swept),
+    started: Timestamp,
+    swept: &mut Swept,
 ) -> Result<(), Failure> {
     loop {
-        let now = hub.clock.now();
+        let now = state.clock.now();
         if now > started.plus_seconds(BUDGET_SECONDS) {
             tracing::warn!(shard, "out of time, the next sweep goes on");
             return Ok(());
         }
-        let rows = hub.ledger.owed(shard, now, PAGE).await?;
+        let rows = state.ledger.owed(shard, now, PAGE).await?;
         let full_page = usize::try_from(PAGE).is_ok_and(|page| rows.len() >= page);
         let late = rows
             .iter()
@@ -91,7 +91,7 @@ async fn sweep_shard(
             .unwrap_or_default();
         swept.oldest_overdue_seconds = swept.oldest_overdue_seconds.max(late);
         let results: Vec<Result<bool, Failure>> = stream::iter(rows)
-            .map(|row| async move { ring(hub, &row, now).await })
+            .map(|row| async move { ring(state, &row, now).await })
             .buffer_unordered(WIDTH)
             .collect()
             .await;
@@ -115,17 +115,17 @@ async fn sweep_shard(
 }
 
 /// Puts the row off, then rings it. False when it has moved on.
-async fn ring(hub: &Hub, row: &Owed, now: Timestamp) -> Result<bool, Failure> {
+async fn ring(state: &Sweep, row: &Owed, now: Timestamp) -> Result<bool, Failure> {
     let due = row.due.unwrap_or(now);
-    let backoff = ring_backoff_seconds(row.rings, hub.grace_seconds);
+    let backoff = ring_backoff_seconds(row.rings, state.grace_seconds);
     let wake = due.max(now).plus_seconds(backoff);
-    if !hub.ledger.put_off(row, wake).await? {
+    if !state.ledger.put_off(row, wake).await? {
         return Ok(false);
     }
     let queue = match (row.is_delivery(), row.step) {
-        (false, _) => &hub.reconcile,
-        (true, 0) => &hub.first,
-        (true, _) => &hub.retry,
+        (false, _) => &state.reconcile,
+        (true, 0) => &state.deliver_first,
+        (true, _) => &state.deliver_retry,
     };
     let delay = delay_seconds(due, now).unwrap_or_default();
     queue.ring(&row.doorbell(), delay).await?;

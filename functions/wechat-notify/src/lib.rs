@@ -1,7 +1,6 @@
 //! WeChat's notifications of payments and refunds: verify, compare, confirm,
 //! commit, ring, and answer within 5 s. Anything but a durable commit is
-//! answered FAIL, so that WeChat repeats it. It refuses to know how apps are
-//! told.
+//! answered FAIL, so that WeChat repeats it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,39 +13,53 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use shared::ambient::Clock;
 use shared::aws::Failure;
+use shared::aws::ledger::Ledger;
+use shared::aws::secrets::Merchant;
 use shared::domain::id::{OutRefundNo, OutTradeNo};
 use shared::domain::order::Payment;
-use shared::refunds::Refunds;
-use shared::telemetry::causes;
-use shared::wechat::notify::{ACCEPTED, Forgery, Notice, Notification, REFUSED};
-use shared::wechat::pay::Trade;
-use shared::wechat::{self, Wechat, genprepay};
+use shared::error::causes;
+use shared::flows::refunds::Refunds;
+use shared::flows::settle::Settler;
+use shared::wechat::v2::genprepay;
+use shared::wechat::v2::notify::{ACCEPTED, Notice, Notification, REFUSED, Rejection};
+use shared::wechat::v2::pay::Trade;
+use shared::wechat::{self, Wechat};
 
 /// WeChat waits 5 s for an answer.
 const DEADLINE: Duration = Duration::from_millis(4700);
 
 /// What the function works with.
 #[derive(Debug)]
-pub struct Hub {
-    /// The time.
+pub struct WechatNotify {
+    /// Read once for each request or doorbell; tests move it by hand.
     pub clock: Clock,
-    /// Whose payments these are, and where they and refunds go.
+    /// The orders and their refunds.
+    pub ledger: Ledger,
+    /// Whose payments these are.
+    pub merchant: Merchant,
+    /// Where payments go.
+    pub settler: Settler,
+    /// How a refund goes on.
     pub refunds: Refunds,
     /// Whether WeChat is asked before a notification is believed.
     pub confirm: bool,
 }
 
 /// The routes: the function URL's root, and the same on the HTTP API.
-pub fn router(hub: Arc<Hub>) -> Router {
+pub fn router(state: Arc<WechatNotify>) -> Router {
     Router::new()
         .route("/", post(notified))
         .route("/wechat/notify", post(notified))
         // The XML reader has the limit.
         .layer(DefaultBodyLimit::disable())
-        .with_state(hub)
+        .with_state(state)
 }
 
-async fn notified(State(hub): State<Arc<Hub>>, RawQuery(query): RawQuery, body: Bytes) -> Response {
+async fn notified(
+    State(state): State<Arc<WechatNotify>>,
+    RawQuery(query): RawQuery,
+    body: Bytes,
+) -> Response {
     // The flow of 2014 says everything in the query, and wants plain words.
     let query = query.filter(|query| !query.is_empty());
     let (content_type, [accepted, refused]) = match query {
@@ -55,7 +68,7 @@ async fn notified(State(hub): State<Arc<Hub>>, RawQuery(query): RawQuery, body: 
     };
     // Giving up is safe at every point: what is committed is owed, and WeChat
     // repeats what is not.
-    let received = tokio::time::timeout(DEADLINE, receive(&hub, query.as_deref(), &body)).await;
+    let received = tokio::time::timeout(DEADLINE, receive(&state, query.as_deref(), &body)).await;
     let (status, is_accepted) = match received.unwrap_or(Err(Refused::TooSlow)) {
         Ok(()) => (StatusCode::OK, true),
         Err(refused) => refused.answer(),
@@ -64,8 +77,8 @@ async fn notified(State(hub): State<Arc<Hub>>, RawQuery(query): RawQuery, body: 
     (status, [(header::CONTENT_TYPE, content_type)], answer).into_response()
 }
 
-async fn receive(hub: &Hub, query: Option<&str>, body: &[u8]) -> Result<(), Refused> {
-    let wechat = hub.refunds.merchant.wechat().await?;
+async fn receive(state: &WechatNotify, query: Option<&str>, body: &[u8]) -> Result<(), Refused> {
+    let wechat = state.merchant.wechat().await?;
     let read = match query {
         Some(query) => wechat
             .read_query_notification(query)
@@ -73,16 +86,15 @@ async fn receive(hub: &Hub, query: Option<&str>, body: &[u8]) -> Result<(), Refu
         None => wechat.read_notification(body),
     };
     match read? {
-        Notification::Payment(notice) => paid(hub, &wechat, notice).await,
-        Notification::Refund(number) => refunded(hub, number).await,
+        Notification::Payment(notice) => paid(state, &wechat, notice).await,
+        Notification::Refund(number) => refunded(state, number).await,
     }
 }
 
-async fn paid(hub: &Hub, wechat: &Wechat, notice: Notice) -> Result<(), Refused> {
-    let now = hub.clock.now();
-    let settler = &hub.refunds.settler;
+async fn paid(state: &WechatNotify, wechat: &Wechat, notice: Notice) -> Result<(), Refused> {
+    let now = state.clock.now();
     let number = notice.number().clone();
-    let order = settler
+    let order = state
         .ledger
         .order(&number.order)
         .await?
@@ -98,19 +110,19 @@ async fn paid(hub: &Hub, wechat: &Wechat, notice: Notice) -> Result<(), Refused>
     // goes out on WeChat's own answer only.
     let known = order.payment_of(&payment.transaction_id).is_some();
     let fits = order.status.is_open() && payment.total_fee == order.request.total_fee;
-    let payment = match (hub.confirm || !fits) && !known {
+    let payment = match (state.confirm || !fits) && !known {
         true => confirm(wechat.query(&number).await?, payment)?,
         false => payment,
     };
-    settler.settle(order, &payment, now).await?;
+    state.settler.settle(order, &payment, now).await?;
     Ok(())
 }
 
 /// Whatever the notification says, WeChat is asked.
-async fn refunded(hub: &Hub, number: OutRefundNo) -> Result<(), Refused> {
-    let refund = hub.refunds.settler.ledger.refund(&number).await?;
+async fn refunded(state: &WechatNotify, number: OutRefundNo) -> Result<(), Refused> {
+    let refund = state.ledger.refund(&number).await?;
     let refund = refund.ok_or(Refused::UnknownRefund)?;
-    match hub.refunds.confirm(refund, hub.clock.now()).await? {
+    match state.refunds.confirm(refund, state.clock.now()).await? {
         Some(_) => Ok(()),
         None => Err(Refused::Unconfirmed),
     }
@@ -132,7 +144,7 @@ fn confirm(trade: Trade, notified: Payment) -> Result<Payment, Refused> {
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error(transparent)]
-    Forged(#[from] Forgery),
+    Rejected(#[from] Rejection),
     #[error("there is no such order: {0}")]
     UnknownOrder(OutTradeNo),
     #[error("there is no such refund")]
@@ -153,15 +165,15 @@ impl Refused {
     fn answer(&self) -> (StatusCode, bool) {
         match self {
             // Nothing to settle, and repeating it would help nobody.
-            Self::Forged(Forgery::NoPayment) => {
+            Self::Rejected(Rejection::NoPayment) => {
                 tracing::info!(reason = %self, "notification of a failed payment");
                 (StatusCode::OK, true)
             }
-            Self::Forged(Forgery::UnknownNumber(_)) | Self::UnknownOrder(_) => {
+            Self::Rejected(Rejection::UnknownNumber(_)) | Self::UnknownOrder(_) => {
                 tracing::error!(alarm = "order_unknown", reason = %self, "notification refused");
                 (StatusCode::OK, false)
             }
-            Self::Forged(_) | Self::UnknownRefund | Self::Unconfirmed => {
+            Self::Rejected(_) | Self::UnknownRefund | Self::Unconfirmed => {
                 tracing::warn!(reason = %self, "notification refused");
                 (StatusCode::OK, false)
             }

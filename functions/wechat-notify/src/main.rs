@@ -3,21 +3,39 @@
 use std::sync::Arc;
 
 use shared::ambient::Clock;
+use shared::aws::ledger::Ledger;
+use shared::aws::queue::Queue;
+use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
-use shared::config::{self, Environment};
-use shared::refunds::Refunds;
-use wechat_notify::{Hub, router};
+use shared::aws::secrets::Merchant;
+use shared::config;
+use shared::flows::refunds::Refunds;
+use shared::flows::settle::Settler;
+use wechat_notify::{WechatNotify, router};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     shared::telemetry::init();
-    let aws = sdk_config(&Environment::read()?);
-    let hub = Arc::new(Hub {
+    let aws = sdk_config(&config::aws()?);
+    let ledger = Ledger::new(&aws, config::ledger_table()?);
+    let merchant = Merchant::new(aws.clone(), config::merchant()?);
+    merchant.warm_up();
+    let settler = Settler {
+        ledger: ledger.clone(),
+        registry: Registry::new(&aws, config::registry_table()?),
+        deliver_first: Queue::new(&aws, config::deliver_first_queue_url()?),
+        grace_seconds: config::grace_seconds()?,
+    };
+    let state = WechatNotify {
         clock: Clock::System,
-        refunds: Refunds::new(aws)?,
+        ledger,
+        refunds: Refunds {
+            settler: settler.clone(),
+            merchant: merchant.clone(),
+        },
+        merchant,
+        settler,
         confirm: config::confirm_notifications(),
-    });
-    let warming = Arc::clone(&hub);
-    tokio::spawn(async move { warming.refunds.merchant.warm().await });
-    lambda_http::run(router(hub)).await
+    };
+    lambda_http::run(router(Arc::new(state))).await
 }

@@ -1,6 +1,6 @@
 //! WeChat's apiclient_cert.p12 opened, checked and turned into the PEM that the
-//! functions read. It refuses to keep a key whose certificate is another's or
-//! has expired, and to show the key or the password to anyone.
+//! functions read. A key whose certificate is another's or has expired is not
+//! kept; neither the key nor the password is ever shown.
 
 use p12_keystore::Pkcs12Archive;
 use p12_keystore::error::Error as KeystoreError;
@@ -97,7 +97,7 @@ impl Certificate {
 #[cfg(test)]
 mod tests {
     use p12_keystore::{Certificate as X509, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
-    use shared::wechat::{Account, Secrets, Wechat, sign::SignType};
+    use shared::wechat::{Account, Secrets, Wechat};
 
     use super::*;
 
@@ -133,14 +133,7 @@ mod tests {
             opened.subject
         );
         assert!(!opened.serial.is_empty() && opened.expires.contains("2126"));
-        let account = Account {
-            app_id: String::new(),
-            mch_id: String::new(),
-            sign_type: SignType::Md5,
-            pay_base: String::new(),
-            api_base: String::new(),
-            open_base: String::new(),
-        };
+        let account = Account::new(String::new(), String::new());
         let secrets = r#"{"api_key":"0123456789abcdef0123456789abcdef","app_secret":""}"#;
         let mut wechat = Wechat::new(account, Secrets::parse(secrets).unwrap()).unwrap();
         wechat.certify(&opened.pem).unwrap();

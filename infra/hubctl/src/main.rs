@@ -126,10 +126,7 @@ async fn create(new: NewApp) -> Result<(), Box<dyn std::error::Error>> {
         .unwrap_or_else(|| random_hex().chars().take(16).collect());
     let app_secret = new.app_secret.unwrap_or_else(random_hex);
     let app = App {
-        app_id: AppId::parse(&app_id).map_err(|rule| format!("--app-id {rule}"))?,
-        app_secret: AppSecret::parse(&app_secret).map_err(|rule| format!("--app-secret {rule}"))?,
         name: new.name,
-        disabled: false,
         allow_http: new.allow_http,
         allow_direct: new.allow_direct,
         skip_return_call: new.skip_return_call,
@@ -137,6 +134,10 @@ async fn create(new: NewApp) -> Result<(), Box<dyn std::error::Error>> {
         genprepay: new.genprepay,
         sites: new.sites,
         signed_profile: new.signed_profile,
+        ..App::new(
+            AppId::parse(&app_id).map_err(|rule| format!("--app-id {rule}"))?,
+            AppSecret::parse(&app_secret).map_err(|rule| format!("--app-secret {rule}"))?,
+        )
     };
     if !registry.add_app(&app).await? {
         return Err(format!("an app with the id {app_id} exists already").into());

@@ -34,7 +34,7 @@ impl Doorbell {
     }
 }
 
-/// One queue.
+/// A queue of doorbells.
 #[derive(Debug, Clone)]
 pub struct Queue {
     client: aws_sdk_sqs::Client,
@@ -53,9 +53,6 @@ impl Queue {
 
     /// Rings after so many seconds. Messages of one app form a group, so that
     /// SQS's fair queues keep one slow app from delaying the others.
-    ///
-    /// # Errors
-    /// When SQS did not take the message; the sweeper will ring.
     pub async fn ring(&self, doorbell: &Doorbell, delay_seconds: i32) -> Result<(), Failure> {
         let body = serde_json::to_string(doorbell).map_err(Failure::of("write a doorbell"))?;
         let app_id = doorbell.pk.split('#').next().unwrap_or_default();
@@ -71,15 +68,20 @@ impl Queue {
         Ok(())
     }
 
-    /// Rings for an order when its question is due. Its row is awake: a bell
-    /// that does not ring, or would have to wait too long, delays it, no more.
-    pub async fn ring_for(&self, order: &Order, now: Timestamp) {
-        let Some(delay) = order.due.and_then(|due| delay_seconds(due, now)) else {
-            return;
-        };
-        let doorbell = Doorbell::new(&order.key(), ORDER, order.step);
-        if let Err(failure) = self.ring(&doorbell, delay).await {
-            tracing::warn!(order = %order.key(), %failure, "the doorbell did not ring, the sweeper will");
+    /// Rings, or leaves it to the sweeper. For a row that is committed and awake:
+    /// a bell that does not ring delays it, no more.
+    pub async fn ring_or_leave(&self, doorbell: &Doorbell, delay_seconds: i32) {
+        if let Err(failure) = self.ring(doorbell, delay_seconds).await {
+            tracing::warn!(order = doorbell.pk, row = doorbell.sk, %failure,
+                "the doorbell did not ring, the sweeper will");
+        }
+    }
+
+    /// Rings for an order when its question is due, if SQS can wait that long.
+    pub async fn ring_for_order(&self, order: &Order, now: Timestamp) {
+        if let Some(delay) = order.due.and_then(|due| delay_seconds(due, now)) {
+            let doorbell = Doorbell::new(&order.key(), ORDER, order.step);
+            self.ring_or_leave(&doorbell, delay).await;
         }
     }
 }

@@ -1,19 +1,20 @@
 //! The `registry` table: apps, and short-lived entries that may be taken once
-//! (OAuth states, codes and tickets). It refuses to know what an entry is for.
+//! (OAuth states, codes and tickets).
 
 pub mod tokens;
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::ReturnValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Failure;
+use super::item::{self, number, string};
 use crate::domain::app::App;
 use crate::domain::id::AppId;
 use crate::domain::time::Timestamp;
 
-/// The registry.
+/// The table, by what is kept in it.
 #[derive(Debug, Clone)]
 pub struct Registry {
     client: aws_sdk_dynamodb::Client,
@@ -31,38 +32,30 @@ impl Registry {
     }
 
     /// The app with this identifier.
-    ///
-    /// # Errors
-    /// When DynamoDB does not answer.
     pub async fn app(&self, app_id: &AppId) -> Result<Option<App>, Failure> {
         let answer = self
             .client
             .get_item()
             .table_name(&self.table)
-            .key("pk", AttributeValue::S(format!("app#{app_id}")))
+            .key("pk", string(format!("app#{app_id}")))
             .send()
             .await
             .map_err(Failure::of("read an app"))?;
         answer
             .item
-            .map(|item| serde_dynamo::from_item(item).map_err(Failure::of("read an app")))
+            .map(|item| item::read(item, "read an app"))
             .transpose()
     }
 
     /// Registers an app. False when the identifier is taken.
-    ///
-    /// # Errors
-    /// When DynamoDB does not answer.
     pub async fn add_app(&self, app: &App) -> Result<bool, Failure> {
         const OPERATION: &str = "register an app";
-        let item: std::collections::HashMap<String, AttributeValue> =
-            serde_dynamo::to_item(app).map_err(Failure::of(OPERATION))?;
         let result = self
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(item))
-            .item("pk", AttributeValue::S(format!("app#{}", app.app_id)))
+            .set_item(Some(item::write(app, OPERATION)?))
+            .item("pk", string(format!("app#{}", app.app_id)))
             .condition_expression("attribute_not_exists(pk)")
             .send()
             .await;
@@ -81,9 +74,6 @@ impl Registry {
     }
 
     /// Keeps an entry until it is taken or expires.
-    ///
-    /// # Errors
-    /// When DynamoDB does not answer.
     pub async fn keep<T: Serialize>(
         &self,
         name: &str,
@@ -91,16 +81,13 @@ impl Registry {
         expires_at: Timestamp,
     ) -> Result<(), Failure> {
         const OPERATION: &str = "keep an entry";
-        let value = serde_dynamo::to_attribute_value(entry).map_err(Failure::of(OPERATION))?;
+        let value = item::value(entry, OPERATION)?;
         self.client
             .put_item()
             .table_name(&self.table)
-            .item("pk", AttributeValue::S(name.to_owned()))
+            .item("pk", string(name))
             .item("entry", value)
-            .item(
-                "expires_at",
-                AttributeValue::N(expires_at.seconds().to_string()),
-            )
+            .item("expires_at", number(expires_at.seconds()))
             .send()
             .await
             .map_err(Failure::of(OPERATION))?;
@@ -112,9 +99,6 @@ impl Registry {
     ///
     /// A take whose answer is lost gives nothing when the SDK repeats it: the
     /// user starts again, nobody gets in twice.
-    ///
-    /// # Errors
-    /// When DynamoDB does not answer.
     pub async fn take<T: DeserializeOwned>(
         &self,
         name: &str,
@@ -125,7 +109,7 @@ impl Registry {
             .client
             .delete_item()
             .table_name(&self.table)
-            .key("pk", AttributeValue::S(name.to_owned()))
+            .key("pk", string(name))
             .return_values(ReturnValue::AllOld)
             .send()
             .await

@@ -1,6 +1,5 @@
 //! The merchant's keys and client certificate in Secrets Manager, and the
-//! WeChat client made with them. It refuses to keep them in a form that can be
-//! printed.
+//! WeChat client made with them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,8 +11,9 @@ use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use tokio::sync::Mutex;
 
 use super::Failure;
-use crate::telemetry::causes;
-use crate::wechat::{Account, Secrets, Wechat};
+use crate::config;
+use crate::error::causes;
+use crate::wechat::{Secrets, Wechat};
 
 const OPERATION: &str = "read the WeChat secret";
 const CERTIFICATE_OPERATION: &str = "read the client certificate";
@@ -24,30 +24,23 @@ const FRESH: Duration = Duration::from_secs(300);
 type Known = (Arc<Wechat>, Instant);
 
 /// The merchant. The secrets are read at the first use or by
-/// [`Merchant::warm`], and again when they have become old; if that fails, the
+/// [`Merchant::warm_up`], and again when they have become old; if that fails, the
 /// old ones are used on. Clones share what was read.
 #[derive(Debug, Clone)]
 pub struct Merchant {
     config: SdkConfig,
-    account: Account,
-    secret_id: String,
-    certificate_id: Option<String>,
+    settings: config::Merchant,
     known: Arc<Mutex<Option<Known>>>,
 }
 
 impl Merchant {
-    /// The merchant with this account, whose keys are in the first secret and
-    /// whose client certificate, where it may be held, is in the second.
+    /// The merchant with this account, whose secrets are read when they are
+    /// needed.
     #[must_use]
-    pub fn new(
-        config: SdkConfig,
-        (account, secret_id, certificate_id): (Account, String, Option<String>),
-    ) -> Self {
+    pub fn new(config: SdkConfig, settings: config::Merchant) -> Self {
         Self {
             config,
-            account,
-            secret_id,
-            certificate_id,
+            settings,
             known: Arc::new(Mutex::new(None)),
         }
     }
@@ -74,21 +67,25 @@ impl Merchant {
         Ok(wechat)
     }
 
-    /// Reads the secret ahead of the first request.
-    pub async fn warm(&self) {
-        if let Err(failure) = self.wechat().await {
-            tracing::warn!(%failure, "the WeChat secret could not be read at start");
-        }
+    /// Begins to read the secrets, so that the first request need not wait for
+    /// all of it and the function's start for none.
+    pub fn warm_up(&self) {
+        let merchant = self.clone();
+        tokio::spawn(async move {
+            if let Err(failure) = merchant.wechat().await {
+                tracing::warn!(%failure, "the WeChat secret could not be read at start");
+            }
+        });
     }
 
     async fn connect(&self, had_certificate: Option<bool>) -> Result<Wechat, Failure> {
         let client = Client::new(&self.config);
         let keys = async {
-            let text = read(&client, &self.secret_id).await;
+            let text = read(&client, &self.settings.secret_id).await;
             text.map_err(Failure::of(OPERATION))
         };
         let certificate = async {
-            match &self.certificate_id {
+            match &self.settings.certificate_id {
                 Some(id) => read_certificate(&client, id).await.map(Some),
                 None => Ok(None),
             }
@@ -99,7 +96,7 @@ impl Merchant {
             cause: rule.into(),
         })?;
         let mut wechat =
-            Wechat::new(self.account.clone(), secrets).map_err(Failure::of(OPERATION))?;
+            Wechat::new(self.settings.account.clone(), secrets).map_err(Failure::of(OPERATION))?;
         // Payments need none, so a bad one must not stop them. Said once, and
         // again when a good one was replaced.
         if let Some(pem) = certificate
@@ -135,9 +132,6 @@ async fn read_certificate(client: &Client, id: &str) -> Result<String, Failure> 
 }
 
 /// Puts the client certificate, PEM, into its secret. Repeating it is harmless.
-///
-/// # Errors
-/// When AWS fails.
 pub async fn store_certificate(config: &SdkConfig, id: &str, pem: String) -> Result<(), Failure> {
     let put = Client::new(config).put_secret_value().secret_id(id);
     put.secret_string(pem)

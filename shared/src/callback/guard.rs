@@ -1,5 +1,5 @@
-//! Which IP addresses an app may make the hub dial: public unicast, nothing
-//! else. It refuses to know names and ports.
+//! The SSRF guard: which IP addresses an app may make the hub dial. Public
+//! unicast, nothing else.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

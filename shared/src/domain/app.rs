@@ -1,12 +1,13 @@
 //! A third party's account: its secret, its switches, and the addresses it may
-//! name. It refuses to know how accounts are stored or managed.
+//! name.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::id::{AppId, Refused};
+use super::UnknownAttributes;
+use super::id::{AppId, Refused, checked_text};
 
 /// An app's signing key: 32 characters `[0-9A-Za-z]`. It cannot be printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,25 +40,14 @@ impl fmt::Debug for AppSecret {
     }
 }
 
-impl TryFrom<String> for AppSecret {
-    type Error = Refused;
-    fn try_from(value: String) -> Result<Self, Refused> {
-        Self::parse(&value)
-    }
-}
-
-impl From<AppSecret> for String {
-    fn from(secret: AppSecret) -> Self {
-        secret.0
-    }
-}
+checked_text!(AppSecret);
 
 /// A third party as the operator registered it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct App {
-    /// Its identifier.
+    /// What it names itself by in every request.
     pub app_id: AppId,
-    /// Its signing key.
+    /// What it signs with, and the hub for it.
     pub app_secret: AppSecret,
     /// Its name, for people.
     pub name: String,
@@ -88,9 +78,31 @@ pub struct App {
     /// the browser's address instead of a code.
     #[serde(default)]
     pub signed_profile: bool,
+    /// What only newer versions know.
+    #[serde(flatten)]
+    pub unknown: UnknownAttributes,
 }
 
 impl App {
+    /// An app without a name, sites and anything that must be switched on.
+    #[must_use]
+    pub fn new(app_id: AppId, app_secret: AppSecret) -> Self {
+        Self {
+            app_id,
+            app_secret,
+            name: String::new(),
+            disabled: false,
+            allow_http: false,
+            allow_direct: false,
+            skip_return_call: false,
+            refund_by_hand: false,
+            genprepay: false,
+            sites: Vec::new(),
+            signed_profile: false,
+            unknown: UnknownAttributes::new(),
+        }
+    }
+
     /// Checks a page that the app names: under one of its sites.
     ///
     /// # Errors

@@ -1,16 +1,16 @@
-//! A delivery: what the hub owes an app until the app answers `success`.
-//! It owns the schedule, the addresses, and the decision after each attempt. It
-//! refuses to know how an app is called or how a row
-//! is locked.
+//! A delivery, the hub's transactional outbox: what it owes an app until the app
+//! answers `success`, written in the transaction that caused it. Here are the
+//! schedule, the addresses, and the decision after each attempt.
 
+mod circuit_breaker;
 mod event;
-mod suspects;
 
+pub use circuit_breaker::CircuitBreaker;
 pub use event::{Event, Occasion};
-pub use suspects::Suspects;
 
 use serde::{Deserialize, Serialize};
 
+use super::UnknownAttributes;
 use super::app::App;
 use super::id::{AppId, OrderKey, OrderNo, Refused};
 use super::signature::Params;
@@ -33,6 +33,18 @@ pub const ATTEMPTS_KEPT: usize = 24;
 
 /// When the notifications after the first are due: offsets, not gaps, in
 /// seconds after WeChat's callback.
+///
+/// ```
+/// use shared::domain::delivery::Schedule;
+/// use shared::domain::time::Timestamp;
+///
+/// let schedule = Schedule::parse("60,120,300")?;
+/// let callback = Timestamp::from_millis(1_790_000_000_000);
+/// assert_eq!(schedule.due(0, callback), Some(callback));
+/// assert_eq!(schedule.due(3, callback), Some(callback.plus_seconds(300)));
+/// assert_eq!(schedule.due(4, callback), None);
+/// # Ok::<(), shared::domain::id::Refused>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule(Vec<i64>);
 
@@ -100,7 +112,7 @@ pub enum Address {
 pub struct Attempt {
     /// The step it belongs to, 0 to 13.
     pub step: u8,
-    /// The address called.
+    /// Which of the two was called.
     pub address: Address,
     /// When it began.
     pub at: Timestamp,
@@ -111,16 +123,19 @@ pub struct Attempt {
     pub http_status: Option<u16>,
     /// The first bytes of the answer, or why there was none.
     pub answer: String,
+    /// What only newer versions know.
+    #[serde(flatten)]
+    pub unknown: UnknownAttributes,
 }
 
-/// A delivery row.
+/// What an app must be told of one event, and how telling it went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// The app to tell.
     pub app_id: AppId,
     /// The order it is about.
     pub order_no: OrderNo,
-    /// What happened.
+    /// What it is told of.
     pub event: Event,
     /// To which part of the order, when it can happen to several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,9 +144,9 @@ pub struct Delivery {
     pub event_id: String,
     /// The callback's parameters, but for those made for each attempt.
     pub payload: Params,
-    /// The asynchronous address.
+    /// Called at every step.
     pub notify_url: String,
-    /// The synchronous address.
+    /// Called first, at step 0 of a payment.
     pub return_url: String,
     /// Whether the app still has to be told.
     pub status: Status,
@@ -261,8 +276,8 @@ pub fn ring_backoff_seconds(rings: u8, grace_seconds: i64) -> i64 {
         .min(1800)
 }
 
-/// The 13 offsets of the mission: 1m 2m 3m 4m 5m 10m 20m 30m 1h 2h 5h 12h 24h.
-pub const MISSION_SCHEDULE: &str = "60,120,180,240,300,600,1200,1800,3600,7200,18000,43200,86400";
+/// The 13 offsets that are deployed unless the template is told others: 1m 2m 3m 4m 5m 10m 20m 30m 1h 2h 5h 12h 24h.
+pub const STANDARD_SCHEDULE: &str = "60,120,180,240,300,600,1200,1800,3600,7200,18000,43200,86400";
 
 #[cfg(test)]
 mod tests {
@@ -293,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_thirteen_due_times_are_offsets_from_the_callback() {
-        let schedule = Schedule::parse(MISSION_SCHEDULE).unwrap();
+        let schedule = Schedule::parse(STANDARD_SCHEDULE).unwrap();
         let minutes = [1, 2, 3, 4, 5, 10, 20, 30, 60, 120, 300, 720, 1440];
         assert_eq!(schedule.due(0, ORIGIN), Some(ORIGIN));
         for (index, minute) in minutes.into_iter().enumerate() {
@@ -306,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_failing_app_is_called_fourteen_times_at_the_due_times_and_then_given_up() {
-        let schedule = Schedule::parse(MISSION_SCHEDULE).unwrap();
+        let schedule = Schedule::parse(STANDARD_SCHEDULE).unwrap();
         let mut row = delivery();
         let mut steps = vec![0];
         loop {
@@ -342,7 +357,7 @@ mod tests {
 
     #[test]
     fn steps_missed_during_an_outage_are_caught_up_a_minute_apart() {
-        let schedule = Schedule::parse(MISSION_SCHEDULE).unwrap();
+        let schedule = Schedule::parse(STANDARD_SCHEDULE).unwrap();
         let now = ORIGIN.plus_seconds(3 * 3600);
         let next = delivery().after_failure(&schedule, now, 60);
         let due = now.plus_seconds(60);

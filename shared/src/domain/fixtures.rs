@@ -1,11 +1,13 @@
 //! One of each for the tests, as simple as it can be. A test changes what it
 //! is about and says so.
 
+use serde_json::json;
+
 use super::app::{App, AppSecret};
 use super::id::{AppId, OrderKey, RefundNo};
 use super::money::Fen;
-use super::order::{Order, Payment, Request, Version};
-use super::refund::Refund;
+use super::order::{Order, Payer, Payment, Request};
+use super::refund::{Promise, Refund};
 use super::signature::Params;
 use super::time::Timestamp;
 
@@ -25,35 +27,19 @@ pub(crate) fn params(pairs: &[(&str, &str)]) -> Params {
 
 /// An app without any privilege.
 pub(crate) fn app() -> App {
-    App {
-        app_id: AppId::parse("demo000000000001").unwrap(),
-        app_secret: AppSecret::parse("0123456789abcdef0123456789abcdef").unwrap(),
-        name: "Demo".into(),
-        disabled: false,
-        allow_http: false,
-        allow_direct: false,
-        skip_return_call: false,
-        refund_by_hand: false,
-        genprepay: false,
-        sites: Vec::new(),
-        signed_profile: false,
-    }
+    App::new(
+        AppId::parse("demo000000000001").unwrap(),
+        AppSecret::parse("0123456789abcdef0123456789abcdef").unwrap(),
+    )
 }
 
 /// What is asked with nothing but what must be there: one yuan within two hours.
 pub(crate) fn request() -> Request {
-    Request {
-        total_fee: fen(100),
-        body: "test".into(),
-        attach: None,
-        notify_url: "https://shop.example/notify".into(),
-        return_url: "https://shop.example/return".into(),
-        trade_type: None,
-        version: Version::Hub,
-        openid: None,
-        client_ip: None,
-        expires_in: 7200,
-    }
+    serde_json::from_value(json!({
+        "total_fee": 100, "body": "test", "notify_url": "https://shop.example/notify",
+        "return_url": "https://shop.example/return", "version": "2.0", "expires_in": 7200,
+    }))
+    .unwrap()
 }
 
 /// An order that nobody has begun to pay.
@@ -62,24 +48,31 @@ pub(crate) fn order() -> Order {
     Order::new(key, request(), "nonce".into(), NOW)
 }
 
+/// Somebody of whom only the address is known.
+pub(crate) fn payer() -> Payer {
+    Payer {
+        openid: None,
+        ip: "127.0.0.1".parse().unwrap(),
+    }
+}
+
 /// A payment of the first attempt.
 pub(crate) fn payment(transaction_id: &str, fee: i64) -> Payment {
-    Payment {
-        transaction_id: transaction_id.into(),
-        attempt: 1,
-        trade_type: "NATIVE".into(),
-        total_fee: fen(fee),
-        cash_fee: fen(fee),
-        openid: None,
-        paid_at: NOW,
-        refund_reserved: Fen::ZERO,
-        refunded: Fen::ZERO,
-    }
+    serde_json::from_value(json!({
+        "transaction_id": transaction_id, "attempt": 1, "trade_type": "NATIVE",
+        "total_fee": fee, "cash_fee": fee, "paid_at": NOW,
+    }))
+    .unwrap()
 }
 
 /// A refund of a part of that payment.
 pub(crate) fn refund() -> Refund {
-    let refund_no = RefundNo::parse("R1").unwrap();
-    let part = (refund_no, fen(5));
-    Refund::new(&order(), &payment("tx1", 100), part, (NOW, NOW))
+    let promise = Promise {
+        payment: &payment("tx1", 100),
+        refund_no: RefundNo::parse("R1").unwrap(),
+        refund_fee: fen(5),
+        reason: None,
+        due: NOW,
+    };
+    Refund::new(order().key(), promise, NOW)
 }

@@ -1,5 +1,4 @@
 //! The identifiers of the hub, parsed once at the border and then trusted.
-//! It refuses to know where an identifier came from.
 
 use std::fmt;
 
@@ -9,6 +8,46 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub &'static str);
+
+/// serde reads checked text through `parse` and writes it as it is.
+macro_rules! checked_text {
+    ($name:ident) => {
+        impl TryFrom<String> for $name {
+            type Error = Refused;
+            fn try_from(value: String) -> Result<Self, Refused> {
+                Self::parse(&value)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> Self {
+                text.0
+            }
+        }
+    };
+}
+pub(super) use checked_text;
+
+/// An identifier that travels as text, and may be shown.
+macro_rules! text_id {
+    ($name:ident) => {
+        checked_text!($name);
+
+        impl $name {
+            /// The text as it travels.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
 
 fn alphanumeric(value: &str, length: usize) -> bool {
     value.len() == length && value.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -31,32 +70,9 @@ impl AppId {
             Err(Refused("must be 16 characters of 0-9, A-Z, a-z"))
         }
     }
-
-    /// The identifier as it travels.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl TryFrom<String> for AppId {
-    type Error = Refused;
-    fn try_from(value: String) -> Result<Self, Refused> {
-        Self::parse(&value)
-    }
-}
-
-impl From<AppId> for String {
-    fn from(id: AppId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for AppId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+text_id!(AppId);
 
 /// An app's own number for an order: 10 characters `[0-9A-Za-z]`; the first
 /// may tell the order's type.
@@ -76,32 +92,9 @@ impl OrderNo {
             Err(Refused("must be 10 characters of 0-9, A-Z, a-z"))
         }
     }
-
-    /// The number as it travels.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl TryFrom<String> for OrderNo {
-    type Error = Refused;
-    fn try_from(value: String) -> Result<Self, Refused> {
-        Self::parse(&value)
-    }
-}
-
-impl From<OrderNo> for String {
-    fn from(number: OrderNo) -> Self {
-        number.0
-    }
-}
-
-impl fmt::Display for OrderNo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+text_id!(OrderNo);
 
 /// Which order of which app: the ledger's partition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -137,6 +130,17 @@ impl fmt::Display for OrderKey {
 /// The hub's number for one payment attempt, WeChat's `out_trade_no`:
 /// `app_id(16) order_no(10) attempt(2)`. The order's key can be read back from
 /// it without an index, and a person can tell whose order it is.
+///
+/// ```
+/// use shared::domain::id::OutTradeNo;
+///
+/// let number = OutTradeNo::parse("teashop000000001A00000001702")?;
+/// assert_eq!(number.order.app_id.as_str(), "teashop000000001");
+/// assert_eq!(number.order.order_no.as_str(), "A000000017");
+/// assert_eq!(number.attempt, 2);
+/// assert!(OutTradeNo::parse("20150806125346").is_err());
+/// # Ok::<(), shared::domain::id::Refused>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OutTradeNo {
     /// The order that is being paid.
@@ -215,32 +219,9 @@ impl RefundNo {
     pub fn is_automatic(&self) -> bool {
         self.0.starts_with("auto-")
     }
-
-    /// The number as it travels.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl TryFrom<String> for RefundNo {
-    type Error = Refused;
-    fn try_from(value: String) -> Result<Self, Refused> {
-        Self::parse(&value)
-    }
-}
-
-impl From<RefundNo> for String {
-    fn from(number: RefundNo) -> Self {
-        number.0
-    }
-}
-
-impl fmt::Display for RefundNo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+text_id!(RefundNo);
 
 /// The hub's number for a refund, WeChat's `out_refund_no`:
 /// `app_id(16) order_no(10) refund_no(1-37)`, at most 63 of WeChat's 64.

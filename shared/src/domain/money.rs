@@ -1,5 +1,4 @@
 //! Money in integer fen (1/100 yuan). There is no other unit and no float.
-//! It refuses to know which party an amount belongs to.
 
 use std::fmt;
 

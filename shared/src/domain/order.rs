@@ -1,22 +1,24 @@
 //! An order and the moves it may make. `created -> paying -> paid -> (partly)
 //! refunded`, `created|paying -> closed`, `paying <-> failed`; paid never
 //! becomes closed. Every event may arrive twice, late, or out of order.
-//! It refuses to know who reports an event and how it is stored.
+//!
+//! `revision` is an optimistic lock: a write names the one it read.
 
 mod attempt;
 mod payment;
+mod payment_code;
 mod request;
-mod scan;
 
-pub use attempt::{Attempt, Preparation, Prepay};
+pub use attempt::{Attempt, Payer, Preparation, Prepay};
 pub use payment::{Anomaly, AnomalyKind, Payment};
+pub use payment_code::{CodeUse, MicropayTiming, PaymentCode};
 pub use request::{Request, TradeType, Version};
-pub use scan::{Patience, Scan, Scanned};
 
 use serde::{Deserialize, Serialize};
 
 use attempt::CLOSE_GUARD_SECONDS;
 
+use super::UnknownAttributes;
 use super::id::{AppId, OrderKey, OrderNo, OutTradeNo};
 use super::time::Timestamp;
 
@@ -28,7 +30,7 @@ pub enum Status {
     Created,
     /// WeChat has it and the payer can pay.
     Paying,
-    /// Paid.
+    /// The whole price is in, and nothing has gone back.
     Paid,
     /// Paid, and a part has gone back.
     PartlyRefunded,
@@ -63,14 +65,14 @@ impl Status {
     }
 }
 
-/// An order.
+/// What an app wants to be paid, and how that goes: a row of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// Whose order.
     pub app_id: AppId,
     /// The app's number for it.
     pub order_no: OrderNo,
-    /// What was asked.
+    /// What the app asked for, unchanged since.
     pub request: Request,
     /// Where it stands.
     pub status: Status,
@@ -101,6 +103,9 @@ pub struct Order {
     /// Counts the writes of this row; the store compares it.
     #[serde(default)]
     pub revision: u64,
+    /// What only newer versions know.
+    #[serde(flatten)]
+    pub unknown: UnknownAttributes,
 }
 
 #[expect(
@@ -155,7 +160,7 @@ pub enum Refusal {
 const QUERY_OFFSETS: [i64; 4] = [60, 300, 900, 1800];
 
 impl Order {
-    /// A new order.
+    /// An order as it is stored first, with its last question planned.
     #[must_use]
     pub fn new(key: OrderKey, request: Request, nonce: String, now: Timestamp) -> Self {
         let expires_at = now.plus_seconds(i64::from(request.expires_in));
@@ -174,6 +179,7 @@ impl Order {
             wake: None,
             step: 0,
             revision: 0,
+            unknown: UnknownAttributes::new(),
         };
         order.plan(order.last_query_at());
         order
@@ -247,6 +253,7 @@ impl Order {
             kind,
             payment,
             seen_at: now,
+            unknown: UnknownAttributes::new(),
         });
         Settlement::Anomaly(kind)
     }
@@ -261,7 +268,7 @@ impl Order {
         if self.status.is_open() && self.attempts.iter().any(|attempt| !attempt.closed) {
             if now < self.expires_at {
                 self.expires_at = now;
-                self.hurry_scan(now);
+                self.hurry_payment_code(now);
                 self.plan(self.last_query_at());
             }
             return Ok(false);
@@ -294,7 +301,7 @@ impl Order {
     /// that were missed during an outage are not all asked at once. After the
     /// last one it is asked again, until it is closed.
     pub fn ask_later(&mut self, now: Timestamp) {
-        if let Some(seconds) = self.scan_pause(now) {
+        if let Some(seconds) = self.payment_code_pause(now) {
             self.step = self.step.saturating_add(1);
             self.plan(now.plus_seconds(seconds));
             return;
@@ -333,8 +340,8 @@ impl Order {
     /// At expiry, but not before WeChat would close the order. A payer already
     /// typing the password may succeed a little after expiry.
     fn last_query_at(&self) -> Timestamp {
-        if let Some(scan) = self.scan() {
-            return scan.give_up_at;
+        if let Some(code) = self.payment_code() {
+            return code.give_up_at;
         }
         self.expires_at
             .plus_seconds(30)

@@ -2,13 +2,13 @@
 //! `pending|processing -> failed`, and `change`, which a person must end.
 //! Accepted by WeChat is not succeeded, and unknown is not failed: until WeChat
 //! says how it ended, it is asked again under the same number.
-//! It refuses to know how WeChat is asked and what the order's sums are.
 
 use serde::{Deserialize, Serialize};
 
+use super::UnknownAttributes;
 use super::id::{AppId, OrderKey, OrderNo, OutRefundNo, RefundNo};
 use super::money::Fen;
-use super::order::{Order, Payment};
+use super::order::Payment;
 use super::time::Timestamp;
 
 /// Where a refund stands.
@@ -48,12 +48,12 @@ impl Status {
     }
 }
 
-/// A refund row.
+/// Money that goes back, and how that goes: a row of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refund {
     /// Whose order.
     pub app_id: AppId,
-    /// The order.
+    /// The app's number for the order.
     pub order_no: OrderNo,
     /// The app's number for the refund, or the hub's own.
     pub refund_no: RefundNo,
@@ -91,11 +91,29 @@ pub struct Refund {
     /// Counts the writes of this row; the store compares it.
     #[serde(default)]
     pub revision: u64,
+    /// What only newer versions know.
+    #[serde(flatten)]
+    pub unknown: UnknownAttributes,
+}
+
+/// What is promised to go back.
+#[derive(Debug, Clone)]
+pub struct Promise<'a> {
+    /// Of which payment.
+    pub payment: &'a Payment,
+    /// Under which number.
+    pub refund_no: RefundNo,
+    /// How much.
+    pub refund_fee: Fen,
+    /// What the payer reads.
+    pub reason: Option<String>,
+    /// When the hub asks WeChat for it, unless somebody does before.
+    pub due: Timestamp,
 }
 
 /// What WeChat said of a refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum Answer {
     /// It has it, under its own number.
     Accepted(String),
     /// The money is back, under WeChat's number for the refund, since then if
@@ -111,13 +129,13 @@ pub enum News {
     Unknown,
 }
 
-/// What became of a refund when news came in.
+/// What an answer of WeChat's did to a refund.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// It had ended before.
-    Nothing,
+pub enum Transition {
+    /// None: it had ended before.
+    Unchanged,
     /// It goes on: the row has changed.
-    GoesOn,
+    Continues,
     /// It has just ended: the order's sums follow.
     Ended,
 }
@@ -134,31 +152,27 @@ const CLAIM_SECONDS: i64 = 90;
 const STUCK_STEP: u8 = 4;
 
 impl Refund {
-    /// A refund of a payment of this order, to be sent to WeChat at `due`.
+    /// A refund of a payment of this order.
     #[must_use]
-    pub fn new(
-        order: &Order,
-        payment: &Payment,
-        (refund_no, refund_fee): (RefundNo, Fen),
-        (now, due): (Timestamp, Timestamp),
-    ) -> Self {
+    pub fn new(order: OrderKey, promise: Promise<'_>, now: Timestamp) -> Self {
         Self {
-            app_id: order.app_id.clone(),
-            order_no: order.order_no.clone(),
-            refund_no,
-            transaction_id: payment.transaction_id.clone(),
-            total_fee: payment.total_fee,
-            refund_fee,
-            reason: None,
+            app_id: order.app_id,
+            order_no: order.order_no,
+            refund_no: promise.refund_no,
+            transaction_id: promise.payment.transaction_id.clone(),
+            total_fee: promise.payment.total_fee,
+            refund_fee: promise.refund_fee,
+            reason: promise.reason,
             status: Status::Pending,
             created_at: now,
             refund_id: None,
             ended_at: None,
             err_code: None,
-            due: Some(due),
-            wake: Some(due),
+            due: Some(promise.due),
+            wake: Some(promise.due),
             step: 0,
             revision: 0,
+            unknown: UnknownAttributes::new(),
         }
     }
 
@@ -187,29 +201,29 @@ impl Refund {
             == (&other.transaction_id, other.refund_fee, &other.reason)
     }
 
-    /// WeChat said something about it.
-    pub fn learn(&mut self, news: News, now: Timestamp) -> Turn {
+    /// What WeChat answered changes the row.
+    pub fn apply(&mut self, answer: Answer, now: Timestamp) -> Transition {
         if self.status.is_final() {
-            return Turn::Nothing;
+            return Transition::Unchanged;
         }
-        let unanswered = news == News::Unknown;
-        match news {
-            News::Accepted(refund_id) => {
+        let unanswered = answer == Answer::Unknown;
+        match answer {
+            Answer::Accepted(refund_id) => {
                 if self.status == Status::Pending {
                     self.status = Status::Processing;
                     self.step = 0;
                 }
                 self.refund_id = Some(refund_id);
             }
-            News::Change => self.status = Status::Change,
-            News::Later => self.step = 0,
-            News::Unknown => {}
-            News::Succeeded(refund_id, at) => {
+            Answer::Change => self.status = Status::Change,
+            Answer::Later => self.step = 0,
+            Answer::Unknown => {}
+            Answer::Succeeded(refund_id, at) => {
                 self.status = Status::Succeeded;
                 self.refund_id = Some(refund_id);
                 return self.end(at.unwrap_or(now));
             }
-            News::Failed(err_code) => {
+            Answer::Failed(err_code) => {
                 self.status = Status::Failed;
                 self.err_code = Some(err_code);
                 return self.end(now);
@@ -223,7 +237,7 @@ impl Refund {
         let due = now.plus_seconds(gap);
         self.step = self.step.saturating_add(1);
         (self.due, self.wake) = (Some(due), Some(due));
-        Turn::GoesOn
+        Transition::Continues
     }
 
     /// Reserves the question that is due for one run, for longer than a run
@@ -241,14 +255,14 @@ impl Refund {
 
     /// Whether WeChat has been silent about it for too long.
     #[must_use]
-    pub fn is_stuck(&self, news: &News) -> bool {
-        *news == News::Unknown && self.step >= STUCK_STEP && !self.status.is_final()
+    pub fn is_stuck(&self, answer: &Answer) -> bool {
+        *answer == Answer::Unknown && self.step >= STUCK_STEP && !self.status.is_final()
     }
 
-    fn end(&mut self, at: Timestamp) -> Turn {
+    fn end(&mut self, at: Timestamp) -> Transition {
         self.ended_at = Some(at);
         (self.due, self.wake) = (None, None);
-        Turn::Ended
+        Transition::Ended
     }
 }
 
@@ -257,8 +271,8 @@ mod tests {
     use super::*;
     use crate::domain::fixtures::{NOW, fen, refund};
 
-    fn wait(refund: &mut Refund, news: News) -> i64 {
-        assert_eq!(refund.learn(news, NOW), Turn::GoesOn);
+    fn wait(refund: &mut Refund, answer: Answer) -> i64 {
+        assert_eq!(refund.apply(answer, NOW), Transition::Continues);
         refund.due.unwrap().seconds() - NOW.seconds()
     }
 
@@ -313,13 +327,13 @@ mod tests {
             refund
         };
         for (step, status, news, stuck) in [
-            (3, Status::Pending, News::Unknown, false),
-            (4, Status::Pending, News::Unknown, true),
-            (5, Status::Processing, News::Unknown, true),
-            (5, Status::Change, News::Unknown, true),
-            (5, Status::Processing, News::Change, false),
-            (5, Status::Succeeded, News::Unknown, false),
-            (5, Status::Failed, News::Unknown, false),
+            (3, Status::Pending, Answer::Unknown, false),
+            (4, Status::Pending, Answer::Unknown, true),
+            (5, Status::Processing, Answer::Unknown, true),
+            (5, Status::Change, Answer::Unknown, true),
+            (5, Status::Processing, Answer::Change, false),
+            (5, Status::Succeeded, Answer::Unknown, false),
+            (5, Status::Failed, Answer::Unknown, false),
         ] {
             let refund = at(step, status);
             assert_eq!(refund.is_stuck(&news), stuck, "{status:?} {step} {news:?}");
@@ -344,31 +358,34 @@ mod tests {
     fn what_comes_too_soon_comes_again_each_minute() {
         let mut refund = refund();
         for _ in 0..20 {
-            assert_eq!(wait(&mut refund, News::Later), 60);
+            assert_eq!(wait(&mut refund, Answer::Later), 60);
         }
-        assert!(!refund.is_stuck(&News::Unknown));
+        assert!(!refund.is_stuck(&Answer::Unknown));
     }
 
     #[test]
     fn a_refund_that_wechat_never_answers_is_offered_each_hour_and_is_stuck() {
         let mut refund = refund();
-        let waits: Vec<i64> = (0..7).map(|_| wait(&mut refund, News::Unknown)).collect();
+        let waits: Vec<i64> = (0..7).map(|_| wait(&mut refund, Answer::Unknown)).collect();
         assert_eq!(waits, [60, 120, 300, 900, 3600, 3600, 3600]);
-        assert!(refund.is_stuck(&News::Unknown));
-        assert!(!refund.is_stuck(&News::Change));
+        assert!(refund.is_stuck(&Answer::Unknown));
+        assert!(!refund.is_stuck(&Answer::Change));
     }
 
     #[test]
     fn an_accepted_refund_is_asked_about_more_and_more_rarely() {
         let mut refund = refund();
         let waits: Vec<i64> = (0..10)
-            .map(|_| wait(&mut refund, News::Accepted("5".into())))
+            .map(|_| wait(&mut refund, Answer::Accepted("5".into())))
             .collect();
         assert_eq!(waits[..8], GAPS);
         assert_eq!(waits[9], 86_400);
-        assert_eq!(wait(&mut refund, News::Unknown), 3600);
-        let ended = refund.learn(News::Succeeded("5".into(), None), NOW);
-        assert_eq!((ended, refund.due, refund.wake), (Turn::Ended, None, None));
-        assert_eq!(refund.learn(News::Change, NOW), Turn::Nothing);
+        assert_eq!(wait(&mut refund, Answer::Unknown), 3600);
+        let ended = refund.apply(Answer::Succeeded("5".into(), None), NOW);
+        assert_eq!(
+            (ended, refund.due, refund.wake),
+            (Transition::Ended, None, None)
+        );
+        assert_eq!(refund.apply(Answer::Change, NOW), Transition::Unchanged);
     }
 }

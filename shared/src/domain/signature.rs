@@ -1,6 +1,5 @@
 //! The canonical form that both WeChat's v2 protocol and the third parties'
 //! API sign, and the third parties' signature itself (HMAC-SHA256).
-//! It refuses to know where parameters come from: path, query or body.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +13,27 @@ use super::app::AppSecret;
 /// case-sensitive.
 pub type Params = BTreeMap<String, String>;
 
+/// The parameter's value, or the empty text: to both signatures an empty
+/// parameter is as good as none.
+#[must_use]
+pub fn field<'p>(params: &'p Params, name: &str) -> &'p str {
+    params.get(name).map_or("", String::as_str)
+}
+
 /// The text that is signed: every non-empty parameter but `sign`, sorted by
 /// name, `k=v` joined by `&`, raw values, then `&key=<key>`.
+///
+/// ```
+/// use shared::domain::signature::{Params, canonical};
+///
+/// let params = Params::from([
+///     ("total_fee".to_owned(), "1999".to_owned()),
+///     ("body".to_owned(), "Tea & cups".to_owned()),
+///     ("attach".to_owned(), String::new()),
+///     ("sign".to_owned(), "8D9C".to_owned()),
+/// ]);
+/// assert_eq!(canonical(&params, "secret"), "body=Tea & cups&total_fee=1999&key=secret");
+/// ```
 #[must_use]
 pub fn canonical(params: &Params, key: &str) -> String {
     let mut text = String::with_capacity(512);
@@ -61,8 +79,7 @@ pub fn sign(params: &Params, secret: &AppSecret) -> String {
 /// Whether `sign` among the parameters is the one this secret makes.
 #[must_use]
 pub fn verify(params: &Params, secret: &AppSecret) -> bool {
-    let given = params.get("sign").map(String::as_str).unwrap_or_default();
-    same(&sign(params, secret), given)
+    same(&sign(params, secret), field(params, "sign"))
 }
 
 #[cfg(test)]

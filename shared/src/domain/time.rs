@@ -1,6 +1,6 @@
 //! A moment in milliseconds since 1970, and the three ways it is written:
 //! RFC 3339 for apps, WeChat's `yyyyMMddHHmmss` in Beijing time, seconds in
-//! signatures. It refuses to read the clock: handlers pass `now`.
+//! signatures. The clock is not read here: handlers pass `now`.
 
 use std::time::Duration;
 

@@ -6,10 +6,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use crate::account;
 use crate::aws::Failure;
+use crate::domain::id::Refused;
 use crate::domain::order::Refusal;
-use crate::telemetry::causes;
+use crate::error::causes;
+use crate::flows::{checkout, login, token_cache};
 use crate::wechat;
 
 /// Why a request was refused.
@@ -78,7 +79,7 @@ pub enum Problem {
     #[error("a refund with this number but other parameters exists")]
     RefundConflict,
     /// 409 `refund_exceeds`
-    #[error("the payment has not that much left to refund")]
+    #[error("the refunds would exceed the payment")]
     RefundExceeds,
     /// 502 `wechat_error`
     #[error("WeChat refused: {err_code} {err_code_des}")]
@@ -103,6 +104,11 @@ impl Problem {
             field: field.into(),
             rule,
         }
+    }
+
+    /// A broken rule of a parameter, as parsing finds it.
+    pub fn of_param(field: &'static str) -> impl FnOnce(Refused) -> Self {
+        move |refused| Self::param(field, refused.0)
     }
 
     /// The status and the stable code.
@@ -164,16 +170,47 @@ impl From<wechat::Error> for Problem {
     }
 }
 
-impl From<account::Error> for Problem {
-    fn from(error: account::Error) -> Self {
+impl From<token_cache::Error> for Problem {
+    fn from(error: token_cache::Error) -> Self {
+        checkout::Error::from(error).into()
+    }
+}
+
+impl From<checkout::Error> for Problem {
+    fn from(error: checkout::Error) -> Self {
         match error {
-            account::Error::Aws(failure) => failure.into(),
-            account::Error::Wechat(error) => error.into(),
-            account::Error::Busy => {
+            checkout::Error::Refused(refusal) => refusal.into(),
+            checkout::Error::Paid => Self::OrderPaid,
+            checkout::Error::Wechat(error) => error.into(),
+            checkout::Error::TokenBusy => {
                 tracing::warn!(%error, "WeChat failed");
                 Self::Unavailable
             }
+            checkout::Error::Aws(failure) => failure.into(),
         }
+    }
+}
+
+impl From<login::Error> for Problem {
+    fn from(error: login::Error) -> Self {
+        match error {
+            login::Error::StateUnknown => {
+                Self::param("state", "the state is unknown, used or expired")
+            }
+            login::Error::StateForeign => Self::param("state", "the state is another browser's"),
+            login::Error::CodeInvalid => Self::CodeInvalid,
+            login::Error::Address(error) => error.into(),
+            login::Error::Aws(failure) => failure.into(),
+        }
+    }
+}
+
+/// What is stored or configured was checked: an address that is none is a
+/// mistake of ours.
+impl From<url::ParseError> for Problem {
+    fn from(error: url::ParseError) -> Self {
+        tracing::error!(%error, "an address of ours is no URL");
+        Self::Unavailable
     }
 }
 

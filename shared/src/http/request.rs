@@ -13,7 +13,7 @@ use url::form_urlencoded;
 use super::problem::Problem;
 use crate::aws::registry::Registry;
 use crate::domain::app::App;
-use crate::domain::id::AppId;
+use crate::domain::id::{AppId, OrderKey, OrderNo};
 use crate::domain::signature::{Params, verify};
 use crate::domain::time::Timestamp;
 
@@ -230,6 +230,17 @@ fn is_nonce(text: &str) -> bool {
 }
 
 impl Signed {
+    /// The key of the sender's order with this number.
+    ///
+    /// # Errors
+    /// When it is no order number.
+    pub fn order_key(&self, order_no: &str) -> Result<OrderKey, Problem> {
+        Ok(OrderKey {
+            app_id: self.app.app_id.clone(),
+            order_no: OrderNo::parse(order_no).map_err(Problem::of_param("order_no"))?,
+        })
+    }
+
     /// Checks a request to the API: known app, fresh timestamp, signature,
     /// and that the app is not disabled.
     ///
@@ -264,8 +275,8 @@ impl Signed {
     /// # Errors
     /// The first check it fails.
     pub async fn lasting(fields: Fields, registry: &Registry) -> Result<Self, Problem> {
-        let app_id = AppId::parse(fields.required("app_id", 64)?)
-            .map_err(|rule| Problem::param("app_id", rule.0))?;
+        let app_id =
+            AppId::parse(fields.required("app_id", 64)?).map_err(Problem::of_param("app_id"))?;
         let app = registry.app(&app_id).await?.ok_or(Problem::AppUnknown)?;
         if !verify(&fields.params(), &app.app_secret) {
             return Err(Problem::SignInvalid);

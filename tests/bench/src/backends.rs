@@ -164,7 +164,7 @@ impl Backends {
             ("RECONCILE_QUEUE_URL", queue("reconcile")),
             (
                 "RETRY_SCHEDULE",
-                shared::domain::delivery::MISSION_SCHEDULE.to_owned(),
+                shared::domain::delivery::STANDARD_SCHEDULE.to_owned(),
             ),
             ("CALLBACK_ALLOWED_NETWORKS", "127.0.0.0/8".to_owned()),
         ];

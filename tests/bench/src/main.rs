@@ -59,7 +59,7 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Failed> {
-    shared::aws::use_ring();
+    shared::tls::use_ring();
     let options = Options::parse();
     let places = Places {
         functions: &options.functions,

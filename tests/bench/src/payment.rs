@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use demo_shop::Fields;
 use reqwest::{Client, redirect};
 use serde_json::{Value, json};
-use shared::domain::delivery::MISSION_SCHEDULE;
+use shared::domain::delivery::STANDARD_SCHEDULE;
 
 use crate::Failed;
 use crate::backends::{Backends, app, now};
@@ -121,7 +121,7 @@ impl Stage {
         let used = self.payment(Way::Api("NATIVE")).await?;
         self.backends.app_answers(StatusCode::OK);
         // Step 0 calls both addresses.
-        let wanted = MISSION_SCHEDULE.split(',').count() + 2;
+        let wanted = STANDARD_SCHEDULE.split(',').count() + 2;
         let called: u32 = used.iter().map(|invocation| invocation.counts.app).sum();
         match usize::try_from(called)? == wanted {
             true => Ok(used),

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use shared::wechat::sign::SignType;
+use shared::wechat::v2::sign::SignType;
 use shared::wechat::{Account, Secrets, Wechat};
 
 /// The official account that notifications must be of.
@@ -33,14 +33,14 @@ pub fn wechat(sign_type: SignType) -> Wechat {
 
 /// What is to be changed in a document, and the fields it is made of.
 #[derive(Debug)]
-pub struct Forgery {
+pub struct Rejection {
     at: usize,
     into: u8,
     /// Names and values; no name twice.
     pub fields: BTreeMap<String, String>,
 }
 
-impl Forgery {
+impl Rejection {
     /// Reads an input; none if it is too short or no text.
     #[must_use]
     pub fn read(input: &[u8]) -> Option<Self> {

@@ -27,10 +27,10 @@ use serde_json::{Value, json};
 use shared::ambient::random_hex;
 use shared::aws::registry::Registry;
 use shared::aws::secrets::Merchant;
+use shared::config;
 use shared::domain::app::{App, AppSecret};
 use shared::domain::id::AppId;
 use shared::wechat::Account;
-use shared::wechat::sign::SignType;
 
 pub use crate::browser::{Browser, Page};
 use crate::judge::Judge;
@@ -80,7 +80,7 @@ impl Stack {
             .filter_map(|line| line.split_once('='))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        shared::aws::use_ring();
+        shared::tls::use_ring();
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
@@ -158,16 +158,19 @@ impl Stack {
     #[must_use]
     pub fn merchant(&self) -> Merchant {
         let base = self.setting("SIMULATOR_URL");
-        let account = Account {
-            app_id: self.setting("WECHAT_APP_ID").to_owned(),
-            mch_id: self.setting("WECHAT_MCH_ID").to_owned(),
-            sign_type: SignType::HmacSha256,
-            pay_base: base.to_owned(),
-            api_base: base.to_owned(),
-            open_base: base.to_owned(),
+        let [app_id, mch_id] =
+            ["WECHAT_APP_ID", "WECHAT_MCH_ID"].map(|name| self.setting(name).to_owned());
+        let settings = config::Merchant {
+            account: Account {
+                pay_base: base.to_owned(),
+                api_base: base.to_owned(),
+                open_base: base.to_owned(),
+                ..Account::new(app_id, mch_id)
+            },
+            secret_id: self.setting("WECHAT_SECRET_NAME").to_owned(),
+            certificate_id: None,
         };
-        let secret = self.setting("WECHAT_SECRET_NAME").to_owned();
-        Merchant::new(self.aws.clone(), (account, secret, None))
+        Merchant::new(self.aws.clone(), settings)
     }
 
     /// `POST /v1/orders` with this body, signed or not.
@@ -294,17 +297,12 @@ impl Stack {
 /// machine, everything else as usual.
 fn an_app() -> App {
     App {
-        app_id: AppId::parse(&random_hex()[..16]).unwrap(),
-        app_secret: AppSecret::parse(&random_hex()).unwrap(),
         name: "journey".into(),
-        disabled: false,
         allow_http: true,
-        allow_direct: false,
-        skip_return_call: false,
-        refund_by_hand: false,
-        genprepay: false,
-        sites: Vec::new(),
-        signed_profile: false,
+        ..App::new(
+            AppId::parse(&random_hex()[..16]).unwrap(),
+            AppSecret::parse(&random_hex()).unwrap(),
+        )
     }
 }
 

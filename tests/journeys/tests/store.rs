@@ -6,18 +6,18 @@
 use aws_sdk_dynamodb::config::Credentials;
 use journeys::cut::Wire;
 use journeys::{Stack, operator, random_order_no};
+use serde_json::json;
 use shared::ambient::{Clock, random_hex};
-use shared::aws::ledger::{Along, Created, Ledger, Saved};
+use shared::aws::ledger::{Created, Ledger, Saved};
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
-use shared::domain::delivery::{Address, Attempt, Delivery, MISSION_SCHEDULE, Next, Schedule};
+use shared::domain::delivery::{Attempt, Delivery, Next, Occasion, STANDARD_SCHEDULE, Schedule};
 use shared::domain::id::{AppId, OrderKey, OrderNo};
-use shared::domain::money::Fen;
-use shared::domain::order::{Order, Payment, Request, Settlement, Status, TradeType, Version};
+use shared::domain::order::{Order, Payer, Payment, Settlement, Status, TradeType};
 use shared::domain::time::Timestamp;
-use shared::login::{self, Purpose, Started};
-use shared::settle::Settler;
-use shared::wechat::oauth::User;
+use shared::flows::login::{self, Purpose, Started};
+use shared::flows::settle::Settler;
+use shared::wechat::official_account::oauth::User;
 
 fn now() -> Timestamp {
     Clock::System.now()
@@ -39,47 +39,35 @@ fn order(stack: &Stack) -> Order {
         app_id: AppId::parse(&stack.app.id).unwrap(),
         order_no: OrderNo::parse(&random_order_no()).unwrap(),
     };
-    let request = Request {
-        total_fee: Fen::positive(100).unwrap(),
-        body: "test".into(),
-        attach: None,
-        notify_url: format!("{}/notify", stack.setting("SHOP_URL")),
-        return_url: format!("{}/return", stack.setting("SHOP_URL")),
-        trade_type: Some(TradeType::Native),
-        version: Version::Hub,
+    let shop = stack.setting("SHOP_URL");
+    let request = serde_json::from_value(json!({
+        "total_fee": 100, "body": "test", "notify_url": format!("{shop}/notify"),
+        "return_url": format!("{shop}/return"), "trade_type": "NATIVE", "version": "2.0",
+        "expires_in": 7200,
+    }));
+    let mut order = Order::new(key, request.unwrap(), random_hex(), now());
+    let payer = Payer {
         openid: None,
-        client_ip: None,
-        expires_in: 7200,
+        ip: "127.0.0.1".parse().unwrap(),
     };
-    let mut order = Order::new(key, request, random_hex(), now());
-    order
-        .open_attempt(
-            TradeType::Native,
-            (None, "127.0.0.1".parse().unwrap()),
-            now(),
-        )
-        .unwrap();
+    order.open_attempt(TradeType::Native, payer, now()).unwrap();
     order
 }
 
 fn payment() -> Payment {
-    Payment {
-        transaction_id: random_hex(),
-        attempt: 1,
-        trade_type: "NATIVE".into(),
-        total_fee: Fen::positive(100).unwrap(),
-        cash_fee: Fen::positive(100).unwrap(),
-        openid: None,
-        paid_at: now(),
-        refund_reserved: Fen::ZERO,
-        refunded: Fen::ZERO,
-    }
+    serde_json::from_value(json!({
+        "transaction_id": random_hex(), "attempt": 1, "trade_type": "NATIVE",
+        "total_fee": 100, "cash_fee": 100, "paid_at": now(),
+    }))
+    .unwrap()
 }
 
-fn along(delivery: &Delivery) -> Along<'_> {
-    Along {
-        delivery: Some(delivery),
-        refund: None,
+/// The sweeper must leave what is told to the test.
+fn occasion() -> Occasion {
+    Occasion {
+        event_id: random_hex(),
+        now: now(),
+        grace_seconds: 600,
     }
 }
 
@@ -89,12 +77,9 @@ async fn owed(stack: &Stack, ledger: &Ledger) -> Delivery {
     assert!(matches!(ledger.create(&order).await.unwrap(), Created::New));
     let payment = payment();
     assert_eq!(order.pay(payment.clone(), now()), Settlement::Paid);
-    // The sweeper must leave it to the test.
-    let delivery = Delivery::of_payment(&order, &payment, (random_hex(), now(), 600));
-    assert!(matches!(
-        ledger.commit(&mut order, along(&delivery)).await.unwrap(),
-        Saved::Done
-    ));
+    let delivery = Delivery::of_payment(&order, &payment, occasion());
+    let saved = ledger.commit(&mut order, Some(&delivery), None).await;
+    assert!(matches!(saved.unwrap(), Saved::Done));
     delivery
 }
 
@@ -140,12 +125,10 @@ async fn a_payment_committed_with_its_answer_lost_is_committed_once() {
     ledger.create(&order).await.unwrap();
     let payment = payment();
     order.pay(payment.clone(), now());
-    let delivery = Delivery::of_payment(&order, &payment, (random_hex(), now(), 600));
+    let delivery = Delivery::of_payment(&order, &payment, occasion());
     wire.cut_next(1);
-    assert!(matches!(
-        ledger.commit(&mut order, along(&delivery)).await.unwrap(),
-        Saved::Done
-    ));
+    let saved = ledger.commit(&mut order, Some(&delivery), None).await;
+    assert!(matches!(saved.unwrap(), Saved::Done));
     assert_eq!(wire.lost(), 1);
     let stored = ledger.partition(&order.key()).await.unwrap().unwrap();
     let (stored, deliveries) = (stored.order, stored.deliveries);
@@ -204,20 +187,19 @@ async fn results_recorded_with_their_answers_lost_are_recorded_once() {
     let stack = Stack::new().await;
     let (ledger, wire) = ledger(&stack).await;
     let delivery = owed(&stack, &ledger).await;
-    let attempt = |step| Attempt {
-        step,
-        address: Address::Notify,
-        at: now(),
-        latency_ms: 5,
-        http_status: Some(500),
-        answer: "no".into(),
+    let attempt = |step: u8| -> Attempt {
+        serde_json::from_value(json!({
+            "step": step, "address": "notify", "at": now(), "latency_ms": 5,
+            "http_status": 500, "answer": "no",
+        }))
+        .unwrap()
     };
     let claim = ledger
         .claim(&delivery.doorbell(), now())
         .await
         .unwrap()
         .unwrap();
-    let schedule = Schedule::parse(MISSION_SCHEDULE).unwrap();
+    let schedule = Schedule::parse(STANDARD_SCHEDULE).unwrap();
     let next = claim.delivery.after_failure(&schedule, now(), 60);
     wire.cut_next(1);
     assert!(
@@ -309,7 +291,7 @@ async fn the_same_payment_settled_twenty_times_at_once_is_settled_once() {
     let settler = Settler {
         ledger: ledger.clone(),
         registry: Registry::new(&stack.aws, stack.setting("REGISTRY_TABLE").to_owned()),
-        first: Queue::new(
+        deliver_first: Queue::new(
             &stack.aws,
             stack.setting("DELIVER_FIRST_QUEUE_URL").to_owned(),
         ),
@@ -341,10 +323,10 @@ async fn states_and_codes_end_with_their_time() {
     let now = now();
 
     let wechat = stack.merchant().wechat().await.unwrap();
-    let place = (&*wechat, stack.setting("HUB_URL"));
+    let hub = stack.setting("HUB_URL");
     for (seconds, good) in [(599, true), (600, false)] {
         let purpose = Purpose::PayQuery("the order's".to_owned());
-        let started = login::start(&registry, place, purpose.clone(), now).await;
+        let started = login::start(&registry, &wechat, hub, purpose.clone(), now).await;
         let Started {
             authorize_url,
             cookie,
@@ -353,8 +335,8 @@ async fn states_and_codes_end_with_their_time() {
         let state = pairs.find(|(name, _)| name == "state").unwrap().1;
         let browser = cookie.split(['=', ';']).nth(1).unwrap();
         let later = now.plus_seconds(seconds);
-        let resumed = login::resume(&registry, (&state, browser), later).await;
-        assert_eq!(resumed.unwrap().ok(), good.then_some(purpose), "{seconds}");
+        let resumed = login::resume(&registry, &state, browser, later).await;
+        assert_eq!(resumed.ok(), good.then_some(purpose), "{seconds}");
     }
 
     let user = User {

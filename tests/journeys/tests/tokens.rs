@@ -9,12 +9,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use journeys::cut::Wire;
 use journeys::{Stack, operator};
 use serde_json::json;
-use shared::account::AccountTokens;
 use shared::ambient::{Clock, random_hex};
 use shared::aws::registry::Registry;
-use shared::aws::registry::tokens::Leased;
+use shared::aws::registry::tokens::{Leased, TokenLease, TokenLife};
 use shared::domain::time::Timestamp;
-use shared::wechat::account::Token;
+use shared::flows::token_cache::TokenCache;
+use shared::wechat::official_account::token::Token;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
 
@@ -28,9 +28,9 @@ fn now() -> Timestamp {
 }
 
 /// What a function that has just started knows.
-fn cold_start(stack: &Stack) -> AccountTokens {
+fn cold_start(stack: &Stack) -> TokenCache {
     let registry = Registry::new(&stack.aws, stack.setting("REGISTRY_TABLE").to_owned());
-    AccountTokens::new(registry, stack.merchant())
+    TokenCache::new(registry, stack.merchant())
 }
 
 fn row(stack: &Stack, kind: &str) -> AttributeValue {
@@ -201,15 +201,20 @@ async fn while_wechat_refuses_it_is_asked_once_and_nobody_waits() {
     forget(&stack, &["access"]).await;
 }
 
+fn lease(name: &str, mark: &str) -> TokenLease {
+    TokenLease {
+        name: name.to_owned(),
+        mark: mark.to_owned(),
+    }
+}
+
 #[tokio::test]
 async fn when_the_fetcher_dies_its_lease_ends_and_another_takes_over() {
     let (stack, _turn) = alone().await;
     let registry = Registry::new(&stack.aws, stack.setting("REGISTRY_TABLE").to_owned());
     let name = row(&stack, "access").as_s().unwrap().clone();
-    let until = now().plus_seconds(1);
-    let leased = registry
-        .lease_token(&name, ("dead", None), (now(), until))
-        .await;
+    let dead = lease(&name, "dead");
+    let leased = registry.lease_token(&dead, None, now(), 1).await;
     assert!(matches!(leased.unwrap(), Leased::Ours));
     let before = stack.calls(TOKEN).await;
     cold_start(&stack).access_token(now()).await.unwrap();
@@ -225,41 +230,34 @@ async fn the_registry_knows_its_own_lease_and_token_when_the_answer_was_lost() {
     let aws = operator(&wire.url, credentials);
     let registry = Registry::new(&aws, stack.setting("REGISTRY_TABLE").to_owned());
     let name = format!("token#test#{}", random_hex());
-    let (now, until) = (now(), now().plus_seconds(10));
+    let [ours, other, late] = ["ours", "other", "late"].map(|mark| lease(&name, mark));
+    let now = now();
 
     wire.cut_next(1);
-    let leased = registry
-        .lease_token(&name, ("ours", None), (now, until))
-        .await;
+    let leased = registry.lease_token(&ours, None, now, 10).await;
     assert!(matches!(leased.unwrap(), Leased::Ours));
-    let other = registry
-        .lease_token(&name, ("other", None), (now, until))
-        .await;
-    assert!(matches!(other.unwrap(), Leased::Theirs(_)));
+    let refused = registry.lease_token(&other, None, now, 10).await;
+    assert!(matches!(refused.unwrap(), Leased::Theirs(_)));
 
     wire.cut_next(1);
-    let times = (now.plus_seconds(60), now.plus_seconds(120));
-    registry
-        .keep_token((&name, "ours"), &token, times)
-        .await
-        .unwrap();
+    let life = |seconds| TokenLife {
+        fresh_until: now.plus_seconds(seconds),
+        ends_at: now.plus_seconds(2 * seconds),
+    };
+    registry.keep_token(&ours, &token, life(60)).await.unwrap();
     assert_eq!(wire.lost(), 2);
     let row = registry.token(&name).await.unwrap();
     assert_eq!(row.credential.as_ref(), Some(&token));
 
     // A lease that has passed to another writes nothing, and a lease is not
     // given for a credential that has changed.
-    let seen = ("other", Some(&token));
-    let leased = registry.lease_token(&name, seen, (now, until)).await;
+    let leased = registry.lease_token(&other, Some(&token), now, 10).await;
     assert!(matches!(leased.unwrap(), Leased::Ours));
-    let times = (now.plus_seconds(600), now.plus_seconds(1200));
-    registry
-        .keep_token((&name, "ours"), &token, times)
-        .await
-        .unwrap();
+    registry.keep_token(&ours, &token, life(600)).await.unwrap();
     let row = registry.token(&name).await.unwrap();
     assert_eq!(row.fresh_until, now.plus_seconds(60));
-    let late = (now.plus_seconds(11), now.plus_seconds(20));
-    let outdated = registry.lease_token(&name, ("late", None), late).await;
+    let outdated = registry
+        .lease_token(&late, None, now.plus_seconds(11), 9)
+        .await;
     assert!(matches!(outdated.unwrap(), Leased::Theirs(_)));
 }

@@ -8,9 +8,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
-use shared::checkout::Payer;
 use shared::domain::id::OrderKey;
+use shared::domain::order::Payer;
 use shared::domain::order::TradeType;
+use shared::http::problem::Problem;
 use tower::ServiceExt as _;
 use wechat_simulator::pay::{SCHEDULE, accepts};
 
@@ -115,7 +116,7 @@ impl World {
     pub(crate) fn plan_events(&mut self) {
         for (index, order) in self.plan.orders.clone().into_iter().enumerate() {
             let first = match order.story {
-                Story::Scanned => Event::Scan(Scan {
+                Story::CodeUse => Event::Scan(Scan {
                     order: index,
                     code: 0,
                     tries: 30,
@@ -131,7 +132,7 @@ impl World {
                 self.plan_for(wish.at, Event::refund(index, wish));
             }
             match order.story {
-                Story::Unpaid | Story::Scanned => {}
+                Story::Unpaid | Story::CodeUse => {}
                 Story::Paid
                 | Story::PaidSilently
                 | Story::WrongAmountFirst
@@ -206,7 +207,10 @@ impl World {
                 let status = match hub.checkout.ledger.order(&key).await {
                     Ok(Some(order)) => {
                         let prepared = hub.checkout.prepare(order, trade_type, &payer, now).await;
-                        prepared.map_or_else(|problem| problem.identity().0.as_u16(), |_| 200)
+                        prepared.map_or_else(
+                            |problem| Problem::from(problem).identity().0.as_u16(),
+                            |_| 200,
+                        )
                     }
                     Ok(None) | Err(_) => 503,
                 };

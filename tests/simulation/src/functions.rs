@@ -4,20 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
-use shared::account::AccountTokens;
 use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::aws::secrets::Merchant;
 use shared::callback::Caller;
-use shared::checkout::Checkout;
-use shared::domain::delivery::{MISSION_SCHEDULE, Schedule};
-use shared::domain::order::Patience;
-use shared::refunds::Refunds;
-use shared::settle::Settler;
+use shared::config;
+use shared::domain::delivery::{STANDARD_SCHEDULE, Schedule};
+use shared::domain::order::MicropayTiming;
+use shared::flows::checkout::Checkout;
+use shared::flows::refunds::Refunds;
+use shared::flows::settle::Settler;
+use shared::flows::token_cache::TokenCache;
 use shared::wechat::Account;
-use shared::wechat::sign::SignType;
 
 use crate::engine::{LEDGER, REGISTRY};
 use crate::wechat::{APP_ID, MCH_ID};
@@ -64,7 +64,7 @@ impl Deployment {
         Settler {
             ledger: self.ledger(),
             registry: self.registry(),
-            first: self.queue("first"),
+            deliver_first: self.queue("first"),
             grace_seconds: GRACE_SECONDS,
         }
     }
@@ -76,19 +76,21 @@ impl Deployment {
         }
     }
 
-    fn create_order(&self, merchant: Merchant) -> create_order::Hub {
-        create_order::Hub {
+    fn create_order(&self, merchant: Merchant) -> create_order::CreateOrder {
+        create_order::CreateOrder {
             clock: self.clock.clone(),
             registry: self.registry(),
+            ledger: self.ledger(),
+            merchant: merchant.clone(),
             checkout: Checkout {
                 ledger: self.ledger(),
-                tokens: AccountTokens::new(self.registry(), merchant.clone()),
+                tokens: TokenCache::new(self.registry(), merchant.clone()),
                 merchant,
                 notify_url: NOTIFY_URL.to_owned(),
             },
             till: create_order::Till {
                 prefixes: vec!["13".to_owned()],
-                patience: Patience {
+                timing: MicropayTiming {
                     query_seconds: 5,
                     give_up_seconds: 30,
                 },
@@ -99,9 +101,12 @@ impl Deployment {
         }
     }
 
-    fn orders(&self, merchant: Merchant) -> orders::Hub {
-        orders::Hub {
+    fn orders(&self, merchant: Merchant) -> orders::Orders {
+        orders::Orders {
             clock: self.clock.clone(),
+            registry: self.registry(),
+            ledger: self.ledger(),
+            grace_seconds: GRACE_SECONDS,
             reconcile: self.queue("reconcile"),
             refunds: self.refunds(merchant),
             notify_url: NOTIFY_URL.to_owned(),
@@ -109,42 +114,48 @@ impl Deployment {
         }
     }
 
-    fn wechat_notify(&self, merchant: Merchant) -> wechat_notify::Hub {
-        wechat_notify::Hub {
+    fn wechat_notify(&self, merchant: Merchant) -> wechat_notify::WechatNotify {
+        wechat_notify::WechatNotify {
             clock: self.clock.clone(),
+            ledger: self.ledger(),
+            merchant: merchant.clone(),
+            settler: self.settler(),
             refunds: self.refunds(merchant),
             confirm: self.confirm,
         }
     }
 
-    fn deliver(&self) -> Option<deliver::Hub> {
-        Some(deliver::Hub {
+    fn deliver(&self) -> Option<deliver::Deliver> {
+        Some(deliver::Deliver {
             clock: self.clock.clone(),
             registry: self.registry(),
             ledger: self.ledger(),
-            retry: self.queue("retry"),
+            deliver_retry: self.queue("retry"),
             caller: self.caller.clone(),
-            suspects: std::sync::Mutex::default(),
-            schedule: Schedule::parse(MISSION_SCHEDULE).ok()?,
+            breaker: std::sync::Mutex::default(),
+            schedule: Schedule::parse(STANDARD_SCHEDULE).ok()?,
             grace_seconds: GRACE_SECONDS,
         })
     }
 
-    fn reconcile(&self, merchant: Merchant) -> reconcile::Hub {
-        reconcile::Hub {
+    fn reconcile(&self, merchant: Merchant) -> reconcile::Reconcile {
+        reconcile::Reconcile {
             clock: self.clock.clone(),
+            ledger: self.ledger(),
+            merchant: merchant.clone(),
+            settler: self.settler(),
             refunds: self.refunds(merchant),
             notify_url: NOTIFY_URL.to_owned(),
-            again: self.queue("reconcile"),
+            reconcile: self.queue("reconcile"),
         }
     }
 
-    fn sweep(&self) -> sweep::Hub {
-        sweep::Hub {
+    fn sweep(&self) -> sweep::Sweep {
+        sweep::Sweep {
             clock: self.clock.clone(),
             ledger: self.ledger(),
-            first: self.queue("first"),
-            retry: self.queue("retry"),
+            deliver_first: self.queue("first"),
+            deliver_retry: self.queue("retry"),
             reconcile: self.queue("reconcile"),
             grace_seconds: GRACE_SECONDS,
         }
@@ -159,26 +170,26 @@ pub(crate) fn merchant(
     certificate_id: Option<&str>,
 ) -> Merchant {
     let account = Account {
-        app_id: APP_ID.to_owned(),
-        mch_id: MCH_ID.to_owned(),
-        sign_type: SignType::HmacSha256,
         pay_base: format!("http://{peers}"),
-        api_base: String::new(),
-        open_base: String::new(),
+        ..Account::new(APP_ID.to_owned(), MCH_ID.to_owned())
     };
-    let certificate_id = certificate_id.map(str::to_owned);
-    Merchant::new(aws.clone(), (account, "wechat".to_owned(), certificate_id))
+    let settings = config::Merchant {
+        account,
+        secret_id: "wechat".to_owned(),
+        certificate_id: certificate_id.map(str::to_owned),
+    };
+    Merchant::new(aws.clone(), settings)
 }
 
 /// One warm process of each function; its clients are made once.
 pub(crate) struct Functions {
     deployment: Deployment,
-    pub(crate) create_order: Arc<create_order::Hub>,
-    pub(crate) orders: Arc<orders::Hub>,
-    pub(crate) wechat_notify: Arc<wechat_notify::Hub>,
-    pub(crate) deliver: Arc<deliver::Hub>,
-    pub(crate) reconcile: Arc<reconcile::Hub>,
-    pub(crate) sweep: Arc<sweep::Hub>,
+    pub(crate) create_order: Arc<create_order::CreateOrder>,
+    pub(crate) orders: Arc<orders::Orders>,
+    pub(crate) wechat_notify: Arc<wechat_notify::WechatNotify>,
+    pub(crate) deliver: Arc<deliver::Deliver>,
+    pub(crate) reconcile: Arc<reconcile::Reconcile>,
+    pub(crate) sweep: Arc<sweep::Sweep>,
 }
 
 impl Functions {
@@ -200,12 +211,12 @@ impl Functions {
     }
 
     /// A cold process that takes notifications.
-    pub(crate) fn cold_wechat_notify(&self) -> Arc<wechat_notify::Hub> {
+    pub(crate) fn cold_wechat_notify(&self) -> Arc<wechat_notify::WechatNotify> {
         Arc::new(self.deployment.wechat_notify(self.deployment.cold()))
     }
 
     /// A cold process that creates orders.
-    pub(crate) fn cold_create_order(&self) -> Arc<create_order::Hub> {
+    pub(crate) fn cold_create_order(&self) -> Arc<create_order::CreateOrder> {
         Arc::new(self.deployment.create_order(self.deployment.cold()))
     }
 }

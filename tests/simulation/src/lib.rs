@@ -105,7 +105,7 @@ impl Stage {
             peers,
             Some(aws::CERTIFICATE_ID),
         );
-        merchant.warm().await;
+        drop(merchant.wechat().await);
         let alarms = Alarms::default();
         let listener = Dispatch::new(alarms.clone());
         Ok(Self {

@@ -95,7 +95,7 @@ pub(crate) enum Story {
     /// It is paid although WeChat had closed it.
     PaidAfterClose,
     /// The till scans the codes on the payer's phone, one after the other.
-    Scanned,
+    CodeUse,
 }
 
 /// An order, and what its payer and its app will do.
@@ -240,7 +240,7 @@ fn order(random: &mut Random, apps: usize) -> OrderPlan {
         12..=14 => Story::PaidSilently,
         15 => Story::WrongAmountFirst,
         16 => Story::WrongAmount,
-        20..=24 => Story::Scanned,
+        20..=24 => Story::CodeUse,
         17..=18 => Story::PaidTwice,
         _ => Story::PaidAfterClose,
     };
@@ -270,7 +270,7 @@ fn order(random: &mut Random, apps: usize) -> OrderPlan {
         paid_at,
         wishes,
         codes: match story {
-            Story::Scanned => codes(random),
+            Story::CodeUse => codes(random),
             _ => Vec::new(),
         },
         story,

@@ -3,10 +3,10 @@
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 
-use super::{Item, Ledger, Saved, deliveries, has_token, order_item, read_order, refunds};
+use super::{Item, Ledger, Saved, deliveries, has_token, orders, refunds, revision};
 use crate::ambient::random_hex;
 use crate::aws::Failure;
 use crate::domain::delivery::Delivery;
@@ -15,35 +15,28 @@ use crate::domain::refund::Refund;
 
 const OPERATION: &str = "commit an order";
 
-/// What is written together with an order.
-#[derive(Debug, Default)]
-pub struct Along<'a> {
-    /// What an app must be told: a new row.
-    pub delivery: Option<&'a Delivery>,
-    /// A refund: a new row at revision 0, else the row read at its revision,
-    /// which is the new one afterwards.
-    pub refund: Option<&'a mut Refund>,
-}
-
 impl Ledger {
-    /// Writes an order that was read at `order.revision`, and what goes along.
-    /// [`Saved::Changed`] has the order as it is now, also when it was the
+    /// Writes an order that was read at `order.revision`, a new delivery, and a
+    /// refund: a new row at revision 0, else the row read at its revision, which
+    /// is the new one afterwards. [`Saved::Changed`] has the order as it is now, also when it was the
     /// refund that somebody else wrote first: read that again, too.
-    ///
-    /// # Errors
-    /// When DynamoDB does not answer; all or nothing is written.
-    pub async fn commit(&self, order: &mut Order, along: Along<'_>) -> Result<Saved, Failure> {
+    pub async fn commit(
+        &self,
+        order: &mut Order,
+        delivery: Option<&Delivery>,
+        refund: Option<&mut Refund>,
+    ) -> Result<Saved, Failure> {
         let expected = order.revision;
         order.revision += 1;
         let token = random_hex();
-        let mut puts = vec![self.expecting(order_item(order, &token)?, Some(expected))?];
-        if let Some(delivery) = along.delivery {
-            puts.push(self.expecting(deliveries::item(delivery)?, None)?);
+        let mut puts = vec![self.expecting(orders::write(order, &token)?, Some(expected))?];
+        if let Some(delivery) = delivery {
+            puts.push(self.expecting(deliveries::write(delivery)?, None)?);
         }
-        if let Some(refund) = along.refund {
+        if let Some(refund) = refund {
             let expected = (refund.revision > 0).then_some(refund.revision);
             refund.revision += 1;
-            puts.push(self.expecting(refunds::item(refund, &token)?, expected)?);
+            puts.push(self.expecting(refunds::write(refund, &token)?, expected)?);
         }
         let items = puts
             .into_iter()
@@ -65,7 +58,7 @@ impl Ledger {
         };
         match reasons.first().and_then(CancellationReason::item) {
             Some(item) if has_token(item, &token) => return Ok(Saved::Done),
-            Some(item) => return Ok(Saved::Changed(Box::new(read_order(item.clone())?))),
+            Some(item) => return Ok(Saved::Changed(Box::new(orders::read(item.clone())?))),
             None => {}
         }
         // Another row was changed, or another transaction is under way on
@@ -77,16 +70,16 @@ impl Ledger {
     }
 
     /// A put of a row that must be at this revision, or not be there.
-    fn expecting(&self, item: Item, revision: Option<u64>) -> Result<Put, Failure> {
+    fn expecting(&self, item: Item, at_revision: Option<u64>) -> Result<Put, Failure> {
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let put = match revision {
+        let put = match at_revision {
             None => put.condition_expression("attribute_not_exists(pk)"),
-            Some(revision) => put
+            Some(expected) => put
                 .condition_expression("revision = :expected")
-                .expression_attribute_values(":expected", AttributeValue::N(revision.to_string())),
+                .expression_attribute_values(":expected", revision(expected)),
         };
         put.build().map_err(Failure::of(OPERATION))
     }

@@ -2,17 +2,15 @@
 //! one call; a success is recorded whoever holds the lease, a failure only
 //! under its own lease.
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-
 use serde::Serialize;
 
 use super::{Item, Ledger, row, row_key};
 use crate::ambient::random_hex;
-use crate::aws::Failure;
+use crate::aws::item::{millis, number, refused, string, text};
 use crate::aws::queue::Doorbell;
+use crate::aws::{Failure, item};
 use crate::domain::delivery::{ATTEMPTS_KEPT, Attempt, Delivery, EARLY_MILLIS, Next, Status};
 use crate::domain::time::Timestamp;
 
@@ -38,11 +36,9 @@ pub struct Lease {
     token: String,
 }
 
-pub(super) fn item(delivery: &Delivery) -> Result<Item, Failure> {
-    row(
-        (&delivery.key().to_string(), &delivery.sort_key()),
-        delivery,
-    )
+/// Of the transactional outbox: written in the transaction that it tells of.
+pub(super) fn write(delivery: &Delivery) -> Result<Item, Failure> {
+    row(&delivery.key().to_string(), &delivery.sort_key(), delivery)
 }
 
 impl Delivery {
@@ -65,9 +61,6 @@ impl Delivery {
 impl Ledger {
     /// Claims the delivery a doorbell names. None when there is nothing to do:
     /// the step is done, not due yet, or in somebody else's hands.
-    ///
-    /// # Errors
-    /// When DynamoDB does not answer.
     pub async fn claim(
         &self,
         doorbell: &Doorbell,
@@ -82,7 +75,7 @@ impl Ledger {
                 "#status = :pending AND step = :step AND due <= :early \
                  AND (attribute_not_exists(lease_until) OR lease_until < :now)",
             )
-            .expression_attribute_values(":token", AttributeValue::S(token.clone()))
+            .expression_attribute_values(":token", string(&token))
             .expression_attribute_values(":until", millis(now.plus_seconds(LEASE_SECONDS)))
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":pending", status(Status::Pending)?)
@@ -99,7 +92,7 @@ impl Ledger {
             }
         };
         item.map(|item| {
-            let delivery = serde_dynamo::from_item(item).map_err(Failure::of(OPERATION))?;
+            let delivery = item::read(item, OPERATION)?;
             let lease = Lease {
                 doorbell: doorbell.clone(),
                 token,
@@ -111,9 +104,6 @@ impl Ledger {
 
     /// The app answered `success`: nothing is owed any more, whatever the
     /// lease says.
-    ///
-    /// # Errors
-    /// When DynamoDB does not answer; the app may be called once more.
     pub async fn record_success(&self, claim: &Claim, attempts: &[Attempt]) -> Result<(), Failure> {
         const OPERATION: &str = "record a delivery";
         let result = self
@@ -128,7 +118,7 @@ impl Ledger {
             .expression_attribute_names("#shard", "shard")
             .expression_attribute_values(":delivered", status(Status::Delivered)?)
             .expression_attribute_values(":attempts", list(attempts)?)
-            .expression_attribute_values(":token", AttributeValue::S(claim.lease.token.clone()))
+            .expression_attribute_values(":token", string(&claim.lease.token))
             .send()
             .await;
         match result {
@@ -139,9 +129,6 @@ impl Ledger {
 
     /// The step failed: plans the next one, or gives up. False when the lease
     /// was lost to somebody who recorded something else.
-    ///
-    /// # Errors
-    /// When DynamoDB does not answer; the sweeper will ring again.
     pub async fn record_failure(
         &self,
         claim: &Claim,
@@ -154,7 +141,7 @@ impl Ledger {
             .condition_expression("#status = :pending AND step = :step AND lease = :token")
             .expression_attribute_values(":pending", status(Status::Pending)?)
             .expression_attribute_values(":step", number(claim.delivery.step))
-            .expression_attribute_values(":token", AttributeValue::S(claim.lease.token.clone()))
+            .expression_attribute_values(":token", string(&claim.lease.token))
             .expression_attribute_values(":zero", number(0))
             .expression_attribute_values(":attempts", log(claim, attempts)?);
         let update = match next {
@@ -196,19 +183,6 @@ impl Ledger {
     }
 }
 
-/// The row that refused a conditional update, or the failure.
-fn refused(
-    error: SdkError<UpdateItemError>,
-    operation: &'static str,
-) -> Result<Option<Item>, Failure> {
-    match error.as_service_error() {
-        Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-            Ok(failed.item().cloned())
-        }
-        _ => Err(Failure::of(operation)(error)),
-    }
-}
-
 /// The row's attempts with the new ones, the oldest dropped beyond the limit.
 /// Written under the lease only, which makes the claimed list the current one.
 fn log(claim: &Claim, attempts: &[Attempt]) -> Result<AttributeValue, Failure> {
@@ -220,21 +194,9 @@ fn log(claim: &Claim, attempts: &[Attempt]) -> Result<AttributeValue, Failure> {
 }
 
 fn list<T: Serialize>(attempts: &[T]) -> Result<AttributeValue, Failure> {
-    serde_dynamo::to_attribute_value(attempts).map_err(Failure::of("write a delivery's attempts"))
+    item::value(attempts, "write a delivery's attempts")
 }
 
 fn status(status: Status) -> Result<AttributeValue, Failure> {
-    serde_dynamo::to_attribute_value(status).map_err(Failure::of("write a delivery's status"))
-}
-
-fn millis(moment: Timestamp) -> AttributeValue {
-    number(moment.millis())
-}
-
-fn number(value: impl Into<i64>) -> AttributeValue {
-    AttributeValue::N(value.into().to_string())
-}
-
-fn text<'row>(row: &'row Item, name: &str) -> Option<&'row String> {
-    row.get(name).and_then(|value| value.as_s().ok())
+    item::value(status, "write a delivery's status")
 }

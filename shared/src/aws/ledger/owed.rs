@@ -1,21 +1,20 @@
 //! The sparse `wake` index: every row for which something is owed, by the time
 //! at which the sweeper must look at it.
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
 
-use super::{Item, Ledger, row_key};
+use super::{Item, Ledger, deliveries, row_key};
 use crate::aws::Failure;
+use crate::aws::item::{millis, number, refused, string};
 use crate::aws::queue::Doorbell;
 use crate::domain::time::Timestamp;
 
 /// A row whose time has come, as the index shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Owed {
-    /// Its partition.
+    /// `app_id#order_no`.
     pub pk: String,
-    /// Its sort key.
+    /// `order`, `delivery#...` or `refund#...`.
     pub sk: String,
     /// The step that is owed.
     pub step: u8,
@@ -33,7 +32,7 @@ impl Owed {
     /// Whether an app must be told; otherwise WeChat must be asked.
     #[must_use]
     pub fn is_delivery(&self) -> bool {
-        self.sk.starts_with(super::deliveries::PREFIX)
+        self.sk.starts_with(deliveries::PREFIX)
     }
 
     /// The doorbell for it.
@@ -49,9 +48,6 @@ impl Owed {
 
 impl Ledger {
     /// The rows of one shard whose time has come, oldest first, at most `limit`.
-    ///
-    /// # Errors
-    /// When DynamoDB does not answer.
     pub async fn owed(&self, shard: u8, now: Timestamp, limit: i32) -> Result<Vec<Owed>, Failure> {
         const OPERATION: &str = "read what is owed";
         let answer = self
@@ -61,8 +57,8 @@ impl Ledger {
             .index_name("wake")
             .key_condition_expression("#shard = :shard AND wake <= :now")
             .expression_attribute_names("#shard", "shard")
-            .expression_attribute_values(":shard", AttributeValue::S(shard.to_string()))
-            .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
+            .expression_attribute_values(":shard", string(shard.to_string()))
+            .expression_attribute_values(":now", millis(now))
             .limit(limit)
             .send()
             .await
@@ -73,9 +69,6 @@ impl Ledger {
 
     /// Leaves a row alone until `wake`, because it is about to be rung. False
     /// when it has moved on meanwhile.
-    ///
-    /// # Errors
-    /// When DynamoDB does not answer.
     pub async fn put_off(&self, owed: &Owed, wake: Timestamp) -> Result<bool, Failure> {
         let result = self
             .client
@@ -84,20 +77,14 @@ impl Ledger {
             .set_key(Some(row_key(&owed.pk, &owed.sk)))
             .update_expression("SET wake = :wake, rings = :rings")
             .condition_expression("wake = :seen")
-            .expression_attribute_values(":wake", AttributeValue::N(wake.millis().to_string()))
-            .expression_attribute_values(":seen", AttributeValue::N(owed.wake.millis().to_string()))
-            .expression_attribute_values(
-                ":rings",
-                AttributeValue::N(owed.rings.saturating_add(1).to_string()),
-            )
+            .expression_attribute_values(":wake", millis(wake))
+            .expression_attribute_values(":seen", millis(owed.wake))
+            .expression_attribute_values(":rings", number(owed.rings.saturating_add(1)))
             .send()
             .await;
         match result {
             Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(Failure::of("put a row off")(error)),
-            },
+            Err(error) => refused(error, "put a row off").map(|_| false),
         }
     }
 }

@@ -2,11 +2,11 @@
 //! order's sums are written together with it.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
-use super::{Item, Ledger, has_token, row, row_key};
+use super::{Item, Ledger, has_token, marked, revision, row, row_key};
 use crate::ambient::random_hex;
-use crate::aws::Failure;
+use crate::aws::{Failure, item};
 use crate::domain::id::{OrderKey, OutRefundNo, RefundNo};
 use crate::domain::refund::Refund;
 
@@ -21,22 +21,18 @@ pub fn of_row(pk: &str, sk: &str) -> Option<OutRefundNo> {
     })
 }
 
-pub(super) fn item(refund: &Refund, token: &str) -> Result<Item, Failure> {
+pub(super) fn write(refund: &Refund, token: &str) -> Result<Item, Failure> {
     let (pk, sk) = key(&refund.number());
-    let mut item = row((&pk, &sk), refund)?;
-    item.insert("token".to_owned(), AttributeValue::S(token.to_owned()));
-    Ok(item)
+    let item = row(&pk, &sk, refund)?;
+    Ok(marked(item, token))
 }
 
 pub(super) fn read(item: Item) -> Result<Refund, Failure> {
-    serde_dynamo::from_item(item).map_err(Failure::of("understand a refund's row"))
+    item::read(item, "understand a refund's row")
 }
 
 impl Ledger {
     /// The refund, read consistently.
-    ///
-    /// # Errors
-    /// When DynamoDB does not answer.
     pub async fn refund(&self, number: &OutRefundNo) -> Result<Option<Refund>, Failure> {
         let (pk, sk) = key(number);
         let answer = self
@@ -53,18 +49,15 @@ impl Ledger {
 
     /// Writes a refund that was read at `refund.revision`, which is the new one
     /// afterwards. False when somebody else wrote first.
-    ///
-    /// # Errors
-    /// When DynamoDB does not answer; it may or may not be written.
     pub async fn save_refund(&self, refund: &mut Refund) -> Result<bool, Failure> {
         let token = random_hex();
-        let expected = AttributeValue::N(refund.revision.to_string());
+        let expected = revision(refund.revision);
         refund.revision += 1;
         let result = self
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(item(refund, &token)?))
+            .set_item(Some(write(refund, &token)?))
             .condition_expression("revision = :expected")
             .expression_attribute_values(":expected", expected)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)

@@ -1,5 +1,4 @@
-//! What an app is told: the events, and the callback's parameters for each. It
-//! refuses to know when and how often.
+//! What an app is told: the events, and the callback's parameters for each.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,9 +43,16 @@ impl Event {
     }
 }
 
-/// The random event id, the time, and how long the sweeper leaves the fresh
-/// delivery to its doorbell.
-pub type Occasion = (String, Timestamp, i64);
+/// When an app is told of something, and under which id.
+#[derive(Debug, Clone)]
+pub struct Occasion {
+    /// Random; the same over every try at the write that tells it.
+    pub event_id: String,
+    /// WeChat's callback, from which the schedule counts.
+    pub now: Timestamp,
+    /// How long the sweeper leaves the fresh delivery to its doorbell.
+    pub grace_seconds: i64,
+}
 
 impl Delivery {
     /// The order was paid.
@@ -56,19 +62,19 @@ impl Delivery {
         if let Some(attach) = &order.request.attach {
             payload.insert("attach".to_owned(), attach.clone());
         }
-        Self::told(order, (Event::PaymentSucceeded, None), payload, occasion)
+        Self::new(order, Event::PaymentSucceeded, None, payload, occasion)
     }
 
     /// A payment by code failed.
     #[must_use]
-    pub fn of_failure(order: &Order, (attempt, err_code): (u8, &str), occasion: Occasion) -> Self {
+    pub fn of_failure(order: &Order, attempt: u8, err_code: &str, occasion: Occasion) -> Self {
         let payload = Params::from([
             ("trade_no".into(), order.out_trade_no(attempt).to_string()),
             ("total_fee".into(), order.request.total_fee.to_string()),
             ("err_code".into(), err_code.into()),
         ]);
         let subject = Some(format!("{attempt:02}"));
-        Self::told(order, (Event::PaymentFailed, subject), payload, occasion)
+        Self::new(order, Event::PaymentFailed, subject, payload, occasion)
     }
 
     /// A payment does not fit; it goes back by the refund, unless the app has
@@ -76,7 +82,9 @@ impl Delivery {
     #[must_use]
     pub fn of_anomaly(
         order: &Order,
-        (kind, payment, refund_no): (AnomalyKind, &Payment, Option<&RefundNo>),
+        kind: AnomalyKind,
+        payment: &Payment,
+        refund_no: Option<&RefundNo>,
         occasion: Occasion,
     ) -> Self {
         let mut payload = about_payment(order, payment);
@@ -85,7 +93,7 @@ impl Delivery {
             payload.insert("refund_no".to_owned(), refund_no.to_string());
         }
         let subject = Some(payment.transaction_id.clone());
-        Self::told(order, (Event::PaymentAnomaly, subject), payload, occasion)
+        Self::new(order, Event::PaymentAnomaly, subject, payload, occasion)
     }
 
     /// A refund has ended.
@@ -109,15 +117,17 @@ impl Delivery {
             _ => Event::RefundFailed,
         };
         let subject = Some(refund.refund_no.to_string());
-        Self::told(order, (event, subject), payload, occasion)
+        Self::new(order, event, subject, payload, occasion)
     }
 
-    fn told(
+    fn new(
         order: &Order,
-        (event, subject): (Event, Option<String>),
+        event: Event,
+        subject: Option<String>,
         mut payload: Params,
-        (event_id, now, grace_seconds): Occasion,
+        occasion: Occasion,
     ) -> Self {
+        let now = occasion.now;
         payload.insert("app_id".to_owned(), order.app_id.to_string());
         payload.insert("order_no".to_owned(), order.order_no.to_string());
         Self {
@@ -125,7 +135,7 @@ impl Delivery {
             order_no: order.order_no.clone(),
             event,
             subject,
-            event_id,
+            event_id: occasion.event_id,
             payload,
             notify_url: order.request.notify_url.clone(),
             return_url: order.request.return_url.clone(),
@@ -133,7 +143,7 @@ impl Delivery {
             step: 0,
             origin: now,
             due: now,
-            wake: Some(now.plus_seconds(grace_seconds)),
+            wake: Some(now.plus_seconds(occasion.grace_seconds)),
             claims: 0,
             attempts: Vec::new(),
         }
@@ -164,7 +174,11 @@ mod tests {
     use crate::domain::fixtures::{self, NOW, order, params, payment, refund};
 
     fn occasion() -> Occasion {
-        ("evt".into(), NOW, 60)
+        Occasion {
+            event_id: "evt".into(),
+            now: NOW,
+            grace_seconds: 60,
+        }
     }
 
     /// A payment with all that a payment can have.
@@ -245,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_failed_code_is_told_once_for_each_attempt() {
-        let told = Delivery::of_failure(&order(), (2, "NOTENOUGH"), occasion());
+        let told = Delivery::of_failure(&order(), 2, "NOTENOUGH", occasion());
         assert_eq!(told.event, Event::PaymentFailed);
         assert_eq!(told.subject.as_deref(), Some("02"));
         let expected = [
@@ -267,8 +281,8 @@ mod tests {
             ),
         ] {
             let payment = payment("tx1", 100);
-            let anomaly = (AnomalyKind::PaidTwice, &payment, refund_no);
-            let told = Delivery::of_anomaly(&order(), anomaly, occasion());
+            let kind = AnomalyKind::PaidTwice;
+            let told = Delivery::of_anomaly(&order(), kind, &payment, refund_no, occasion());
             assert_eq!(told.event, Event::PaymentAnomaly);
             assert_eq!(told.subject.as_deref(), Some("tx1"));
             assert_eq!(told.payload, payload(&[&ORDER, &PAYMENT, more]));

@@ -1,11 +1,12 @@
 //! The attempts at paying an order, each a WeChat order of its own: which one a
-//! payer is served, and what must happen before. It refuses to talk to WeChat.
+//! payer is served, and what must happen before.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Order, Refusal, Scan, Status, TradeType, is_false};
+use super::{Order, PaymentCode, Refusal, Status, TradeType, is_false};
+use crate::domain::UnknownAttributes;
 use crate::domain::time::Timestamp;
 
 /// WeChat does not close an order younger than five minutes; its clock may be
@@ -18,7 +19,7 @@ const PREPAY_SECONDS: i64 = 7200 - 120;
 const MWEB_SECONDS: i64 = 300 - 30;
 
 /// What WeChat gave for one payment attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepay {
     /// The session that the JSAPI bridge opens.
     pub prepay_id: String,
@@ -28,6 +29,18 @@ pub struct Prepay {
     /// MWEB: where the phone's browser goes, for five minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mweb_url: Option<String>,
+    /// What only newer versions know.
+    #[serde(flatten)]
+    pub unknown: UnknownAttributes,
+}
+
+/// Who pays, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payer {
+    /// Known for JSAPI.
+    pub openid: Option<String>,
+    /// The address WeChat is told.
+    pub ip: IpAddr,
 }
 
 /// One WeChat order for this order. WeChat refuses changed parameters under
@@ -55,11 +68,29 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "is_false")]
     pub closed: bool,
     /// MICROPAY: how the payer's code fares.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scan: Option<Scan>,
+    #[serde(default, rename = "scan", skip_serializing_if = "Option::is_none")]
+    pub payment_code: Option<PaymentCode>,
+    /// What only newer versions know.
+    #[serde(flatten)]
+    pub unknown: UnknownAttributes,
 }
 
 impl Attempt {
+    pub(super) fn new(number: u8, trade_type: TradeType, payer: Payer, now: Timestamp) -> Self {
+        Self {
+            number,
+            trade_type,
+            openid: payer.openid,
+            client_ip: payer.ip,
+            started_at: now,
+            prepay: None,
+            prepaid_at: None,
+            closed: false,
+            payment_code: None,
+            unknown: UnknownAttributes::new(),
+        }
+    }
+
     fn is_ready(&self, now: Timestamp) -> bool {
         let given = self.prepaid_at.filter(|_| self.prepay.is_some());
         let lives = match self.trade_type {
@@ -127,23 +158,13 @@ impl Order {
     pub fn open_attempt(
         &mut self,
         trade_type: TradeType,
-        payer: (Option<String>, IpAddr),
+        payer: Payer,
         now: Timestamp,
     ) -> Result<(), Refusal> {
         self.check_open(now)?;
         let number = self.next_attempt_number()?;
-        let (openid, client_ip) = payer;
-        self.attempts.push(Attempt {
-            number,
-            trade_type,
-            openid,
-            client_ip,
-            started_at: now,
-            prepay: None,
-            prepaid_at: None,
-            closed: false,
-            scan: None,
-        });
+        let attempt = Attempt::new(number, trade_type, payer, now);
+        self.attempts.push(attempt);
         self.step = 0;
         self.plan(self.query_at());
         Ok(())

@@ -1,10 +1,10 @@
 //! Payments as WeChat confirms them, those that must go back, and how much of
-//! each is promised back or gone back. It refuses to know how they were
-//! confirmed and how refunds reach WeChat.
+//! each is promised back or gone back.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Order, Refusal, Status};
+use crate::domain::UnknownAttributes;
 use crate::domain::money::Fen;
 use crate::domain::time::Timestamp;
 
@@ -21,7 +21,7 @@ pub struct Payment {
     pub total_fee: Fen,
     /// What the payer paid after coupons.
     pub cash_fee: Fen,
-    /// The payer.
+    /// The payer, when WeChat names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openid: Option<String>,
     /// When it was paid.
@@ -32,6 +32,9 @@ pub struct Payment {
     /// Gone back for good; a part of what is promised.
     #[serde(default, skip_serializing_if = "Fen::is_zero")]
     pub refunded: Fen,
+    /// What only newer versions know.
+    #[serde(flatten)]
+    pub unknown: UnknownAttributes,
 }
 
 /// A payment that must not simply be taken.
@@ -39,10 +42,13 @@ pub struct Payment {
 pub struct Anomaly {
     /// What is wrong with it.
     pub kind: AnomalyKind,
-    /// The payment.
+    /// As WeChat confirmed it.
     pub payment: Payment,
     /// When the hub noticed.
     pub seen_at: Timestamp,
+    /// What only newer versions know.
+    #[serde(flatten)]
+    pub unknown: UnknownAttributes,
 }
 
 /// The anomalies that lead to a refund.

@@ -1,9 +1,10 @@
-//! What an app asks for. It refuses to know what becomes of it.
+//! What an app asks for.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::UnknownAttributes;
 use crate::domain::money::Fen;
 
 /// How the payer pays, in WeChat's words.
@@ -25,6 +26,21 @@ pub enum TradeType {
 }
 
 impl TradeType {
+    /// What apps may ask for.
+    pub const ALL: [Self; 5] = [
+        Self::Native,
+        Self::Jsapi,
+        Self::App,
+        Self::Mweb,
+        Self::Micropay,
+    ];
+
+    /// Reads the name in our API.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == text)
+    }
+
     /// The name on WeChat's wire and in our API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -46,7 +62,7 @@ pub enum Version {
     Direct,
     /// WeChat calls the hub, and the hub tells the app.
     #[serde(rename = "2.0")]
-    Hub,
+    Relayed,
 }
 
 impl Version {
@@ -55,23 +71,23 @@ impl Version {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Direct => "1.0",
-            Self::Hub => "2.0",
+            Self::Relayed => "2.0",
         }
     }
 }
 
-/// What the app asked for. An order repeated with an equal request is the same
+/// What the app asked for. An order repeated with the same request is the same
 /// order; with another request it is a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// The price.
+    /// The price, in fen.
     pub total_fee: Fen,
     /// What the payer reads on the phone.
     pub body: String,
     /// The app's own note, given back to it in callbacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach: Option<String>,
-    /// The asynchronous address.
+    /// The asynchronous address, for callbacks.
     pub notify_url: String,
     /// The synchronous address, to which the payer's browser also returns.
     pub return_url: String,
@@ -88,4 +104,20 @@ pub struct Request {
     pub client_ip: Option<IpAddr>,
     /// Seconds from creation until the order expires.
     pub expires_in: u32,
+    /// What only newer versions know.
+    #[serde(flatten)]
+    pub unknown: UnknownAttributes,
+}
+
+impl Request {
+    /// Whether the app asks for the same order again, as far as this version
+    /// knows what was asked.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let known = Self {
+            unknown: other.unknown.clone(),
+            ..self.clone()
+        };
+        known == *other
+    }
 }

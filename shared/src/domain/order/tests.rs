@@ -3,9 +3,9 @@
 mod properties;
 
 use super::*;
-use crate::domain::fixtures::{self, NOW, fen, payment};
+use crate::domain::fixtures::{self, NOW, fen, payer, payment};
 use crate::domain::id::RefundNo;
-use crate::domain::refund::{self, News, Refund, Turn};
+use crate::domain::refund::{self, Answer, Promise, Refund, Transition};
 
 fn order(status: Status) -> Order {
     let mut order = fixtures::order();
@@ -38,25 +38,25 @@ fn order(status: Status) -> Order {
     order
 }
 
-const PATIENCE: Patience = Patience {
+const TIMING: MicropayTiming = MicropayTiming {
     query_seconds: 5,
     give_up_seconds: 30,
 };
 
-fn scan(order: &mut Order, code: &str, now: Timestamp) -> Result<Scanned, Refusal> {
-    order.scanned(code, (PATIENCE, "127.0.0.1".parse().unwrap()), now)
+fn scan(order: &mut Order, code: &str, now: Timestamp) -> Result<CodeUse, Refusal> {
+    order.use_payment_code(code, TIMING, payer().ip, now)
 }
 
 /// An order whose payer's code was just scanned.
 fn till() -> Order {
     let mut order = order(Status::Created);
     order.request.trade_type = Some(TradeType::Micropay);
-    assert_eq!(scan(&mut order, "code1", NOW), Ok(Scanned::New(1)));
+    assert_eq!(scan(&mut order, "code1", NOW), Ok(CodeUse::New(1)));
     order
 }
 
 fn open(order: &mut Order) -> Result<(), Refusal> {
-    order.open_attempt(TradeType::Native, (None, "127.0.0.1".parse().unwrap()), NOW)
+    order.open_attempt(TradeType::Native, payer(), NOW)
 }
 
 fn prepay() -> Prepay {
@@ -64,6 +64,7 @@ fn prepay() -> Prepay {
         prepay_id: "wx1".into(),
         code_url: Some("weixin://x".into()),
         mweb_url: None,
+        ..Prepay::default()
     }
 }
 
@@ -204,7 +205,7 @@ fn a_name_is_the_same_in_the_row_and_in_the_api() {
     ] {
         check(kind, name, kind.as_str());
     }
-    for (version, name) in [(Version::Direct, "1.0"), (Version::Hub, "2.0")] {
+    for (version, name) in [(Version::Direct, "1.0"), (Version::Relayed, "2.0")] {
         check(version, name, version.as_str());
     }
     for (trade_type, name) in [
@@ -363,7 +364,10 @@ fn an_attempt_is_replaced_only_when_wechat_would_close_it_and_closed_before_the_
     assert_eq!(order.preparation(Jsapi, Some("o1"), at(309)), P::Ready);
     assert_eq!(order.preparation(Jsapi, Some("o1"), at(310)), P::Open);
 
-    let payer = (Some("o1".to_owned()), "127.0.0.1".parse().unwrap());
+    let payer = Payer {
+        openid: Some("o1".to_owned()),
+        ..payer()
+    };
     order.open_attempt(Jsapi, payer, at(311)).unwrap();
     assert_eq!(order.preparation(Jsapi, Some("o1"), at(311)), P::Close(1));
     order.attempt_closed(1);
@@ -379,8 +383,7 @@ fn an_attempt_is_replaced_only_when_wechat_would_close_it_and_closed_before_the_
 fn what_wechat_gave_for_a_phones_browser_is_asked_for_again_after_four_and_a_half_minutes() {
     use Preparation as P;
     let mut order = order(Status::Created);
-    let payer = (None, "127.0.0.1".parse().unwrap());
-    order.open_attempt(TradeType::Mweb, payer, NOW).unwrap();
+    order.open_attempt(TradeType::Mweb, payer(), NOW).unwrap();
     order.prepaid(1, prepay(), NOW);
     for (seconds, expected) in [(269, P::Ready), (270, P::Ask(1))] {
         let now = NOW.plus_seconds(seconds);
@@ -402,7 +405,10 @@ fn only_inside_wechat_is_an_attempt_one_payers() {
         ((Jsapi, Some("o1")), (Native, Some("o1")), P::Open),
     ] {
         let mut order = order(Status::Created);
-        let payer = (opened.1.map(str::to_owned), "127.0.0.1".parse().unwrap());
+        let payer = Payer {
+            openid: opened.1.map(str::to_owned),
+            ..payer()
+        };
         order.open_attempt(opened.0, payer, NOW).unwrap();
         order.prepaid(1, prepay(), NOW);
         let preparation = order.preparation(asked.0, asked.1, now);
@@ -465,7 +471,7 @@ fn a_payers_code_is_charged_once_and_asked_about_every_five_seconds() {
     let at = |seconds| NOW.plus_seconds(seconds);
     let mut order = till();
     assert_eq!(order.status, Status::Paying);
-    assert_eq!(scan(&mut order, "code1", at(1)), Ok(Scanned::Known));
+    assert_eq!(scan(&mut order, "code1", at(1)), Ok(CodeUse::Known));
     assert_eq!(scan(&mut order, "code2", at(1)), Err(Refusal::Paying));
     assert_eq!(questions(&mut order), [5, 10, 15, 20, 25, 30]);
     order.ask_later(at(30));
@@ -483,11 +489,11 @@ fn after_a_failed_code_another_one_may_be_shown_until_the_order_expires() {
     order.fail(1, "AUTHCODEEXPIRE").unwrap();
     assert_eq!((order.status, order.wake), (Status::Failed, None));
     assert_eq!(order.fail(1, "PAYERROR"), Err(Refusal::NotPaying));
-    assert_eq!(scan(&mut order, "code1", NOW), Ok(Scanned::Known));
+    assert_eq!(scan(&mut order, "code1", NOW), Ok(CodeUse::Known));
     let mut late = order.clone();
     let end = order.expires_at;
     assert_eq!(scan(&mut late, "code2", end), Err(Refusal::Closed));
-    assert_eq!(scan(&mut order, "code2", NOW), Ok(Scanned::New(2)));
+    assert_eq!(scan(&mut order, "code2", NOW), Ok(CodeUse::New(2)));
     assert_eq!(order.status, Status::Paying);
     let paid = Payment {
         attempt: 2,

@@ -5,10 +5,10 @@
 
 use std::sync::LazyLock;
 
-use fuzz::{Forgery, KEY};
+use fuzz::{Rejection, KEY};
 use libfuzzer_sys::fuzz_target;
 use shared::domain::signature::canonical;
-use shared::wechat::sign::{SignType, sign};
+use shared::wechat::v2::sign::{SignType, sign};
 use shared::wechat::{Wechat, xml};
 
 const SIGN_TYPES: [SignType; 2] = [SignType::HmacSha256, SignType::Md5];
@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
     for wechat in WECHAT.iter() {
         assert!(wechat.read_notification(input).is_err(), "unsigned, and taken");
     }
-    let Some(forgery) = Forgery::read(input) else {
+    let Some(forgery) = Rejection::read(input) else {
         return;
     };
     for (wechat, sign_type) in WECHAT.iter().zip(SIGN_TYPES) {

@@ -11,8 +11,8 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use fuzz::{APP_ID, KEY, MCH_ID};
 use libfuzzer_sys::fuzz_target;
 use md5::{Digest as _, Md5};
-use shared::wechat::notify::Notification;
-use shared::wechat::sign::SignType;
+use shared::wechat::v2::notify::Notification;
+use shared::wechat::v2::sign::SignType;
 use shared::wechat::{Wechat, xml};
 
 static WECHAT: LazyLock<Wechat> = LazyLock::new(|| fuzz::wechat(SignType::HmacSha256));

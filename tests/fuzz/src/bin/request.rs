@@ -2,7 +2,7 @@
 //! is right that the app's secret did not make over these very parameters.
 #![no_main]
 
-use fuzz::Forgery;
+use fuzz::Rejection;
 use libfuzzer_sys::fuzz_target;
 use shared::domain::app::AppSecret;
 use shared::domain::signature::{canonical, sign, verify};
@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
         let _ = (fields.only(&["order_no"]), fields.integer("total_fee"));
         let _ = (fields.ip("payer_ip"), fields.text("body", 127));
     }
-    let Some(forgery) = Forgery::read(input) else {
+    let Some(forgery) = Rejection::read(input) else {
         return;
     };
     let mut params = forgery.fields.clone();

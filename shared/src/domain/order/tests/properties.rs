@@ -28,7 +28,7 @@ proptest! {
             let attempts = order.attempts.len();
             match action {
                 0 => drop(order.open_attempt(
-                    TradeType::Native, (None, "127.0.0.1".parse().unwrap()), now)),
+                    TradeType::Native, payer(), now)),
                 // The payer pays an attempt, open or not, sometimes a wrong amount.
                 1 if attempts > 0 => {
                     let attempt = order.attempts[index % attempts].number;
@@ -43,9 +43,14 @@ proptest! {
                     let found = Payment { attempt, ..payment(&id, i64::from(fee)) };
                     if let Settlement::Anomaly(_) = order.pay(found.clone(), now) {
                         order.reserve_refund(&id, found.total_fee).unwrap();
-                        let number = RefundNo::automatic(&id).unwrap();
-                        let all = (number, found.total_fee);
-                        refunds.push(Refund::new(&order, &found, all, (now, now)));
+                        let promise = Promise {
+                            payment: &found,
+                            refund_no: RefundNo::automatic(&id).unwrap(),
+                            refund_fee: found.total_fee,
+                            reason: None,
+                            due: now,
+                        };
+                        refunds.push(Refund::new(order.key(), promise, now));
                     }
                 }
                 4 => drop(order.close()),
@@ -56,8 +61,14 @@ proptest! {
                     if let Some(paid) = order.payment.clone()
                         && order.reserve_refund(&paid.transaction_id, fee).is_ok()
                     {
-                        let number = RefundNo::parse(&format!("R{}", refunds.len())).unwrap();
-                        refunds.push(Refund::new(&order, &paid, (number, fee), (now, now)));
+                        let promise = Promise {
+                            payment: &paid,
+                            refund_no: RefundNo::parse(&format!("R{}", refunds.len())).unwrap(),
+                            refund_fee: fee,
+                            reason: None,
+                            due: now,
+                        };
+                        refunds.push(Refund::new(order.key(), promise, now));
                     }
                 }
                 // WeChat says how a refund ended, perhaps once more.
@@ -65,11 +76,11 @@ proptest! {
                     let count = refunds.len();
                     let refund = &mut refunds[index % count];
                     let (id, fee) = (refund.transaction_id.clone(), refund.refund_fee);
-                    let news = match action {
-                        7 => News::Succeeded("5000".into(), None),
-                        _ => News::Failed("NOTENOUGH".into()),
+                    let answer = match action {
+                        7 => Answer::Succeeded("5000".into(), None),
+                        _ => Answer::Failed("NOTENOUGH".into()),
                     };
-                    if refund.learn(news, now) == Turn::Ended {
+                    if refund.apply(answer, now) == Transition::Ended {
                         if refund.status == refund::Status::Succeeded {
                             order.complete_refund(&id, fee).unwrap();
                             *wechat.back.entry(id).or_default() += fee.get();

@@ -1,7 +1,7 @@
 //! The official account's access token and JS-SDK ticket, for every caller of
-//! every function: fetched by one caller at a time, cached in the registry and
-//! in memory, renewed before they end, and at once when WeChat refuses one. It
-//! refuses to know what they are used for.
+//! every function: a single-flight cache. They are fetched by one caller at a
+//! time, kept in the registry and in memory, renewed before they end, and at
+//! once when WeChat refuses one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use tokio::sync::Mutex;
 use crate::ambient::random_hex;
 use crate::aws::Failure;
 use crate::aws::registry::Registry;
-use crate::aws::registry::tokens::{Leased, TokenRow};
+use crate::aws::registry::tokens::{Leased, TokenLease, TokenLife, TokenRow};
 use crate::aws::secrets::Merchant;
 use crate::domain::time::Timestamp;
-use crate::wechat::account::{Issued, Renewal, Token};
+use crate::wechat::official_account::token::{Issued, Renewal, Token};
 use crate::wechat::{self, Wechat};
 
 /// How long others leave the fetching to whoever began it: two calls of WeChat
@@ -47,7 +47,7 @@ pub enum Error {
 
 /// The account's credentials. Clones share what is in memory.
 #[derive(Debug, Clone)]
-pub struct AccountTokens {
+pub struct TokenCache {
     registry: Registry,
     merchant: Merchant,
     known: Arc<Mutex<BTreeMap<Kind, Known>>>,
@@ -65,22 +65,22 @@ struct Known {
     fresh_until: Timestamp,
 }
 
-enum Turn {
-    /// Somebody has fetched it.
-    Known(Token),
-    /// The caller fetches it.
-    Fetch(Errand),
+enum Lookup {
+    /// A fresh one is there, or an old one that serves while another fetches.
+    Cached(Token),
+    /// The caller has the lease and fetches it.
+    Fetch(Flight),
 }
 
-struct Errand {
+/// The one fetch under way.
+struct Flight {
     kind: Kind,
-    name: String,
-    lease: String,
-    /// Still good, if the errand fails.
+    lease: TokenLease,
+    /// Still good, if the fetch fails.
     old: Option<Token>,
 }
 
-impl AccountTokens {
+impl TokenCache {
     /// The credentials of this merchant's official account.
     #[must_use]
     pub fn new(registry: Registry, merchant: Merchant) -> Self {
@@ -92,43 +92,34 @@ impl AccountTokens {
     }
 
     /// The access token. When WeChat refuses it ([`wechat::Error::refuses_token`]),
-    /// ask [`AccountTokens::refused`] for another, once.
-    ///
-    /// # Errors
-    /// [`Error`].
+    /// ask [`TokenCache::refused`] for another, once.
     pub async fn access_token(&self, now: Timestamp) -> Result<Token, Error> {
         self.access(None, now).await
     }
 
     /// An access token other than this one, which WeChat refuses: one that
     /// another caller has fetched meanwhile, or a new one.
-    ///
-    /// # Errors
-    /// [`Error`].
     pub async fn refused(&self, token: &Token, now: Timestamp) -> Result<Token, Error> {
         self.access(Some(token), now).await
     }
 
     /// The ticket that signs pages for the JS-SDK.
-    ///
-    /// # Errors
-    /// [`Error`].
     pub async fn ticket(&self, now: Timestamp) -> Result<Token, Error> {
-        match self.turn(Kind::Ticket, None, now).await? {
-            Turn::Known(ticket) => Ok(ticket),
-            Turn::Fetch(errand) => {
+        match self.look_up(Kind::Ticket, None, now).await? {
+            Lookup::Cached(ticket) => Ok(ticket),
+            Lookup::Fetch(flight) => {
                 let fetched = self.fetch_ticket(now).await;
-                self.finish(errand, fetched, now).await
+                self.finish(flight, fetched, now).await
             }
         }
     }
 
     async fn access(&self, refused: Option<&Token>, now: Timestamp) -> Result<Token, Error> {
-        match self.turn(Kind::Access, refused, now).await? {
-            Turn::Known(token) => Ok(token),
-            Turn::Fetch(errand) => {
+        match self.look_up(Kind::Access, refused, now).await? {
+            Lookup::Cached(token) => Ok(token),
+            Lookup::Fetch(flight) => {
                 let fetched = self.fetch_access(refused).await;
-                self.finish(errand, fetched, now).await
+                self.finish(flight, fetched, now).await
             }
         }
     }
@@ -159,45 +150,41 @@ impl AccountTokens {
 
     /// Finds out who fetches: nobody if there is a fresh one, the one caller
     /// who gets the lease, and the others use the old one or wait.
-    async fn turn(
+    async fn look_up(
         &self,
         kind: Kind,
         refused: Option<&Token>,
         now: Timestamp,
-    ) -> Result<Turn, Error> {
+    ) -> Result<Lookup, Error> {
         if let Some(known) = self.known.lock().await.get(&kind)
             && known.fresh_until > now
             && Some(&known.token) != refused
         {
-            return Ok(Turn::Known(known.token.clone()));
+            return Ok(Lookup::Cached(known.token.clone()));
         }
-        let name = name(kind, &*self.merchant.wechat().await?);
-        let lease = random_hex();
+        let lease = TokenLease {
+            name: name(kind, &*self.merchant.wechat().await?),
+            mark: random_hex(),
+        };
         for poll in 0..POLLS {
             let now = now.plus(POLL.saturating_mul(u32::try_from(poll).unwrap_or(u32::MAX)));
-            let row = self.registry.token(&name).await?;
+            let row = self.registry.token(&lease.name).await?;
             let old = usable(&row, refused, now);
             if let Some(token) = &old
                 && row.fresh_until > now
             {
                 self.remember(kind, token, row.fresh_until).await;
-                return Ok(Turn::Known(token.clone()));
+                return Ok(Lookup::Cached(token.clone()));
             }
             if row.lease_until <= now {
-                let seen = (lease.as_str(), row.credential.as_ref());
-                let until = now.plus_seconds(LEASE_SECONDS);
-                let leased = self.registry.lease_token(&name, seen, (now, until)).await?;
-                if matches!(leased, Leased::Ours) {
-                    return Ok(Turn::Fetch(Errand {
-                        kind,
-                        name,
-                        lease,
-                        old,
-                    }));
+                let seen = row.credential.as_ref();
+                let leased = self.registry.lease_token(&lease, seen, now, LEASE_SECONDS);
+                if matches!(leased.await?, Leased::Ours) {
+                    return Ok(Lookup::Fetch(Flight { kind, lease, old }));
                 }
             }
             if let Some(token) = old {
-                return Ok(Turn::Known(token));
+                return Ok(Lookup::Cached(token));
             }
             if row.is_given_up(now) {
                 return Err(Error::Busy);
@@ -211,36 +198,36 @@ impl AccountTokens {
     /// lease ends, and WeChat hands the same one to the next caller.
     async fn finish(
         &self,
-        errand: Errand,
+        flight: Flight,
         fetched: Result<Issued, Error>,
         now: Timestamp,
     ) -> Result<Token, Error> {
-        let Issued { token, expires_in } = match (fetched, errand.old) {
+        let Issued { token, expires_in } = match (fetched, flight.old) {
             (Ok(issued), _) => issued,
             (Err(error), old) => {
-                tracing::warn!(%error, kind = ?errand.kind, "a credential could not be fetched");
+                tracing::warn!(%error, kind = ?flight.kind, "a credential could not be fetched");
                 if let Error::Wechat(error) = &error {
                     error.alarm_if_ours();
                 }
                 // Whoever waits for it need not.
-                let place = (errand.name.as_str(), errand.lease.as_str());
-                if let Err(failure) = self.registry.give_up_token(place).await {
+                if let Err(failure) = self.registry.give_up_token(&flight.lease).await {
                     tracing::warn!(%failure, "a lease could not be given up");
                 }
                 return old.ok_or(error);
             }
         };
-        let ends_at = now.plus_seconds(expires_in);
-        // At least a second, or a credential at its end would be asked for by
-        // every caller.
-        let fresh_until = now.plus_seconds((expires_in - expires_in / LAST_PART).max(1));
-        let place = (errand.name.as_str(), errand.lease.as_str());
-        let times = (fresh_until, ends_at);
-        match self.registry.keep_token(place, &token, times).await {
-            Ok(()) => tracing::info!(kind = ?errand.kind, expires_in, "a credential was fetched"),
+        let life = TokenLife {
+            // At least a second, or a credential at its end would be asked for
+            // by every caller.
+            fresh_until: now.plus_seconds((expires_in - expires_in / LAST_PART).max(1)),
+            ends_at: now.plus_seconds(expires_in),
+        };
+        let kept = self.registry.keep_token(&flight.lease, &token, life);
+        match kept.await {
+            Ok(()) => tracing::info!(kind = ?flight.kind, expires_in, "a credential was fetched"),
             Err(failure) => tracing::warn!(%failure, "a credential could not be kept"),
         }
-        self.remember(errand.kind, &token, fresh_until).await;
+        self.remember(flight.kind, &token, life.fresh_until).await;
         Ok(token)
     }
 

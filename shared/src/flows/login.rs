@@ -1,26 +1,45 @@
 //! Logging a WeChat user in, for the cashier and for the apps: from the redirect
 //! to WeChat until a ticket (the cashier's) or a code (an app's) is exchanged
 //! for the user. State, cookie, ticket and code are random, used once, and short
-//! lived; the state is bound to the browser by the cookie. It refuses to know
-//! what the user logs in for beyond where to send the browser back.
+//! lived; the state is bound to the browser by the cookie.
 
 use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
 
 use crate::ambient::random_hex;
+use crate::aws::Failure;
 use crate::aws::registry::Registry;
-use crate::domain::id::{AppId, Refused};
+use crate::domain::id::AppId;
 use crate::domain::signature::same;
 use crate::domain::time::Timestamp;
-use crate::http::problem::Problem;
 use crate::wechat::Wechat;
-use crate::wechat::oauth::{Scope, User};
+use crate::wechat::official_account::oauth::{Scope, User};
 
 /// The parameter that brings the user back to the cashier.
 const TICKET: &str = "hub_ticket";
 const STATE_SECONDS: i64 = 600;
 const TICKET_SECONDS: i64 = 300;
 const CODE_SECONDS: i64 = 300;
+
+/// Why a login does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody started it, it was finished before, or it took too long.
+    #[error("the state is unknown, used or expired")]
+    StateUnknown,
+    /// The browser is not the one that it was started in.
+    #[error("the state is another browser's")]
+    StateForeign,
+    /// The code is unknown, used, expired or another app's.
+    #[error("the code is unknown, used, expired or another app's")]
+    CodeInvalid,
+    /// The configured address of WeChat's page is none.
+    #[error(transparent)]
+    Address(#[from] url::ParseError),
+    /// The registry. A state or code that was asked for may be used up.
+    #[error(transparent)]
+    Aws(#[from] Failure),
+}
 
 /// Where the browser goes after the login.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,33 +99,26 @@ pub struct Started {
     pub cookie: String,
 }
 
-/// Starts a login.
-///
-/// # Errors
-/// When the registry does not answer.
+/// Keeps a state and says where the browser goes: to WeChat.
 pub async fn start(
     registry: &Registry,
-    (wechat, public_url): (&Wechat, &str),
+    wechat: &Wechat,
+    public_url: &str,
     purpose: Purpose,
     now: Timestamp,
-) -> Result<Started, Problem> {
+) -> Result<Started, Error> {
     let (state, browser) = (random_hex(), random_hex());
     let scope = purpose.scope();
     let kept = State {
         purpose,
         browser: browser.clone(),
     };
+    let expires_at = now.plus_seconds(STATE_SECONDS);
     registry
-        .keep(
-            &format!("login#{state}"),
-            &kept,
-            now.plus_seconds(STATE_SECONDS),
-        )
+        .keep(&format!("login#{state}"), &kept, expires_at)
         .await?;
     let callback = format!("{public_url}/oauth/callback");
-    let authorize_url = wechat
-        .authorize_url(&callback, scope, &state)
-        .map_err(|_| Problem::Unavailable)?;
+    let authorize_url = wechat.authorize_url(&callback, scope, &state)?;
     let (name, place) = cookie_place(&state, public_url);
     let cookie =
         format!("{name}={browser}; {place}; Max-Age={STATE_SECONDS}; HttpOnly; SameSite=Lax");
@@ -129,40 +141,31 @@ pub fn cookie_place(state: &str, public_url: &str) -> (String, &'static str) {
 }
 
 /// Takes a state that WeChat brought back. It is gone whatever comes of it.
-///
-/// # Errors
-/// [`Refused`] inside when it is unknown, used, expired or another browser's.
 pub async fn resume(
     registry: &Registry,
-    (state, browser): (&str, &str),
+    state: &str,
+    cookie: &str,
     now: Timestamp,
-) -> Result<Result<Purpose, Refused>, Problem> {
+) -> Result<Purpose, Error> {
     // Longer than any state of ours: not worth a read.
     if state.len() > 64 {
-        return Ok(Err(Refused("the state is unknown")));
+        return Err(Error::StateUnknown);
     }
-    let Some(kept) = registry
-        .take::<State>(&format!("login#{state}"), now)
-        .await?
-    else {
-        return Ok(Err(Refused("the state is unknown, used or expired")));
-    };
-    if !same(&kept.browser, browser) {
-        return Ok(Err(Refused("the state is another browser's")));
+    let kept: Option<State> = registry.take(&format!("login#{state}"), now).await?;
+    let kept = kept.ok_or(Error::StateUnknown)?;
+    if !same(&kept.browser, cookie) {
+        return Err(Error::StateForeign);
     }
-    Ok(Ok(kept.purpose))
+    Ok(kept.purpose)
 }
 
 /// A code with which the app gets the user, once.
-///
-/// # Errors
-/// When the registry does not answer.
 pub async fn issue_code(
     registry: &Registry,
     app_id: &AppId,
     user: User,
     now: Timestamp,
-) -> Result<String, Problem> {
+) -> Result<String, Failure> {
     let code = format!("{}{}", random_hex(), random_hex());
     let grant = Grant {
         app_id: app_id.clone(),
@@ -177,43 +180,34 @@ pub async fn issue_code(
 
 /// Exchanges a code for the user, once. Another app's code is used up too:
 /// whoever has it has found it.
-///
-/// # Errors
-/// [`Problem::CodeInvalid`], or when the registry does not answer: then the
-/// code may be used up.
 pub async fn exchange_code(
     registry: &Registry,
     app_id: &AppId,
     code: &str,
     now: Timestamp,
-) -> Result<User, Problem> {
+) -> Result<User, Error> {
     let grant: Option<Grant> = registry.take(&format!("code#{code}"), now).await?;
     grant
         .filter(|grant| grant.app_id == *app_id)
         .map(|grant| grant.user)
-        .ok_or(Problem::CodeInvalid)
+        .ok_or(Error::CodeInvalid)
 }
 
 /// The address that brings a logged-in user back to the cashier.
-///
-/// # Errors
-/// When the registry does not answer.
-pub async fn finish(
+pub async fn issue_ticket(
     registry: &Registry,
     public_url: &str,
-    (pay_query, user): (&str, User),
+    pay_query: &str,
+    user: User,
     now: Timestamp,
-) -> Result<String, Problem> {
+) -> Result<String, Failure> {
     let ticket = random_hex();
     let kept = Ticket {
         openid: user.openid,
     };
+    let expires_at = now.plus_seconds(TICKET_SECONDS);
     registry
-        .keep(
-            &format!("ticket#{ticket}"),
-            &kept,
-            now.plus_seconds(TICKET_SECONDS),
-        )
+        .keep(&format!("ticket#{ticket}"), &kept, expires_at)
         .await?;
     Ok(format!("{public_url}/pay?{pay_query}&{TICKET}={ticket}"))
 }
@@ -234,14 +228,11 @@ pub fn split_ticket(query: &str) -> (String, Option<String>) {
 }
 
 /// Exchanges a ticket for the openid, once.
-///
-/// # Errors
-/// When the registry does not answer.
-pub async fn redeem(
+pub async fn redeem_ticket(
     registry: &Registry,
     ticket: &str,
     now: Timestamp,
-) -> Result<Option<String>, Problem> {
+) -> Result<Option<String>, Failure> {
     if ticket.len() > 64 {
         return Ok(None);
     }

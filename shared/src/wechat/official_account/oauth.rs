@@ -1,12 +1,12 @@
 //! The official account's OAuth: the authorisation address, the exchange of a
 //! code, and the user's profile. <https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html>
-//! It refuses to know who wants the user and why.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::account::{Token, official};
-use super::{Error, Wechat};
+use super::call;
+use super::token::Token;
+use crate::wechat::{Error, Wechat};
 
 /// How much of the user an app may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ impl Wechat {
             .append_pair("secret", &self.secrets.app_secret)
             .append_pair("code", code)
             .append_pair("grant_type", "authorization_code");
-        let answer: TokenAnswer = official(self.http.get(url)).await?;
+        let answer: TokenAnswer = call(self.http.get(url)).await?;
         if answer.openid.is_empty() {
             return Err(Error::Forged("openid is missing"));
         }
@@ -143,7 +143,7 @@ impl Wechat {
             .append_pair("access_token", user_token.expose())
             .append_pair("openid", &user.openid)
             .append_pair("lang", "zh_CN");
-        let answer: ProfileAnswer = official(self.http.get(url)).await?;
+        let answer: ProfileAnswer = call(self.http.get(url)).await?;
         if answer.openid != user.openid {
             return Err(Error::Forged("openid is another's"));
         }

@@ -1,27 +1,20 @@
 //! The one way a confirmed payment, or the end of one by code, gets into the
 //! ledger, whoever learned of it: decide, commit the order and what is owed for
-//! it in one transaction, ring. It refuses to know how it was learned of.
-
-use std::time::Duration;
-
-use aws_config::SdkConfig;
+//! it in one transaction, ring.
 
 use crate::ambient::random_hex;
 use crate::aws::Failure;
-use crate::aws::ledger::{Along, Ledger, Saved};
+use crate::aws::ledger::{Ledger, Saved};
 use crate::aws::queue::Queue;
 use crate::aws::registry::Registry;
-use crate::config;
-use crate::domain::delivery::Delivery;
+use crate::domain::delivery::{Delivery, Occasion};
 use crate::domain::id::RefundNo;
 use crate::domain::order::{AnomalyKind, Order, Payment, Settlement, Version};
-use crate::domain::refund::Refund;
+use crate::domain::refund::{Promise, Refund};
 use crate::domain::time::Timestamp;
+use crate::flows::race::Race;
 
-/// Twenty notifications at once settle within two or three rounds.
-const ROUNDS: u32 = 12;
-
-/// What settling needs.
+/// Takes payments, and failures of payments by code, to the ledger.
 #[derive(Debug, Clone)]
 pub struct Settler {
     /// Where orders are.
@@ -29,47 +22,33 @@ pub struct Settler {
     /// The apps, and whether they refund anomalies themselves.
     pub registry: Registry,
     /// Where first deliveries are rung.
-    pub first: Queue,
+    pub deliver_first: Queue,
     /// How long the sweeper leaves a fresh delivery to its doorbell.
     pub grace_seconds: i64,
 }
 
 impl Settler {
-    /// With the tables and the queue that the environment names.
-    ///
-    /// # Errors
-    /// The variable that is missing or malformed.
-    pub fn new(aws: &SdkConfig) -> Result<Self, config::Invalid> {
-        Ok(Self {
-            ledger: Ledger::new(aws, config::required("LEDGER_TABLE")?),
-            registry: Registry::new(aws, config::required("REGISTRY_TABLE")?),
-            first: Queue::new(aws, config::required("DELIVER_FIRST_QUEUE_URL")?),
-            grace_seconds: config::grace_seconds()?,
-        })
-    }
-
-    /// Brings a payment into the ledger. Whatever the answer, it is durable.
-    ///
-    /// # Errors
-    /// When that is not known. WeChat must be asked to repeat.
+    /// Brings a payment into the ledger. Whatever the answer, it is durable;
+    /// without one, WeChat must be asked to repeat.
     pub async fn settle(
         &self,
         mut order: Order,
         payment: &Payment,
         now: Timestamp,
     ) -> Result<(Order, Settlement), Failure> {
-        let event_id = random_hex();
-        for round in 0..ROUNDS {
-            let occasion = (event_id.clone(), now, self.grace_seconds);
+        let occasion = self.occasion(now);
+        let mut race = Race::new("settle a payment");
+        loop {
             let settlement = order.pay(payment.clone(), now);
+            let occasion = occasion.clone();
             let (delivery, mut refund) = match settlement {
                 Settlement::Repeated | Settlement::TakenBack => return Ok((order, settlement)),
                 Settlement::Paid => (Delivery::of_payment(&order, payment, occasion), None),
                 Settlement::Anomaly(kind) => {
-                    let refund = self.give_back(&mut order, (kind, payment), now).await?;
+                    let refund = self.give_back(&mut order, kind, payment, now).await?;
                     let refund_no = refund.as_ref().map(|refund| &refund.refund_no);
-                    let about = (kind, payment, refund_no);
-                    (Delivery::of_anomaly(&order, about, occasion), refund)
+                    let delivery = Delivery::of_anomaly(&order, kind, payment, refund_no, occasion);
+                    (delivery, refund)
                 }
             };
             match self.commit(&mut order, &delivery, refund.as_mut()).await? {
@@ -79,29 +58,26 @@ impl Settler {
                 }
                 Saved::Changed(row) => order = *row,
             }
-            pause(round).await;
+            race.lost().await?;
         }
-        Err(Failure::contended("settle a payment"))
     }
 
     /// A payment by code failed for good, or was taken back. The order as it
     /// is then: somebody else may have brought in a payment first.
-    ///
-    /// # Errors
-    /// When it is not known to be written.
     pub async fn fail(
         &self,
         mut order: Order,
-        (attempt, err_code): (u8, &str),
+        attempt: u8,
+        err_code: &str,
         now: Timestamp,
     ) -> Result<Order, Failure> {
-        let event_id = random_hex();
-        for round in 0..ROUNDS {
+        let occasion = self.occasion(now);
+        let mut race = Race::new("record a failed payment");
+        loop {
             if order.fail(attempt, err_code).is_err() {
                 return Ok(order);
             }
-            let occasion = (event_id.clone(), now, self.grace_seconds);
-            let delivery = Delivery::of_failure(&order, (attempt, err_code), occasion);
+            let delivery = Delivery::of_failure(&order, attempt, err_code, occasion.clone());
             match self.commit(&mut order, &delivery, None).await? {
                 Saved::Done => {
                     tracing::info!(order = %order.key(), attempt, err_code, "payment failed");
@@ -109,27 +85,33 @@ impl Settler {
                 }
                 Saved::Changed(row) => order = *row,
             }
-            pause(round).await;
+            race.lost().await?;
         }
-        Err(Failure::contended("record a failed payment"))
+    }
+
+    /// Under one id, however often the write that tells it must be tried.
+    pub(super) fn occasion(&self, now: Timestamp) -> Occasion {
+        Occasion {
+            event_id: random_hex(),
+            now,
+            grace_seconds: self.grace_seconds,
+        }
     }
 
     /// Writes an order, what its app must be told, and perhaps a refund, and
     /// rings. With version 1.0 the hub does not call the app.
-    pub(crate) async fn commit(
+    pub(super) async fn commit(
         &self,
         order: &mut Order,
         delivery: &Delivery,
         refund: Option<&mut Refund>,
     ) -> Result<Saved, Failure> {
-        let delivery = Some(delivery).filter(|_| order.request.version == Version::Hub);
-        let along = Along { delivery, refund };
-        let saved = self.ledger.commit(order, along).await?;
-        if let (Saved::Done, Some(delivery)) = (&saved, delivery)
-            && let Err(failure) = self.first.ring(&delivery.doorbell(), 0).await
-        {
-            // It is committed: a bell that does not ring delays it, no more.
-            tracing::warn!(order = %order.key(), %failure, "the doorbell did not ring, the sweeper will");
+        let delivery = Some(delivery).filter(|_| order.request.version == Version::Relayed);
+        let saved = self.ledger.commit(order, delivery, refund).await?;
+        if let (Saved::Done, Some(delivery)) = (&saved, delivery) {
+            self.deliver_first
+                .ring_or_leave(&delivery.doorbell(), 0)
+                .await;
         }
         Ok(saved)
     }
@@ -139,7 +121,8 @@ impl Settler {
     async fn give_back(
         &self,
         order: &mut Order,
-        (kind, payment): (AnomalyKind, &Payment),
+        kind: AnomalyKind,
+        payment: &Payment,
         now: Timestamp,
     ) -> Result<Option<Refund>, Failure> {
         // Before the write: a second alarm is better than none.
@@ -157,17 +140,20 @@ impl Settler {
         let Ok(refund_no) = RefundNo::automatic(&payment.transaction_id) else {
             return Ok(None);
         };
-        let fee = payment.total_fee;
-        if order.reserve_refund(&payment.transaction_id, fee).is_err() {
+        let refund_fee = payment.total_fee;
+        if order
+            .reserve_refund(&payment.transaction_id, refund_fee)
+            .is_err()
+        {
             return Ok(None);
         }
-        let mut refund = Refund::new(order, payment, (refund_no, fee), (now, now));
-        refund.reason = Some(kind.as_str().to_owned());
-        Ok(Some(refund))
+        let promise = Promise {
+            payment,
+            refund_no,
+            refund_fee,
+            reason: Some(kind.as_str().to_owned()),
+            due: now,
+        };
+        Ok(Some(Refund::new(order.key(), promise, now)))
     }
-}
-
-/// Others are writing the same order: lets them.
-pub async fn pause(round: u32) {
-    tokio::time::sleep(Duration::from_millis(u64::from(round.min(5)) * 20)).await;
 }

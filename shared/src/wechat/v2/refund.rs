@@ -1,6 +1,5 @@
 //! refund, refundquery, and the refund notification, which is encrypted and not
 //! signed. <https://pay.weixin.qq.com/wiki/doc/api/jsapi.php?chapter=9_4>
-//! It refuses to know what a refund does to its order.
 
 use aes::Aes256;
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -9,15 +8,16 @@ use ecb::cipher::{BlockModeDecrypt, KeyInit};
 use md5::{Digest, Md5};
 
 use crate::domain::id::OutRefundNo;
-use crate::domain::refund::{News, Refund};
-use crate::domain::signature::Params;
+use crate::domain::refund::{Answer, Refund};
+use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
-use super::notify::Forgery;
+use super::notify::Rejection;
 use super::pay::cut;
-use super::{Error, Wechat, xml};
+use super::xml;
+use crate::wechat::{Error, Wechat};
 
-/// WeChat cuts nothing.
+/// A longer reason is refused as a whole.
 const REASON_MAX_BYTES: usize = 80;
 
 impl Wechat {
@@ -28,7 +28,7 @@ impl Wechat {
     ///
     /// # Errors
     /// When WeChat's answer is unusable, unknown, or asks to come again.
-    pub async fn refund(&self, refund: &Refund, notify_url: &str) -> Result<News, Error> {
+    pub async fn refund(&self, refund: &Refund, notify_url: &str) -> Result<Answer, Error> {
         let number = refund.number();
         let reason = refund.reason.as_deref().unwrap_or_default();
         let fields = Params::from([
@@ -44,31 +44,31 @@ impl Wechat {
             .await
         {
             Ok(answer) => return accepted(&answer, &number),
-            Err(Error::Business { code, .. }) if is_too_soon(&code) => return Ok(News::Later),
+            Err(Error::Business { code, .. }) if is_too_soon(&code) => return Ok(Answer::Later),
             Err(Error::Business { code, .. }) if is_final(&code) => code,
             Err(error) => return Err(error),
         };
         match self.refund_query(refund).await? {
-            News::Unknown => Ok(News::Failed(code)),
+            Answer::Unknown => Ok(Answer::Failed(code)),
             known => Ok(known),
         }
     }
 
-    /// refundquery by the hub's number. [`News::Unknown`]: WeChat has no such
+    /// refundquery by the hub's number. [`Answer::Unknown`]: WeChat has no such
     /// refund.
     ///
     /// # Errors
     /// When WeChat's answer is unusable or unknown; nothing may be concluded.
-    pub async fn refund_query(&self, refund: &Refund) -> Result<News, Error> {
+    pub async fn refund_query(&self, refund: &Refund) -> Result<Answer, Error> {
         let number = refund.number();
         let fields = Params::from([("out_refund_no".to_owned(), number.to_string())]);
         let answer = match self.post("/pay/refundquery", fields).await {
             Err(Error::Business { code, .. }) if code == "REFUNDNOTEXIST" => {
-                return Ok(News::Unknown);
+                return Ok(Answer::Unknown);
             }
             other => other?,
         };
-        let field = |name: &str| answer.get(name).map(String::as_str).unwrap_or_default();
+        let field = |name: &str| field(&answer, name);
         if field("out_refund_no_0") != number.to_string() {
             return Err(Error::Forged("out_refund_no is another's"));
         }
@@ -76,13 +76,13 @@ impl Wechat {
             return Err(Error::Forged("refund_fee is another's"));
         }
         match field("refund_status_0") {
-            "PROCESSING" => Ok(News::Accepted(field("refund_id_0").to_owned())),
+            "PROCESSING" => Ok(Answer::Accepted(field("refund_id_0").to_owned())),
             "SUCCESS" => {
                 let at = Timestamp::parse_beijing_spaced(field("refund_success_time_0"));
-                Ok(News::Succeeded(field("refund_id_0").to_owned(), at.ok()))
+                Ok(Answer::Succeeded(field("refund_id_0").to_owned(), at.ok()))
             }
-            "CHANGE" => Ok(News::Change),
-            "REFUNDCLOSE" => Ok(News::Failed("REFUNDCLOSE".to_owned())),
+            "CHANGE" => Ok(Answer::Change),
+            "REFUNDCLOSE" => Ok(Answer::Failed("REFUNDCLOSE".to_owned())),
             _ => Err(Error::Forged("refund_status is not WeChat's")),
         }
     }
@@ -92,28 +92,27 @@ impl Wechat {
     ///
     /// # Errors
     /// The first check it fails.
-    pub(super) fn open_refund_notice(&self, fields: &Params) -> Result<OutRefundNo, Forgery> {
-        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
-        if field("return_code") != "SUCCESS" {
-            return Err(Forgery::Invalid("return_code is not SUCCESS"));
+    pub(super) fn open_refund_notice(&self, fields: &Params) -> Result<OutRefundNo, Rejection> {
+        if field(fields, "return_code") != "SUCCESS" {
+            return Err(Rejection::Invalid("return_code is not SUCCESS"));
         }
-        if field("appid") != self.account.app_id || field("mch_id") != self.account.mch_id {
-            return Err(Forgery::Stranger);
+        if !self.is_ours(fields) {
+            return Err(Rejection::Stranger);
         }
-        let plain = open(field("req_info"), &self.secrets.api_key)?;
+        let plain = open(field(fields, "req_info"), &self.secrets.api_key)?;
         let inner = xml::parse(&plain)?;
-        let number = inner.get("out_refund_no").map_or("", String::as_str);
-        OutRefundNo::parse(number).map_err(|_| Forgery::UnknownRefund)
+        OutRefundNo::parse(field(&inner, "out_refund_no")).map_err(|_| Rejection::UnknownRefund)
     }
 }
 
-fn accepted(answer: &Params, number: &OutRefundNo) -> Result<News, Error> {
-    if answer.get("out_refund_no").map(String::as_str) != Some(&number.to_string()) {
+fn accepted(answer: &Params, number: &OutRefundNo) -> Result<Answer, Error> {
+    if field(answer, "out_refund_no") != number.to_string() {
         return Err(Error::Forged("out_refund_no is another's"));
     }
-    let refund_id = answer.get("refund_id").filter(|id| !id.is_empty());
-    let refund_id = refund_id.ok_or(Error::Forged("refund_id is missing"))?;
-    Ok(News::Accepted(refund_id.clone()))
+    match field(answer, "refund_id") {
+        "" => Err(Error::Forged("refund_id is missing")),
+        refund_id => Ok(Answer::Accepted(refund_id.to_owned())),
+    }
 }
 
 /// Whether WeChat only wants to be asked again a little later.
@@ -145,8 +144,8 @@ fn is_final(code: &str) -> bool {
 
 /// Decrypts `req_info`: base64, AES-256-ECB with PKCS#7 padding, under the
 /// lower-case hex MD5 of the API key.
-fn open(sealed: &str, api_key: &str) -> Result<Vec<u8>, Forgery> {
-    const BROKEN: Forgery = Forgery::Invalid("req_info cannot be decrypted");
+fn open(sealed: &str, api_key: &str) -> Result<Vec<u8>, Rejection> {
+    const BROKEN: Rejection = Rejection::Invalid("req_info cannot be decrypted");
     let key = hex::encode(Md5::digest(api_key));
     decrypt(sealed, &key).ok_or(BROKEN)
 }

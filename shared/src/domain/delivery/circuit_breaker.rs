@@ -1,6 +1,6 @@
-//! A memory of hosts that just timed out, so that one dead app does not hold
-//! up the others: what is owed to it waits a little instead of occupying a
-//! worker for ten or twenty seconds. It refuses to know how a host is called.
+//! The circuit breaker: a memory of hosts that just timed out, so that one dead
+//! app does not hold up the others. What is owed to it waits a little instead of
+//! occupying a worker for ten or twenty seconds.
 
 use std::collections::HashMap;
 
@@ -10,34 +10,34 @@ use super::{Delivery, Next, Schedule, doorbell};
 use crate::domain::id::AppId;
 use crate::domain::time::Timestamp;
 
-/// How long a host is suspect after a time-out. The first delivery after that
+/// How long the circuit of a host stays open after a time-out. The first delivery after that
 /// tries it again, with all patience.
-const SUSPECT_SECONDS: i64 = 60;
+const OPEN_SECONDS: i64 = 60;
 /// How far a step may be put off in all, so that no app is told much later
 /// than the schedule promises.
 const PUT_OFF_MAX_SECONDS: i64 = 15 * 60;
 
-/// The hosts that one process suspects. By app: none can have another's
+/// The open circuits of one process, by app and host: no app can have another's
 /// deliveries put off by naming its host.
 #[derive(Debug, Default)]
-pub struct Suspects(HashMap<(AppId, String), Timestamp>);
+pub struct CircuitBreaker(HashMap<(AppId, String), Timestamp>);
 
-impl Suspects {
+impl CircuitBreaker {
     /// The host of this app's address did not answer in time.
-    pub fn timed_out(&mut self, (app, address): (&AppId, &str), now: Timestamp) {
+    pub fn timed_out(&mut self, app: &AppId, address: &str, now: Timestamp) {
         self.0.retain(|_, until| *until > now);
-        let until = now.plus_seconds(SUSPECT_SECONDS);
+        let until = now.plus_seconds(OPEN_SECONDS);
         self.0.insert((app.clone(), host(address)), until);
     }
 
     /// The host of this app's address answered, whatever it said.
-    pub fn answered(&mut self, (app, address): (&AppId, &str)) {
+    pub fn answered(&mut self, app: &AppId, address: &str) {
         self.0.remove(&(app.clone(), host(address)));
     }
 
-    /// Whether the host of this app's address is suspect.
+    /// Whether the host of this app's address must not be called now.
     #[must_use]
-    pub fn contains(&self, (app, address): (&AppId, &str), now: Timestamp) -> bool {
+    pub fn is_open(&self, app: &AppId, address: &str, now: Timestamp) -> bool {
         let until = self.0.get(&(app.clone(), host(address)));
         until.is_some_and(|until| *until > now)
     }
@@ -51,17 +51,18 @@ fn host(address: &str) -> String {
 }
 
 impl Delivery {
-    /// The same step `pause` seconds later: it is not used up. None when it
+    /// The same step `pause_seconds` later: it is not used up. None when it
     /// has been put off for as long as it may be.
     #[must_use]
     pub fn put_off(
         &self,
         schedule: &Schedule,
-        (now, pause): (Timestamp, i64),
+        now: Timestamp,
+        pause_seconds: i64,
         grace_seconds: i64,
     ) -> Option<Next> {
         let planned = schedule.due(self.step, self.origin)?;
-        let due = now.plus_seconds(pause);
+        let due = now.plus_seconds(pause_seconds);
         if due > planned.plus_seconds(PUT_OFF_MAX_SECONDS) {
             return None;
         }
@@ -78,62 +79,62 @@ impl Delivery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::delivery::MISSION_SCHEDULE;
+    use crate::domain::delivery::STANDARD_SCHEDULE;
     use crate::domain::delivery::tests::{ORIGIN, delivery};
 
     #[test]
-    fn a_host_is_suspect_for_a_minute_for_one_app_only_and_until_it_answers() {
-        let mut suspects = Suspects::default();
+    fn a_hosts_circuit_is_open_for_a_minute_for_one_app_only_and_until_it_answers() {
+        let mut breaker = CircuitBreaker::default();
         let app = AppId::parse("demo000000000001").unwrap();
         let other = AppId::parse("demo000000000002").unwrap();
-        suspects.timed_out((&app, "https://slow.example/return"), ORIGIN);
+        breaker.timed_out(&app, "https://slow.example/return", ORIGIN);
         let now = ORIGIN.plus_seconds(59);
-        assert!(suspects.contains((&app, "https://slow.example/notify"), now));
-        assert!(suspects.contains((&app, "https://SLOW.example:443/"), now));
-        assert!(!suspects.contains((&app, "https://slow.example:8443/"), now));
-        assert!(!suspects.contains((&other, "https://slow.example/notify"), now));
-        assert!(!suspects.contains((&app, "https://slow.example/"), ORIGIN.plus_seconds(60)));
-        suspects.answered((&app, "https://slow.example/notify"));
-        assert!(!suspects.contains((&app, "https://slow.example/return"), now));
+        assert!(breaker.is_open(&app, "https://slow.example/notify", now));
+        assert!(breaker.is_open(&app, "https://SLOW.example:443/", now));
+        assert!(!breaker.is_open(&app, "https://slow.example:8443/", now));
+        assert!(!breaker.is_open(&other, "https://slow.example/notify", now));
+        assert!(!breaker.is_open(&app, "https://slow.example/", ORIGIN.plus_seconds(60)));
+        breaker.answered(&app, "https://slow.example/notify");
+        assert!(!breaker.is_open(&app, "https://slow.example/return", now));
     }
 
     #[test]
     fn several_hosts_are_suspect_side_by_side() {
-        let mut suspects = Suspects::default();
+        let mut breaker = CircuitBreaker::default();
         let app = AppId::parse("demo000000000001").unwrap();
         let hosts = ["https://one.example/", "https://two.example/"];
         for (seconds, address) in (0..).zip(hosts) {
-            suspects.timed_out((&app, address), ORIGIN.plus_seconds(seconds));
+            breaker.timed_out(&app, address, ORIGIN.plus_seconds(seconds));
         }
         let now = ORIGIN.plus_seconds(59);
         assert!(
             hosts
                 .iter()
-                .all(|address| suspects.contains((&app, address), now))
+                .all(|address| breaker.is_open(&app, address, now))
         );
     }
 
     #[test]
     fn what_is_over_is_forgotten() {
-        let mut suspects = Suspects::default();
+        let mut breaker = CircuitBreaker::default();
         let app = AppId::parse("demo000000000001").unwrap();
         for number in 0..1000 {
             let address = format!("https://{number}.example/");
-            suspects.timed_out((&app, &address), ORIGIN.plus_seconds(number * 60));
+            breaker.timed_out(&app, &address, ORIGIN.plus_seconds(number * 60));
         }
-        assert_eq!(suspects.0.len(), 1);
+        assert_eq!(breaker.0.len(), 1);
     }
 
     #[test]
     fn every_step_is_put_off_for_at_most_a_quarter_of_an_hour() {
-        let schedule = Schedule::parse(MISSION_SCHEDULE).unwrap();
+        let schedule = Schedule::parse(STANDARD_SCHEDULE).unwrap();
         let mut row = delivery();
         for step in 0..=13 {
             row.step = step;
             let planned = schedule.due(step, ORIGIN).unwrap();
             let late = planned.plus_seconds(15 * 60);
             let now = late.plus_seconds(-45);
-            let next = row.put_off(&schedule, (now, 45), 60);
+            let next = row.put_off(&schedule, now, 45, 60);
             let (due, wake) = (late, late.plus_seconds(60));
             let delay = Some(45);
             assert_eq!(
@@ -145,7 +146,7 @@ mod tests {
                     delay
                 })
             );
-            assert_eq!(row.put_off(&schedule, (now, 46), 60), None);
+            assert_eq!(row.put_off(&schedule, now, 46, 60), None);
         }
     }
 }

@@ -2,13 +2,13 @@
 //! answers at once or not, is asked about every few seconds, and is taken back
 //! when it lasts too long. Once taking back has begun there is no way but on:
 //! a payment seen after that is on its way back to the payer.
-//! It refuses to talk to WeChat.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attempt, Order, Refusal, Status, TradeType, is_false};
+use super::{Attempt, Order, Payer, Refusal, Status, TradeType, is_false};
+use crate::domain::UnknownAttributes;
 use crate::domain::time::Timestamp;
 
 /// WeChat does not take back a payment that began less than this ago.
@@ -19,7 +19,7 @@ const URGENT_SECONDS: i64 = 60;
 
 /// How long a till waits for a payer who types the password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct MicropayTiming {
     /// Between two questions.
     pub query_seconds: u16,
     /// Until the payment is taken back.
@@ -28,7 +28,7 @@ pub struct Patience {
 
 /// What an attempt by payment code is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scan {
+pub struct PaymentCode {
     /// Recognises the code when it is sent again; the code itself is not kept.
     pub code_digest: String,
     /// Seconds between two questions.
@@ -41,11 +41,14 @@ pub struct Scan {
     /// Why it failed: WeChat's code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub err_code: Option<String>,
+    /// What only newer versions know.
+    #[serde(flatten)]
+    pub unknown: UnknownAttributes,
 }
 
 /// What a code means for an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scanned {
+pub enum CodeUse {
     /// A new attempt was opened: WeChat must be called once.
     New(u8),
     /// This code is the current attempt's; WeChat was called, or somebody died
@@ -54,21 +57,22 @@ pub enum Scanned {
 }
 
 impl Order {
-    /// The payer's code was scanned.
+    /// A till has scanned the payer's code.
     ///
     /// # Errors
     /// When the order is paid, closed, has expired, or another code is still
     /// being paid.
-    pub fn scanned(
+    pub fn use_payment_code(
         &mut self,
         code_digest: &str,
-        (patience, client_ip): (Patience, IpAddr),
+        timing: MicropayTiming,
+        client_ip: IpAddr,
         now: Timestamp,
-    ) -> Result<Scanned, Refusal> {
+    ) -> Result<CodeUse, Refusal> {
         let current = self.attempts.last();
-        let known = current.and_then(|attempt| attempt.scan.as_ref());
-        if known.is_some_and(|scan| scan.code_digest == code_digest) {
-            return Ok(Scanned::Known);
+        let known = current.and_then(|attempt| attempt.payment_code.as_ref());
+        if known.is_some_and(|code| code.code_digest == code_digest) {
+            return Ok(CodeUse::Known);
         }
         // After a failed code the payer shows a new one.
         if !(self.status == Status::Failed && now < self.expires_at) {
@@ -79,48 +83,45 @@ impl Order {
         }
         let number = self.next_attempt_number()?;
         let seconds = |seconds: u16| now.plus_seconds(i64::from(seconds));
-        self.attempts.push(Attempt {
-            number,
-            trade_type: TradeType::Micropay,
+        let payer = Payer {
             openid: None,
-            client_ip,
-            started_at: now,
-            prepay: None,
-            prepaid_at: None,
-            closed: false,
-            scan: Some(Scan {
-                code_digest: code_digest.to_owned(),
-                query_seconds: patience.query_seconds,
-                give_up_at: seconds(patience.give_up_seconds),
-                reversing: false,
-                err_code: None,
-            }),
+            ip: client_ip,
+        };
+        let mut attempt = Attempt::new(number, TradeType::Micropay, payer, now);
+        attempt.payment_code = Some(PaymentCode {
+            code_digest: code_digest.to_owned(),
+            query_seconds: timing.query_seconds,
+            give_up_at: seconds(timing.give_up_seconds),
+            reversing: false,
+            err_code: None,
+            unknown: UnknownAttributes::new(),
         });
+        self.attempts.push(attempt);
         self.status = Status::Paying;
         self.step = 0;
-        self.plan(seconds(patience.query_seconds));
-        Ok(Scanned::New(number))
+        self.plan(seconds(timing.query_seconds));
+        Ok(CodeUse::New(number))
     }
 
     /// The payment by code that is going on.
     #[must_use]
-    pub fn scan(&self) -> Option<&Scan> {
+    pub fn payment_code(&self) -> Option<&PaymentCode> {
         let attempt = self.attempts.last().filter(|attempt| !attempt.closed);
-        attempt.and_then(|attempt| attempt.scan.as_ref())
+        attempt.and_then(|attempt| attempt.payment_code.as_ref())
     }
 
     /// It is being taken back from now on, whatever WeChat says.
     pub fn reverse(&mut self) {
-        if let Some(scan) = self.scan_mut() {
-            scan.reversing = true;
+        if let Some(code) = self.payment_code_mut() {
+            code.reversing = true;
         }
     }
 
     pub(super) fn is_taken_back(&self, number: u8) -> bool {
         let mut attempts = self.attempts.iter();
         let attempt = attempts.find(|attempt| attempt.number == number);
-        let scan = attempt.and_then(|attempt| attempt.scan.as_ref());
-        scan.is_some_and(|scan| scan.reversing)
+        let code = attempt.and_then(|attempt| attempt.payment_code.as_ref());
+        code.is_some_and(|code| code.reversing)
     }
 
     /// The payment by code failed for good, or was taken back.
@@ -135,8 +136,8 @@ impl Order {
             Status::Paid | Status::PartlyRefunded | Status::Refunded => return Err(Refusal::Paid),
         }
         let current = self.attempts.last().map(|attempt| attempt.number);
-        let scan = self.scan_mut().filter(|_| current == Some(attempt));
-        scan.ok_or(Refusal::NotPaying)?.err_code = Some(err_code.to_owned());
+        let code = self.payment_code_mut().filter(|_| current == Some(attempt));
+        code.ok_or(Refusal::NotPaying)?.err_code = Some(err_code.to_owned());
         self.attempt_closed(attempt);
         self.status = Status::Failed;
         self.rest();
@@ -144,23 +145,23 @@ impl Order {
     }
 
     /// The app gave the order up: take the payment back as soon as WeChat does.
-    pub(super) fn hurry_scan(&mut self, now: Timestamp) {
+    pub(super) fn hurry_payment_code(&mut self, now: Timestamp) {
         let earliest = self.started_at().plus_seconds(REVERSE_GUARD_SECONDS);
-        if let Some(scan) = self.scan_mut() {
-            scan.give_up_at = scan.give_up_at.min(earliest.max(now));
+        if let Some(code) = self.payment_code_mut() {
+            code.give_up_at = code.give_up_at.min(earliest.max(now));
         }
     }
 
     /// Seconds until the next question, while a code is being paid.
-    pub(super) fn scan_pause(&self, now: Timestamp) -> Option<i64> {
-        let scan = self.scan()?;
-        let urgent = now < scan.give_up_at.plus_seconds(URGENT_SECONDS);
-        let pause = i64::from(scan.query_seconds);
+    pub(super) fn payment_code_pause(&self, now: Timestamp) -> Option<i64> {
+        let code = self.payment_code()?;
+        let urgent = now < code.give_up_at.plus_seconds(URGENT_SECONDS);
+        let pause = i64::from(code.query_seconds);
         Some(if urgent { pause } else { pause.max(60) })
     }
 
-    fn scan_mut(&mut self) -> Option<&mut Scan> {
+    fn payment_code_mut(&mut self) -> Option<&mut PaymentCode> {
         let attempt = self.attempts.last_mut().filter(|attempt| !attempt.closed);
-        attempt.and_then(|attempt| attempt.scan.as_mut())
+        attempt.and_then(|attempt| attempt.payment_code.as_mut())
     }
 }

@@ -7,12 +7,12 @@ use shared::aws::Failure;
 use shared::aws::ledger::Saved;
 use shared::domain::order::{Order, Payment};
 use shared::domain::time::Timestamp;
-use shared::telemetry::causes;
-use shared::wechat::micropay::Reversal;
-use shared::wechat::pay::Trade;
+use shared::error::causes;
+use shared::wechat::v2::micropay::Reversal;
+use shared::wechat::v2::pay::Trade;
 use shared::wechat::{self, Wechat};
 
-use crate::Hub;
+use crate::Reconcile;
 
 /// So long after it was given up, a payment by code is stuck.
 const STUCK_SECONDS: i64 = 600;
@@ -28,12 +28,16 @@ enum Found {
     Waiting,
 }
 
-pub(crate) async fn ask(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(), Failure> {
+pub(crate) async fn ask(
+    state: &Reconcile,
+    mut order: Order,
+    now: Timestamp,
+) -> Result<(), Failure> {
     let Some(attempt) = order.attempts.last().map(|attempt| attempt.number) else {
         return Ok(());
     };
-    let is_reversing = |order: &Order| order.scan().is_some_and(|scan| scan.reversing);
-    let wechat = hub.refunds.merchant.wechat().await?;
+    let is_reversing = |order: &Order| order.payment_code().is_some_and(|code| code.reversing);
+    let wechat = state.merchant.wechat().await?;
     let mut found = look(&wechat, &order, attempt).await;
     // No answer is a reason to take it back, too: a till cannot wait for one.
     let undecided = matches!(
@@ -43,32 +47,28 @@ pub(crate) async fn ask(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(
     if undecided && order.is_last_question(now) {
         if !is_reversing(&order) {
             order.reverse();
-            if let Saved::Changed(_) = hub.refunds.settler.ledger.save(&mut order).await? {
+            if let Saved::Changed(_) = state.ledger.save(&mut order).await? {
                 return Ok(());
             }
         }
         found = take_back(&wechat, &order, attempt).await;
     }
     match found {
-        Ok(Found::Paid(payment)) => hub
-            .refunds
-            .settler
-            .settle(order, &payment, now)
-            .await
-            .map(drop),
-        Ok(Found::Over(code)) => hub
-            .refunds
-            .settler
-            .fail(order, (attempt, code), now)
-            .await
-            .map(drop),
+        Ok(Found::Paid(payment)) => {
+            let settled = state.settler.settle(order, &payment, now);
+            settled.await.map(drop)
+        }
+        Ok(Found::Over(code)) => {
+            let failed = state.settler.fail(order, attempt, code, now);
+            failed.await.map(drop)
+        }
         Ok(Found::Waiting) => {
             log(&order, None, now);
-            ask_later(hub, order, now).await
+            ask_later(state, order, now).await
         }
         Err(error) => {
             log(&order, Some(&error), now);
-            ask_later(hub, order, now).await
+            ask_later(state, order, now).await
         }
     }
 }
@@ -79,8 +79,8 @@ fn log(order: &Order, error: Option<&wechat::Error>, now: Timestamp) {
     let order_key = order.key();
     let cause = error.map_or("WeChat does not decide".to_owned(), |error| causes(error));
     let lasts = order
-        .scan()
-        .is_some_and(|scan| now > scan.give_up_at.plus_seconds(STUCK_SECONDS));
+        .payment_code()
+        .is_some_and(|code| now > code.give_up_at.plus_seconds(STUCK_SECONDS));
     let passing = matches!(
         error,
         None | Some(wechat::Error::Unknown(_) | wechat::Error::Unreachable(_))
@@ -94,7 +94,7 @@ fn log(order: &Order, error: Option<&wechat::Error>, now: Timestamp) {
 }
 
 async fn look(wechat: &Wechat, order: &Order, attempt: u8) -> Result<Found, wechat::Error> {
-    let reversing = order.scan().is_some_and(|scan| scan.reversing);
+    let reversing = order.payment_code().is_some_and(|code| code.reversing);
     Ok(match wechat.query(&order.out_trade_no(attempt)).await? {
         Trade::Paid(payment) if !reversing => Found::Paid(payment),
         // Paid, but it is being taken back: go on with that.
@@ -118,11 +118,11 @@ async fn take_back(wechat: &Wechat, order: &Order, attempt: u8) -> Result<Found,
 }
 
 /// The sweeper looks every minute; a till does not wait that long.
-async fn ask_later(hub: &Hub, mut order: Order, now: Timestamp) -> Result<(), Failure> {
+async fn ask_later(state: &Reconcile, mut order: Order, now: Timestamp) -> Result<(), Failure> {
     order.ask_later(now);
-    if let Saved::Changed(_) = hub.refunds.settler.ledger.save(&mut order).await? {
+    if let Saved::Changed(_) = state.ledger.save(&mut order).await? {
         return Ok(());
     }
-    hub.again.ring_for(&order, now).await;
+    state.reconcile.ring_for_order(&order, now).await;
     Ok(())
 }

@@ -2,14 +2,15 @@
 //! into a type that only verification can make; of a refund, which is only a
 //! reason to ask.
 //! <https://pay.weixin.qq.com/wiki/doc/api/jsapi.php?chapter=9_7>
-//! It refuses to know whether the order exists or what it costs.
+//! Whether the order exists and what it costs is for the caller to compare.
 
 use crate::domain::id::{OutRefundNo, OutTradeNo};
 use crate::domain::order::Payment;
-use crate::domain::signature::Params;
+use crate::domain::signature::{Params, field};
 
 use super::pay::read_payment;
-use super::{Wechat, sign, xml};
+use super::{sign, xml};
+use crate::wechat::Wechat;
 
 /// The answer that stops WeChat from repeating a notification, to the byte.
 pub const ACCEPTED: &str = "<xml><return_code><![CDATA[SUCCESS]]></return_code>\
@@ -29,12 +30,12 @@ pub struct Notice {
 
 impl Notice {
     /// From fields whose signature has been verified.
-    pub(super) fn read(fields: &Params) -> Result<Self, Forgery> {
-        let number = fields.get("out_trade_no").map_or("", String::as_str);
+    pub(super) fn read(fields: &Params) -> Result<Self, Rejection> {
+        let number = field(fields, "out_trade_no");
         // WeChat allows 32 plain characters.
         let number = OutTradeNo::parse(number)
-            .map_err(|_| Forgery::UnknownNumber(number.chars().take(32).collect()))?;
-        let payment = read_payment(fields, number.attempt).map_err(Forgery::Invalid)?;
+            .map_err(|_| Rejection::UnknownNumber(number.chars().take(32).collect()))?;
+        let payment = read_payment(fields, number.attempt).map_err(Rejection::Invalid)?;
         Ok(Self { number, payment })
     }
 
@@ -44,7 +45,7 @@ impl Notice {
         &self.number
     }
 
-    /// The payment.
+    /// What was paid, as the notification says it.
     #[must_use]
     pub fn into_payment(self) -> Payment {
         self.payment
@@ -62,7 +63,7 @@ pub enum Notification {
 
 /// Why a notification was refused.
 #[derive(Debug, thiserror::Error)]
-pub enum Forgery {
+pub enum Rejection {
     /// The body is not WeChat's XML.
     #[error("the notification is malformed: {0}")]
     Malformed(#[from] xml::Malformed),
@@ -91,7 +92,7 @@ impl Wechat {
     ///
     /// # Errors
     /// The first check it fails.
-    pub fn read_notification(&self, body: &[u8]) -> Result<Notification, Forgery> {
+    pub fn read_notification(&self, body: &[u8]) -> Result<Notification, Rejection> {
         let fields = xml::parse(body)?;
         if fields.contains_key("req_info") {
             return self.open_refund_notice(&fields).map(Notification::Refund);
@@ -100,21 +101,20 @@ impl Wechat {
     }
 
     /// Mandatory fields, signature, then whose it is, then what it says.
-    fn verify_notice(&self, fields: &Params) -> Result<Notice, Forgery> {
-        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
-        if field("return_code") != "SUCCESS" {
-            return Err(Forgery::Invalid("return_code is not SUCCESS"));
+    fn verify_notice(&self, fields: &Params) -> Result<Notice, Rejection> {
+        if field(fields, "return_code") != "SUCCESS" {
+            return Err(Rejection::Invalid("return_code is not SUCCESS"));
         }
         if !sign::verify(fields, &self.secrets.api_key, self.account.sign_type) {
-            return Err(Forgery::Signature);
+            return Err(Rejection::Signature);
         }
-        if field("appid") != self.account.app_id || field("mch_id") != self.account.mch_id {
-            return Err(Forgery::Stranger);
+        if !self.is_ours(fields) {
+            return Err(Rejection::Stranger);
         }
-        match field("result_code") {
+        match field(fields, "result_code") {
             "SUCCESS" => {}
-            "FAIL" => return Err(Forgery::NoPayment),
-            _ => return Err(Forgery::Invalid("result_code is missing")),
+            "FAIL" => return Err(Rejection::NoPayment),
+            _ => return Err(Rejection::Invalid("result_code is missing")),
         }
         Notice::read(fields)
     }

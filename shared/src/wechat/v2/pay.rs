@@ -2,13 +2,16 @@
 //! bridge. Field names, lengths and codes are WeChat's.
 //! <https://pay.weixin.qq.com/wiki/doc/api/jsapi.php?chapter=9_1>
 
+use crate::ambient::random_hex;
+use crate::domain::UnknownAttributes;
 use crate::domain::id::OutTradeNo;
 use crate::domain::money::Fen;
 use crate::domain::order::{Attempt, Order, Payment, Prepay, TradeType, Version};
-use crate::domain::signature::Params;
+use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
-use super::{Error, Wechat, sign};
+use super::sign;
+use crate::wechat::{Error, Wechat};
 
 /// WeChat cuts nothing: a longer description is PARAM_ERROR.
 pub(super) const BODY_MAX_BYTES: usize = 127;
@@ -30,7 +33,7 @@ pub enum Trade {
     Unknown,
 }
 
-/// How closing went.
+/// What WeChat said to closing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closing {
     /// The payer can no longer pay.
@@ -47,7 +50,8 @@ impl Wechat {
     /// [`Error::Business`] with WeChat's code, or an unknown outcome.
     pub async fn unified_order(
         &self,
-        (order, attempt): (&Order, &Attempt),
+        order: &Order,
+        attempt: &Attempt,
         notify_url: &str,
     ) -> Result<Prepay, Error> {
         let mut fields = Params::new();
@@ -83,6 +87,7 @@ impl Wechat {
                 prepay_id,
                 code_url,
                 mweb_url,
+                ..Prepay::default()
             }),
         }
     }
@@ -99,10 +104,10 @@ impl Wechat {
             }
             other => other?,
         };
-        if answer.get("out_trade_no").map(String::as_str) != Some(&number.to_string()) {
+        if field(&answer, "out_trade_no") != number.to_string() {
             return Err(Error::Forged("out_trade_no is another's"));
         }
-        match answer.get("trade_state").map_or("", String::as_str) {
+        match field(&answer, "trade_state") {
             "SUCCESS" => read_payment(&answer, number.attempt)
                 .map(Trade::Paid)
                 .map_err(Error::Forged),
@@ -143,7 +148,7 @@ impl Wechat {
         let mut params = Params::from([
             ("appId".to_owned(), self.account.app_id.clone()),
             ("timeStamp".to_owned(), now.seconds().to_string()),
-            ("nonceStr".to_owned(), crate::ambient::random_hex()),
+            ("nonceStr".to_owned(), random_hex()),
             ("package".to_owned(), format!("prepay_id={prepay_id}")),
             (
                 "signType".to_owned(),
@@ -164,7 +169,7 @@ impl Wechat {
             ("partnerid".to_owned(), self.account.mch_id.clone()),
             ("prepayid".to_owned(), prepay_id.to_owned()),
             ("package".to_owned(), "Sign=WXPay".to_owned()),
-            ("noncestr".to_owned(), crate::ambient::random_hex()),
+            ("noncestr".to_owned(), random_hex()),
             ("timestamp".to_owned(), now.seconds().to_string()),
         ]);
         let signature = sign::sign(&params, &self.secrets.api_key, self.account.sign_type);
@@ -188,7 +193,7 @@ fn scene_info(return_url: &str) -> String {
 /// Where WeChat reports the payment.
 pub(super) fn notify_address<'a>(order: &'a Order, hub: &'a str) -> &'a str {
     match order.request.version {
-        Version::Hub => hub,
+        Version::Relayed => hub,
         Version::Direct => &order.request.notify_url,
     }
 }
@@ -200,12 +205,7 @@ pub(super) fn expiry(order: &Order, attempt: &Attempt) -> Timestamp {
 
 /// The payment in a notification or a query's answer; both name it alike.
 pub(super) fn read_payment(fields: &Params, attempt: u8) -> Result<Payment, &'static str> {
-    let field = |name: &str| {
-        fields
-            .get(name)
-            .map(String::as_str)
-            .filter(|v| !v.is_empty())
-    };
+    let field = |name: &str| Some(field(fields, name)).filter(|value| !value.is_empty());
     let total_fee = field("total_fee").ok_or("total_fee is missing")?;
     let total_fee = Fen::parse(total_fee).map_err(|_| "total_fee is no amount")?;
     let cash_fee = match field("cash_fee") {
@@ -230,6 +230,7 @@ pub(super) fn read_payment(fields: &Params, attempt: u8) -> Result<Payment, &'st
         paid_at: Timestamp::parse_beijing(paid_at).map_err(|_| "time_end is no time")?,
         refund_reserved: Fen::ZERO,
         refunded: Fen::ZERO,
+        unknown: UnknownAttributes::new(),
     })
 }
 

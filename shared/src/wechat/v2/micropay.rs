@@ -1,14 +1,15 @@
 //! micropay, the payment by the code on the payer's phone, and reverse, which
 //! takes it back. <https://pay.weixin.qq.com/wiki/doc/api/micropay.php?chapter=9_10>
-//! It refuses to know how long a till waits.
+
+use std::net::IpAddr;
 
 use crate::domain::id::OutTradeNo;
 use crate::domain::order::{Order, Payment};
-use crate::domain::signature::Params;
+use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
 use super::pay::{BODY_MAX_BYTES, cut, read_payment};
-use super::{Error, Wechat};
+use crate::wechat::{Error, Wechat};
 
 /// WeChat's answer to a payer's code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +43,10 @@ impl Wechat {
     pub async fn micropay(
         &self,
         order: &Order,
-        (number, auth_code): (&OutTradeNo, &str),
-        (client_ip, now): (std::net::IpAddr, Timestamp),
+        number: &OutTradeNo,
+        auth_code: &str,
+        client_ip: IpAddr,
+        now: Timestamp,
     ) -> Result<Charge, Error> {
         let body = cut(&order.request.body, BODY_MAX_BYTES);
         let attach = order.request.attach.clone();
@@ -61,7 +64,7 @@ impl Wechat {
             ("auth_code".into(), auth_code.to_owned()),
         ]);
         match self.post_once("/pay/micropay", fields).await {
-            Ok(answer) if answer.get("out_trade_no") != Some(&number.to_string()) => {
+            Ok(answer) if field(&answer, "out_trade_no") != number.to_string() => {
                 Err(Error::Forged("out_trade_no is another's"))
             }
             Ok(answer) => read_payment(&answer, number.attempt)
@@ -96,9 +99,7 @@ impl Wechat {
             .post_with_certificate("/secapi/pay/reverse", fields)
             .await
         {
-            Ok(answer) if answer.get("recall").map(String::as_str) == Some("Y") => {
-                Ok(Reversal::Again)
-            }
+            Ok(answer) if field(&answer, "recall") == "Y" => Ok(Reversal::Again),
             Ok(_) => Ok(Reversal::Done),
             // The payment never reached WeChat, or was taken back before.
             Err(Error::Business { code, .. })

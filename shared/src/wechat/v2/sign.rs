@@ -1,12 +1,10 @@
 //! WeChat's v2 signature over a flat map, and the signature of the parameters
 //! handed to the JSAPI bridge.
 //! <https://pay.weixin.qq.com/wiki/doc/api/jsapi.php?chapter=4_3>
-//! It refuses to know what the fields mean.
 
 use md5::{Digest, Md5};
-use sha1::Sha1;
 
-use crate::domain::signature::{Params, canonical, hmac_sha256, same};
+use crate::domain::signature::{Params, canonical, field, hmac_sha256, same};
 
 /// The algorithm, pinned per merchant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,26 +45,15 @@ pub fn sign(fields: &Params, api_key: &str, sign_type: SignType) -> String {
     }
 }
 
-/// The signature of everything that is older than v2 or beside it: lower-case
-/// SHA-1 over all fields, sorted, without a key of its own.
-#[must_use]
-pub(super) fn sha1_signature(fields: &Params) -> String {
-    let pairs = fields.iter().map(|(name, value)| format!("{name}={value}"));
-    hex::encode(Sha1::digest(pairs.collect::<Vec<_>>().join("&")))
-}
-
 /// Verifies over the raw map, unknown fields included. A missing or empty
 /// `sign`, or a `sign_type` other than the pinned one, is a failure.
 #[must_use]
 pub fn verify(fields: &Params, api_key: &str, pinned: SignType) -> bool {
-    if fields
-        .get("sign_type")
-        .is_some_and(|named| !named.is_empty() && named != pinned.as_str())
-    {
+    let named = field(fields, "sign_type");
+    if !named.is_empty() && named != pinned.as_str() {
         return false;
     }
-    let given = fields.get("sign").map(String::as_str).unwrap_or_default();
-    same(&sign(fields, api_key, pinned), given)
+    same(&sign(fields, api_key, pinned), field(fields, "sign"))
 }
 
 #[cfg(test)]

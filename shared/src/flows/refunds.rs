@@ -1,26 +1,20 @@
 //! The one way a refund goes on: WeChat is asked to do it, or how it fares, and
-//! what it says gets into the ledger. It refuses to know who asked for it.
+//! what it answers gets into the ledger.
 
-use aws_config::SdkConfig;
-
-use crate::ambient::random_hex;
 use crate::aws::Failure;
 use crate::aws::ledger::Saved;
 use crate::aws::secrets::Merchant;
-use crate::config;
 use crate::domain::delivery::Delivery;
 use crate::domain::id::OutRefundNo;
 use crate::domain::order::{Order, Refusal};
-use crate::domain::refund::{News, Refund, Status, Turn};
+use crate::domain::refund::{Answer, Refund, Status, Transition};
 use crate::domain::time::Timestamp;
-use crate::settle::{Settler, pause};
-use crate::telemetry::causes;
+use crate::error::causes;
+use crate::flows::race::Race;
+use crate::flows::settle::Settler;
 use crate::wechat;
 
-/// Twenty refunds of one order may end at once.
-const ROUNDS: u32 = 25;
-
-/// What refunds need.
+/// Takes refunds to WeChat and its answers to the ledger.
 #[derive(Debug, Clone)]
 pub struct Refunds {
     /// Where orders are, and how apps are told.
@@ -30,23 +24,9 @@ pub struct Refunds {
 }
 
 impl Refunds {
-    /// With what the environment names.
-    ///
-    /// # Errors
-    /// The variable that is missing or malformed.
-    pub fn new(aws: SdkConfig) -> Result<Self, config::Invalid> {
-        Ok(Self {
-            settler: Settler::new(&aws)?,
-            merchant: Merchant::new(aws, config::wechat()?),
-        })
-    }
-
     /// Asks WeChat: to pay back, under a number that makes repeating it safe,
     /// and to report to `notify_url`; or how it went.
-    ///
-    /// # Errors
-    /// When AWS does not answer. The row stays awake.
-    pub async fn go_on(
+    pub async fn advance(
         &self,
         refund: Refund,
         notify_url: &str,
@@ -58,18 +38,15 @@ impl Refunds {
             Status::Processing | Status::Change => wechat.refund_query(&refund).await,
             Status::Succeeded | Status::Failed => return Ok(refund),
         };
-        let news = answer.unwrap_or_else(|error| {
+        let answer = answer.unwrap_or_else(|error| {
             log(&refund, &error);
-            News::Unknown
+            Answer::Unknown
         });
-        self.learn(refund, news, now).await
+        self.record(refund, answer, now).await
     }
 
     /// Asks WeChat how it went, because of a notification. None when WeChat
     /// does not tell: the notification must come again.
-    ///
-    /// # Errors
-    /// When AWS does not answer.
     pub async fn confirm(&self, refund: Refund, now: Timestamp) -> Result<Option<Refund>, Failure> {
         if refund.status.is_final() {
             return Ok(Some(refund));
@@ -77,8 +54,8 @@ impl Refunds {
         let wechat = self.merchant.wechat().await?;
         match wechat.refund_query(&refund).await {
             // Not what the notification says, and nothing new: the poll goes on.
-            Ok(News::Unknown | News::Later | News::Accepted(_)) => Ok(None),
-            Ok(news) => self.learn(refund, news, now).await.map(Some),
+            Ok(Answer::Unknown | Answer::Later | Answer::Accepted(_)) => Ok(None),
+            Ok(answer) => self.record(refund, answer, now).await.map(Some),
             Err(error) => {
                 log(&refund, &error);
                 Ok(None)
@@ -86,30 +63,34 @@ impl Refunds {
         }
     }
 
-    /// Writes what WeChat said. Whoever loses a race decides again on the row
-    /// as it is.
-    async fn learn(&self, refund: Refund, news: News, now: Timestamp) -> Result<Refund, Failure> {
+    /// Writes what WeChat answered.
+    async fn record(
+        &self,
+        refund: Refund,
+        answer: Answer,
+        now: Timestamp,
+    ) -> Result<Refund, Failure> {
         let number = refund.number();
-        let event_id = random_hex();
+        let occasion = self.settler.occasion(now);
+        let mut race = Race::new("record a refund");
         let mut row = refund;
-        for round in 0..ROUNDS {
+        loop {
             let before = row.status;
-            if row.is_stuck(&news) {
+            if row.is_stuck(&answer) {
                 tracing::error!(alarm = "refund_stuck", order = %row.order_key(),
                     refund_no = %row.refund_no, status = row.status.as_str(),
                     "WeChat has not told how a refund fares for too long");
             }
-            match row.learn(news.clone(), now) {
-                Turn::Nothing => return Ok(row),
-                Turn::GoesOn => {
+            match row.apply(answer.clone(), now) {
+                Transition::Unchanged => return Ok(row),
+                Transition::Continues => {
                     alarm(&row, before);
                     if self.settler.ledger.save_refund(&mut row).await? {
                         return Ok(row);
                     }
                 }
-                Turn::Ended => {
+                Transition::Ended => {
                     alarm(&row, before);
-                    let occasion = (event_id.clone(), now, self.settler.grace_seconds);
                     let mut order = self.order(&number).await?;
                     // The order is younger than the row. When they disagree, somebody
                     // else may have ended the refund between the two reads.
@@ -120,7 +101,7 @@ impl Refunds {
                             refund_no = %row.refund_no, %refusal,
                             "a refund does not fit its order's sums");
                     }
-                    let delivery = Delivery::of_refund(&order, &row, occasion);
+                    let delivery = Delivery::of_refund(&order, &row, occasion.clone());
                     let saved = self
                         .settler
                         .commit(&mut order, &delivery, Some(&mut row))
@@ -132,10 +113,9 @@ impl Refunds {
                     }
                 }
             }
-            pause(round).await;
+            race.lost().await?;
             row = self.row(&number).await?;
         }
-        Err(Failure::contended("record a refund"))
     }
 
     async fn row(&self, number: &OutRefundNo) -> Result<Refund, Failure> {

@@ -1,7 +1,7 @@
 //! The APP flow of 2014: `genprepay` with the official account's access token,
 //! the signature for the merchant's app, and the notification in the query
 //! string. For apps whose old clients know nothing else; queries, closing and
-//! refunds are v2's. It refuses to know who may use it.
+//! refunds are version 2's.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -9,14 +9,15 @@ use url::form_urlencoded;
 
 use crate::ambient::random_hex;
 use crate::domain::order::{Attempt, Order, Prepay};
-use crate::domain::signature::Params;
+use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
-use super::account::{Token, official};
-use super::notify::{Forgery, Notice};
+use super::notify::{Notice, Rejection};
 use super::pay::{BODY_MAX_BYTES, cut, expiry, notify_address};
-use super::sign::{SignType, sha1_signature, sign, verify};
-use super::{Error, Wechat};
+use super::sign::{SignType, sign, verify};
+use crate::wechat::official_account::token::Token;
+use crate::wechat::official_account::{call, sha1_signature};
+use crate::wechat::{Error, Wechat};
 
 /// WeChat's own is a few hundred bytes.
 const QUERY_MAX_BYTES: usize = 8 * 1024;
@@ -37,9 +38,11 @@ impl Wechat {
     /// [`Error::Business`] with WeChat's errcode, or an unknown outcome.
     pub async fn genprepay(
         &self,
-        (order, attempt): (&Order, &Attempt),
+        order: &Order,
+        attempt: &Attempt,
         notify_url: &str,
-        (token, now): (&Token, Timestamp),
+        token: &Token,
+        now: Timestamp,
     ) -> Result<Prepay, Error> {
         let app_key = self.app_key()?;
         let out_trade_no = order.out_trade_no(attempt.number).to_string();
@@ -78,14 +81,13 @@ impl Wechat {
         let mut url = self.api("/pay/genprepay")?;
         url.query_pairs_mut()
             .append_pair("access_token", token.expose());
-        let answer: Answer = official(self.http.post(url).body(request.to_string())).await?;
+        let answer: Answer = call(self.http.post(url).body(request.to_string())).await?;
         if answer.prepayid.is_empty() {
             return Err(Error::Forged("prepayid is missing"));
         }
         Ok(Prepay {
             prepay_id: answer.prepayid,
-            code_url: None,
-            mweb_url: None,
+            ..Prepay::default()
         })
     }
 
@@ -115,31 +117,31 @@ impl Wechat {
     ///
     /// # Errors
     /// The first check it fails; every one is a stranger's without `app_key`.
-    pub fn read_query_notification(&self, query: &str) -> Result<Notice, Forgery> {
+    pub fn read_query_notification(&self, query: &str) -> Result<Notice, Rejection> {
         if self.secrets.app_key.is_none() {
-            return Err(Forgery::Stranger);
+            return Err(Rejection::Stranger);
         }
         if query.len() > QUERY_MAX_BYTES {
-            return Err(Forgery::Invalid("the query is too long"));
+            return Err(Rejection::Invalid("the query is too long"));
         }
         let mut fields = Params::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()).into_owned() {
             if fields.insert(name, value).is_some() {
-                return Err(Forgery::Invalid("a parameter comes twice"));
+                return Err(Rejection::Invalid("a parameter comes twice"));
             }
         }
         if !verify(&fields, &self.secrets.api_key, SignType::Md5) {
-            return Err(Forgery::Signature);
+            return Err(Rejection::Signature);
         }
-        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+        let field = |name: &str| field(&fields, name);
         if field("partner") != self.account.mch_id {
-            return Err(Forgery::Stranger);
+            return Err(Rejection::Stranger);
         }
         if field("fee_type") != "1" {
-            return Err(Forgery::Invalid("fee_type is not 1"));
+            return Err(Rejection::Invalid("fee_type is not 1"));
         }
         if field("trade_state") != "0" {
-            return Err(Forgery::NoPayment);
+            return Err(Rejection::NoPayment);
         }
         fields.insert("trade_type".to_owned(), "APP".to_owned());
         Notice::read(&fields)
@@ -177,22 +179,7 @@ fn packed(package: &Params, api_key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wechat::{Account, Secrets};
-
-    const PARTNER_KEY: &str = "8934e7d15453e97507ef794cf7b0519d";
-
-    fn wechat(more: &str) -> Wechat {
-        let account = Account {
-            app_id: "wx".to_owned(),
-            mch_id: "1900000109".to_owned(),
-            sign_type: SignType::HmacSha256,
-            pay_base: String::new(),
-            api_base: String::new(),
-            open_base: String::new(),
-        };
-        let secrets = format!(r#"{{"api_key":"{PARTNER_KEY}","app_secret":""{more}}}"#);
-        Wechat::new(account, Secrets::parse(&secrets).unwrap()).unwrap()
-    }
+    use crate::wechat::fixtures::{API_KEY, wechat};
 
     #[test]
     fn the_documented_package_is_reproduced() {
@@ -207,7 +194,7 @@ mod tests {
             ("spbill_create_ip", "196.168.1.1"),
             ("total_fee", "1"),
         ]);
-        let packed = packed(&package, PARTNER_KEY);
+        let packed = packed(&package, API_KEY);
         assert!(packed.ends_with("&sign=7F77B507B755B3262884291517E380F8"));
         assert!(packed.contains("&body=%E6%94%AF%E4%BB%98%E6%B5%8B%E8%AF%95&"));
         assert!(packed.contains("&notify_url=http%3A%2F%2Fweixin.qq.com&"));
@@ -234,7 +221,7 @@ mod tests {
         for (name, value) in changes {
             fields.insert((*name).to_owned(), (*value).to_owned());
         }
-        let signature = sign(&fields, PARTNER_KEY, SignType::Md5);
+        let signature = sign(&fields, API_KEY, SignType::Md5);
         fields.insert("sign".to_owned(), signature);
         form_urlencoded::Serializer::new(String::new())
             .extend_pairs(fields)
@@ -271,7 +258,7 @@ mod tests {
     fn without_the_key_of_that_time_the_flow_is_off() {
         let wechat = wechat("");
         let read = wechat.read_query_notification(&notification(&[]));
-        assert!(matches!(read, Err(Forgery::Stranger)));
+        assert!(matches!(read, Err(Rejection::Stranger)));
         let handed = wechat.genprepay_params("wx1", Timestamp::from_millis(0));
         assert!(matches!(handed, Err(Error::NoAppKey)));
     }

@@ -1,7 +1,6 @@
 //! WeChat's flat XML, `<xml><name>value</name>...</xml>`, read into a map as
 //! it stands and written with CDATA. Declarations that could define or fetch
 //! anything, nested or repeated elements and bodies over 64 KiB are refused.
-//! It refuses to know any field.
 
 use quick_xml::Reader;
 use quick_xml::escape::resolve_xml_entity;

@@ -1,0 +1,10 @@
+//! The ways through: what must happen in which order, across the rules, WeChat
+//! and the tables. Each can be repeated from any point at which it died.
+
+pub mod addresses;
+pub mod checkout;
+pub mod login;
+pub mod race;
+pub mod refunds;
+pub mod settle;
+pub mod token_cache;

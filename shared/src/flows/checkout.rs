@@ -1,0 +1,164 @@
+//! The one way an order gets to WeChat: reuse the current payment attempt or
+//! open the next one, ask WeChat, keep the answer.
+
+use crate::aws::Failure;
+use crate::aws::ledger::{Ledger, Saved};
+use crate::aws::secrets::Merchant;
+use crate::domain::id::OutTradeNo;
+use crate::domain::order::{Order, Payer, Preparation, Prepay, Refusal, TradeType};
+use crate::domain::time::Timestamp;
+use crate::flows::race::Race;
+use crate::flows::token_cache::{self, TokenCache};
+use crate::wechat::v2::pay::{Closing, Trade};
+use crate::wechat::{self, Wechat};
+
+/// Opening, closing and asking: more of these mean that WeChat answers every
+/// number alike.
+const MOVES: u32 = 10;
+
+/// Takes orders to WeChat.
+#[derive(Debug)]
+pub struct Checkout {
+    /// Where orders are.
+    pub ledger: Ledger,
+    /// Who is paid.
+    pub merchant: Merchant,
+    /// For the APP flow of 2014.
+    pub tokens: TokenCache,
+    /// Where WeChat reports payments.
+    pub notify_url: String,
+}
+
+/// Why an order cannot be paid now.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not open any more.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// WeChat has been paid and the ledger does not know it yet: it soon will.
+    #[error("WeChat says that the order is paid")]
+    Paid,
+    /// WeChat refuses, or nobody knows what it did.
+    #[error(transparent)]
+    Wechat(#[from] wechat::Error),
+    /// Another caller is fetching the access token and has not finished.
+    #[error("the access token did not come in time")]
+    TokenBusy,
+    /// The ledger, the registry or the secret.
+    #[error(transparent)]
+    Aws(#[from] Failure),
+}
+
+impl From<token_cache::Error> for Error {
+    fn from(error: token_cache::Error) -> Self {
+        match error {
+            token_cache::Error::Aws(failure) => Self::Aws(failure),
+            token_cache::Error::Wechat(error) => Self::Wechat(error),
+            token_cache::Error::Busy => Self::TokenBusy,
+        }
+    }
+}
+
+impl Checkout {
+    /// The order with a current attempt that can be paid: in this way by this
+    /// payer, or by whoever opened a young one. Repeating it is safe at every
+    /// point: each attempt is stored before WeChat is asked for it, WeChat
+    /// answers the same for the same attempt, and closing twice is closing.
+    pub async fn prepare(
+        &self,
+        mut order: Order,
+        trade_type: TradeType,
+        payer: &Payer,
+        now: Timestamp,
+    ) -> Result<Order, Error> {
+        const OPERATION: &str = "open a payment";
+        let wechat = self.merchant.wechat().await?;
+        let mut race = Race::new(OPERATION);
+        let mut retired = false;
+        for _ in 0..MOVES {
+            order.check_open(now)?;
+            match order.preparation(trade_type, payer.openid.as_deref(), now) {
+                Preparation::Ready => return Ok(order),
+                Preparation::Open => order.open_attempt(trade_type, payer.clone(), now)?,
+                Preparation::Close(number) => {
+                    match wechat.close(&order.out_trade_no(number)).await? {
+                        Closing::Closed => order.attempt_closed(number),
+                        Closing::Paid => return Err(self.paid(order, now).await),
+                    }
+                }
+                Preparation::Ask(number) => match self.ask(&wechat, &order, number, now).await {
+                    Ok(prepay) => order.prepaid(number, prepay, now),
+                    Err(Error::Wechat(error)) => match error.business_code() {
+                        Some("ORDERPAID") => return Err(self.paid(order, now).await),
+                        Some("ORDERCLOSED") => order.attempt_closed(number),
+                        // The same answer to a fresh number has another reason.
+                        Some("ORDERREVERSED" | "OUT_TRADE_NO_USED" | "INVALID_REQUEST")
+                            if !retired =>
+                        {
+                            retired = true;
+                            match retire(&wechat, &order.out_trade_no(number)).await? {
+                                Closing::Closed => order.attempt_closed(number),
+                                Closing::Paid => return Err(self.paid(order, now).await),
+                            }
+                        }
+                        _ => return Err(error.into()),
+                    },
+                    Err(error) => return Err(error),
+                },
+            }
+            if let Saved::Changed(row) = self.ledger.save(&mut order).await? {
+                order = *row;
+                race.lost().await?;
+            }
+        }
+        Err(Failure::contended(OPERATION).into())
+    }
+
+    async fn ask(
+        &self,
+        wechat: &Wechat,
+        order: &Order,
+        number: u8,
+        now: Timestamp,
+    ) -> Result<Prepay, Error> {
+        let mut attempts = order.attempts.iter();
+        let attempt = attempts.find(|attempt| attempt.number == number);
+        let attempt = attempt.ok_or(wechat::Error::Forged("there is no such attempt"))?;
+        let notify_url = &self.notify_url;
+        if attempt.trade_type != TradeType::Genprepay {
+            return Ok(wechat.unified_order(order, attempt, notify_url).await?);
+        }
+        let token = self.tokens.access_token(now).await?;
+        match wechat
+            .genprepay(order, attempt, notify_url, &token, now)
+            .await
+        {
+            Err(error) if error.refuses_token() => {
+                let token = self.tokens.refused(&token, now).await?;
+                let again = wechat.genprepay(order, attempt, notify_url, &token, now);
+                Ok(again.await?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// WeChat says that an attempt is paid: the next sweep asks and settles. If
+    /// that cannot be written, the order's next question will find it.
+    async fn paid(&self, mut order: Order, now: Timestamp) -> Error {
+        order.ask_now(now);
+        if let Err(failure) = self.ledger.save(&mut order).await {
+            tracing::warn!(order = %order.key(), %failure, "a paid order could not be woken");
+        }
+        Error::Paid
+    }
+}
+
+/// WeChat does not take this number again: the order needs another, but not
+/// while this one can still be paid.
+async fn retire(wechat: &Wechat, number: &OutTradeNo) -> Result<Closing, wechat::Error> {
+    match wechat.query(number).await? {
+        Trade::Paid(_) | Trade::Returned(_) => Ok(Closing::Paid),
+        Trade::Closed | Trade::Unknown => Ok(Closing::Closed),
+        Trade::Open | Trade::Failed => wechat.close(number).await,
+    }
+}

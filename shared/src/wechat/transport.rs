@@ -1,0 +1,123 @@
+//! How WeChat is called: time-outs, the spare host, capped answers. What is
+//! said over it is version 2's ([`super::v2`]) or the official account's
+//! ([`super::official_account`]).
+
+use std::time::Duration;
+
+use super::Error;
+use crate::error::causes;
+
+/// One call of WeChat, headers and body. With the spare host, two of them fit
+/// a request of ours; a notification has its own, shorter limit.
+const CALL_TIMEOUT: Duration = Duration::from_secs(4);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
+const MAIN_HOST: &str = "https://api.mch.weixin.qq.com";
+const SPARE_HOST: &str = "https://api2.mch.weixin.qq.com";
+/// No answer of ours comes near this.
+const ANSWER_MAX_BYTES: usize = 64 * 1024;
+
+/// Whether a call may be made again when nobody knows if it was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// WeChat does it once, however often it is asked.
+    Safe,
+    /// A second one could move money twice.
+    Never,
+}
+
+/// A client that dials WeChat and nothing else: no redirects, no proxy.
+pub(super) fn client() -> reqwest::ClientBuilder {
+    crate::tls::use_ring();
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(CALL_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+}
+
+/// Posts XML to a path of the payment API. Fails over to the spare host when
+/// the main one cannot be reached, or does not answer what may be repeated.
+pub(super) async fn post(
+    http: &reqwest::Client,
+    base: &str,
+    path: &str,
+    body: &str,
+    repeat: Repeat,
+) -> Result<Vec<u8>, Error> {
+    let request = |base: &str| {
+        http.post(format!("{base}{path}"))
+            .header("content-type", "text/xml; charset=utf-8")
+            .body(body.to_owned())
+    };
+    match send(request(base)).await {
+        Err(error) if base == MAIN_HOST && lets_the_spare_try(&error, repeat) => {
+            tracing::warn!(
+                path,
+                cause = causes(&error),
+                "WeChat's main host fails, trying the spare"
+            );
+            send(request(SPARE_HOST)).await
+        }
+        other => other,
+    }
+}
+
+/// One call; the body of a successful answer.
+pub(super) async fn send(request: reqwest::RequestBuilder) -> Result<Vec<u8>, Error> {
+    let mut response = request.send().await.map_err(unreachable_or_unknown)?;
+    if !response.status().is_success() {
+        return Err(Error::Unknown(None));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable_or_unknown)? {
+        if body.len() + chunk.len() > ANSWER_MAX_BYTES {
+            return Err(Error::Forged("the answer is too large"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The network failed, not WeChat, and the main host has not seen a call that
+/// must not be made twice.
+fn lets_the_spare_try(error: &Error, repeat: Repeat) -> bool {
+    match error {
+        Error::Unreachable(_) => true,
+        Error::Unknown(Some(_)) => repeat == Repeat::Safe,
+        _ => false,
+    }
+}
+
+/// A connection that was never made moved nothing; anything later is unknown.
+fn unreachable_or_unknown(error: reqwest::Error) -> Error {
+    // The address may carry secrets (OAuth puts them in the query).
+    let error = error.without_url();
+    if error.is_connect() {
+        Error::Unreachable(error)
+    } else {
+        Error::Unknown(Some(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_must_not_be_made_twice_goes_to_the_spare_only_unheard() {
+        let refused = client().build().unwrap().get("http://127.0.0.1:1").send();
+        let cut = || client().build().unwrap().get("no address").build();
+        let unreachable = Error::Unreachable(refused.await.unwrap_err());
+        let lost = Error::Unknown(Some(cut().unwrap_err()));
+        for (error, safe, never) in [
+            (unreachable, true, true),
+            (lost, true, false),
+            (Error::Unknown(None), false, false),
+            (Error::Refused(String::new()), false, false),
+            (Error::NoCertificate, false, false),
+        ] {
+            assert_eq!(lets_the_spare_try(&error, Repeat::Safe), safe, "{error}");
+            assert_eq!(lets_the_spare_try(&error, Repeat::Never), never, "{error}");
+        }
+    }
+}

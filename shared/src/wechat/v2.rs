@@ -1,0 +1,119 @@
+//! WeChat Pay version 2: flat XML, signed with the merchant's API key. One
+//! request and response pair per endpoint, and what every call has in common:
+//! ids and signature in, `return_code`, signature and `result_code` out.
+
+pub mod genprepay;
+pub mod micropay;
+pub mod notify;
+pub mod pay;
+pub mod refund;
+pub mod sign;
+pub mod xml;
+
+use super::transport::{self, Repeat};
+use super::{Account, Error, Wechat};
+use crate::ambient::random_hex;
+use crate::domain::signature::{Params, field};
+
+impl Wechat {
+    /// Signs and posts, and returns the verified answer, `result_code` SUCCESS.
+    /// For calls that may be repeated.
+    async fn post(&self, path: &str, fields: Params) -> Result<Params, Error> {
+        self.exchange(&self.http, path, fields, Repeat::Safe).await
+    }
+
+    /// [`Wechat::post`] for the one call that may move money each time.
+    async fn post_once(&self, path: &str, fields: Params) -> Result<Params, Error> {
+        self.exchange(&self.http, path, fields, Repeat::Never).await
+    }
+
+    /// [`Wechat::post`] for what WeChat does for the certificate's holder only:
+    /// refund and reverse, which may be repeated.
+    async fn post_with_certificate(&self, path: &str, fields: Params) -> Result<Params, Error> {
+        let Some(http) = &self.certified else {
+            // Here, because every caller would have to alarm.
+            tracing::error!(
+                alarm = "configuration",
+                path,
+                "the merchant's client certificate has not been imported"
+            );
+            return Err(Error::NoCertificate);
+        };
+        self.exchange(http, path, fields, Repeat::Safe).await
+    }
+
+    async fn exchange(
+        &self,
+        http: &reqwest::Client,
+        path: &str,
+        mut fields: Params,
+        repeat: Repeat,
+    ) -> Result<Params, Error> {
+        let Account {
+            app_id,
+            mch_id,
+            sign_type,
+            pay_base,
+            ..
+        } = &self.account;
+        let mut put = |name: &str, value: &str| fields.insert(name.to_owned(), value.to_owned());
+        put("appid", app_id);
+        put("mch_id", mch_id);
+        put("nonce_str", &random_hex());
+        put("sign_type", sign_type.as_str());
+        let signature = sign::sign(&fields, &self.secrets.api_key, *sign_type);
+        fields.insert("sign".to_owned(), signature);
+        let answer = transport::post(http, pay_base, path, &xml::write(&fields), repeat).await?;
+        self.check(xml::parse(&answer).map_err(|error| Error::Forged(error.0))?)
+    }
+
+    /// `return_code` (communication), then the signature, then `result_code`.
+    fn check(&self, answer: Params) -> Result<Params, Error> {
+        match field(&answer, "return_code") {
+            "SUCCESS" => {}
+            // Such an answer carries no signature: believe it only as a refusal.
+            "FAIL" => return Err(Error::Refused(field(&answer, "return_msg").to_owned())),
+            _ => return Err(Error::Forged("return_code is missing")),
+        }
+        if !sign::verify(&answer, &self.secrets.api_key, self.account.sign_type) {
+            return Err(Error::Forged("the signature is wrong"));
+        }
+        if !self.is_ours(&answer) {
+            return Err(Error::Forged("appid or mch_id is another's"));
+        }
+        if field(&answer, "result_code") == "SUCCESS" {
+            return Ok(answer);
+        }
+        match field(&answer, "err_code") {
+            // WeChat itself does not know: ask again before believing anything.
+            "SYSTEMERROR" | "BANKERROR" => Err(Error::Unknown(None)),
+            code => Err(Error::Business {
+                code: code.to_owned(),
+                text: field(&answer, "err_code_des").to_owned(),
+            }),
+        }
+    }
+
+    /// Whether these fields name this merchant and its account.
+    fn is_ours(&self, fields: &Params) -> bool {
+        field(fields, "appid") == self.account.app_id
+            && field(fields, "mch_id") == self.account.mch_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wechat::fixtures::wechat;
+
+    #[tokio::test]
+    async fn nothing_is_sent_without_the_certificate_that_it_needs() {
+        let wechat = wechat("");
+        let open = wechat.post("/pay/orderquery", Params::new()).await;
+        assert!(matches!(open, Err(Error::Unreachable(_))));
+        let closed = wechat
+            .post_with_certificate("/secapi/pay/refund", Params::new())
+            .await;
+        assert!(matches!(closed, Err(Error::NoCertificate)));
+    }
+}
