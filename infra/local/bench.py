@@ -1,14 +1,13 @@
 """`make bench`: builds what is deployed, lays it out as Lambda gets it, and
 hands it to tests/bench, which measures and holds the budgets."""
 
-import hashlib
 import re
 import shutil
 import subprocess
 import zipfile
 from pathlib import Path
 
-from tools import BINARIES, FUNCTIONS, LOCAL, PROFILE, ROOT, cargo, run, step
+from tools import BINARIES, FUNCTIONS, LOCAL, PROFILE, ROOT, cargo, digest_of, has, run, step
 
 NODE_FOLDER = ROOT / "tests" / "bench" / "node"
 NODE_MAJOR = 20
@@ -56,10 +55,10 @@ def node() -> list:
         return []
     lock = NODE_FOLDER / "package-lock.json"
     stamp = LOCAL / "bench" / "node.sha256"
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+    mark = digest_of(lock)
     modules = NODE_FOLDER / "node_modules"
-    if not modules.exists() or not stamp.exists() or stamp.read_text() != digest:
+    if not modules.exists() or not has(stamp, mark):
         step("Installing tests/bench/node (npm ci)")
         run(["npm", "ci", "--no-audit", "--no-fund", "--prefix", NODE_FOLDER])
-        stamp.write_text(digest)
+        stamp.write_text(mark)
     return ["--node", program, "--script", NODE_FOLDER / "notify.js"]

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tools import Missing, step
+from tools import Missing, step, write_private
 
 
 class Daemons:
@@ -71,8 +71,7 @@ class Daemons:
 
     def _save(self) -> None:
         # It holds the processes' environments, keys among them.
-        self.record.touch(mode=0o600)
-        self.record.write_text(json.dumps(self.known, indent=1))
+        write_private(self.record, json.dumps(self.known, indent=1).encode())
 
 
 def started_at(pid: int) -> str | None:

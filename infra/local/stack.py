@@ -21,7 +21,9 @@ import boto3
 
 import tls
 from daemons import Daemons, reachable
-from tools import BINARIES, FUNCTIONS, LOCAL, ROOT, Missing, build, environment, step
+from tools import (
+    BINARIES, FUNCTIONS, LOCAL, ROOT, Missing, build, digest_of, environment, has, step, write_private,
+)  # fmt: skip
 
 REGION = "us-east-1"
 BUCKET = "hub-artifacts"
@@ -125,8 +127,7 @@ class Stack:
         self._import_certificate(values)
         self._register_app(values)
         for path in {self.env_file, self.folder / "hub.env"}:
-            path.touch(mode=0o600)
-            path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+            write_private(path, "".join(f"{key}={value}\n" for key, value in values.items()).encode())
         step(f"Up. Addresses and keys are in {self.env_file.relative_to(ROOT)}")
 
     def down(self) -> None:
@@ -163,8 +164,7 @@ class Stack:
             keys.setdefault(key, "".join(secrets.choice(letters) for _ in range(length)))
         keys.setdefault("WECHAT_APP_ID", "wx" + secrets.token_hex(8))
         keys.setdefault("WECHAT_MCH_ID", "1900000109")
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(keys, indent=1))
+        write_private(path, json.dumps(keys, indent=1).encode())
         return {key: os.environ.get(key, value) for key, value in keys.items()}
 
     def _clean_env(self) -> dict:
@@ -336,7 +336,7 @@ class Stack:
         """What an operator does once; again only for another emulator or `mark`."""
         done = self.folder / name
         mark += f" {self.daemons.known['emulator']['started']}"
-        if done.exists() and done.read_text() == mark:
+        if has(done, mark):
             return
         step(f"hubctl {arguments[0]} {arguments[1]}")
         ran = subprocess.run(
@@ -380,7 +380,3 @@ def running(name: str, iam: bool = True) -> Iterator[Stack]:
         yield stack
     finally:
         stack.down()
-
-
-def digest_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -13,33 +13,35 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 from cryptography.x509.oid import NameOID
 
+from tools import has, write_private
+
 LIFE = datetime.timedelta(days=3650)
 
 
 def prepare(folder: Path, mch_id: str) -> None:
     """Everything in `folder`, made anew when the merchant is another."""
     done = folder / "mch_id"
-    if done.exists() and done.read_text() == mch_id:
+    if has(done, mch_id):
         return
     folder.mkdir(mode=0o700, exist_ok=True)
     ca_key, ca = certificate("The local stack's CA")
     server_key, server = certificate("127.0.0.1", ca_key, ca)
     merchant_key, merchant = certificate(mch_id, ca_key, ca)
     authority = ca.public_bytes(Encoding.PEM)
-    write(folder / "ca.pem", authority)
-    write(folder / "server.pem", server.public_bytes(Encoding.PEM))
-    write(folder / "server.key", server_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write_private(folder / "ca.pem", authority)
+    write_private(folder / "server.pem", server.public_bytes(Encoding.PEM))
+    write_private(folder / "server.key", server_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     # The public CAs too, for another gateway than the simulator.
     public = Path(botocore.__file__).with_name("cacert.pem")
-    write(folder / "trusted.pem", public.read_bytes() + authority)
+    write_private(folder / "trusted.pem", public.read_bytes() + authority)
     # WeChat's files have 3DES and SHA-1 to this day.
     old = PrivateFormat.PKCS12.encryption_builder().kdf_rounds(2048)
     old = old.key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC).hmac_hash(hashes.SHA1())
     bundle = pkcs12.serialize_key_and_certificates(
         b"Tenpay Certificate", merchant_key, merchant, [ca], old.build(mch_id.encode())
     )
-    write(folder / "apiclient_cert.p12", bundle)
-    write(done, mch_id.encode())
+    write_private(folder / "apiclient_cert.p12", bundle)
+    write_private(done, mch_id.encode())
 
 
 def certificate(name: str, issuer_key=None, issuer=None):
@@ -62,8 +64,3 @@ def certificate(name: str, issuer_key=None, issuer=None):
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return key, builder.sign(issuer_key or key, hashes.SHA256())
-
-
-def write(path: Path, content: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(content)

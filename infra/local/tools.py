@@ -56,12 +56,27 @@ def environment(name: str) -> Path:
     folder = LOCAL / "venv" / name
     stamp = folder / "requirements.sha256"
     digest = hashlib.sha256(wanted.read_bytes() + sys.version.encode()).hexdigest()
-    if not stamp.exists() or stamp.read_text() != digest:
+    if not has(stamp, digest):
         step(f"Installing infra/local/requirements/{name}.txt into {folder.relative_to(ROOT)}")
         run([sys.executable, "-m", "venv", "--clear", folder])
         run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "-r", wanted])
         stamp.write_text(digest)
     return folder / "bin"
+
+
+def digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def has(stamp: Path, mark: str) -> bool:
+    """Whether what left this stamp was done for this mark."""
+    return stamp.exists() and stamp.read_text() == mark
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """For its owner only: there are keys in it."""
+    path.touch(mode=0o600)
+    path.write_bytes(content)
 
 
 def build() -> None:
