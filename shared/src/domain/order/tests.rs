@@ -216,9 +216,41 @@ fn a_name_is_the_same_in_the_row_and_in_the_api() {
         (TradeType::Micropay, "MICROPAY"),
     ] {
         check(trade_type, name, trade_type.as_str());
+        assert_eq!(TradeType::parse(name), Some(trade_type));
     }
     // The flow of 2014 is a way to open an APP payment; apps see no difference.
     assert_eq!(TradeType::Genprepay.as_str(), "APP");
+    for text in ["", "native", "GENPREPAY", "NATIVE "] {
+        assert_eq!(TradeType::parse(text), None, "{text}");
+    }
+}
+
+#[test]
+fn the_same_request_is_everything_that_this_version_knows_of_it() {
+    let first = fixtures::request();
+    assert!(first.is_same(&fixtures::request()));
+    let other = |change: fn(&mut Request)| {
+        let mut other = fixtures::request();
+        change(&mut other);
+        other
+    };
+    for (what, other) in [
+        ("price", other(|request| request.total_fee = fen(101))),
+        ("note", other(|request| request.attach = Some("x".into()))),
+        (
+            "trade type",
+            other(|request| request.trade_type = Some(TradeType::App)),
+        ),
+        ("payer", other(|request| request.openid = Some("o1".into()))),
+        ("end", other(|request| request.expires_in = 7201)),
+    ] {
+        assert!(!first.is_same(&other), "another {what}");
+    }
+    // Written by a newer version, and asked for again of this one.
+    let mut row = serde_json::to_value(&first).unwrap();
+    row["of_tomorrow"] = "x".into();
+    let newer: Request = serde_json::from_value(row).unwrap();
+    assert!(first.is_same(&newer) && newer.is_same(&first));
 }
 
 #[test]
