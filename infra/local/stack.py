@@ -86,6 +86,8 @@ class Settings:
             "WechatOpenBase": self.oauth_base,
             "PublicUrl": self.hub,
             "NotifyUrl": self.notify + "/",
+            # A test's browser names the address it comes from: here all are 127.0.0.1.
+            "PayerAddressHeader": "X-Payer-Address",
             "MpVerifyCodes": MP_VERIFY_CODE,
             "RetrySchedule": self.schedule,
             "DoorbellGraceSeconds": "5",
@@ -306,6 +308,7 @@ class Stack:
             "SIMULATOR_TLS_PORT": str(ports["SIMULATOR_TLS_PORT"]),
             "SIMULATOR_TLS_DIR": str(self.tls),
             "SIMULATOR_URL": self.settings.simulator,
+            "SIMULATOR_H5_DOMAINS": urlsplit(self.settings.hub).netloc,
             "WECHAT_SIGN_TYPE": self.settings.sign_type,
             # Milliseconds for a second, so that a second stands for a minute here too.
             "NOTIFY_TIME_SCALE": os.environ.get("NOTIFY_TIME_SCALE", "17"),

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use axum::http::HeaderName;
 use ipnet::IpNet;
 
 use crate::domain::delivery::Schedule;
@@ -95,6 +96,19 @@ required! {
 /// When it is not set.
 pub fn public_url() -> Result<String, Invalid> {
     Ok(required("PUBLIC_URL")?.trim_end_matches('/').to_owned())
+}
+
+/// `PAYER_ADDRESS_HEADER`: the header in which the proxy before the gateway
+/// says who called it. None unless set: then the gateway knows.
+///
+/// # Errors
+/// When it is no name of a header.
+pub fn payer_address_header() -> Result<Option<HeaderName>, Invalid> {
+    const NAME: &str = "PAYER_ADDRESS_HEADER";
+    let header = optional(NAME).map(|text| text.parse());
+    header
+        .transpose()
+        .map_err(|_| invalid(NAME, "must be the name of a header"))
 }
 
 /// The merchant: its account, and where its secrets are.

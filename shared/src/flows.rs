@@ -2,8 +2,10 @@
 //! and the tables. Each can be repeated from any point at which it died.
 
 pub mod addresses;
+pub mod ask;
 pub mod checkout;
 pub mod login;
+pub mod notified;
 pub mod race;
 pub mod refunds;
 pub mod settle;

@@ -1,7 +1,7 @@
 //! The payer's pages: `GET /pay` is the second handshake (the parameters are
-//! verified again, against the stored order), shows a QR code on a desktop and
-//! opens the bridge inside WeChat; `GET /pay/status` tells the page when the
-//! payment is in.
+//! verified again, against the stored order), shows a QR code on a desktop, opens
+//! the bridge inside WeChat and goes on to WeChat from a phone's other browser;
+//! `GET /pay/status` tells the page when the payment is in.
 
 mod page;
 mod reader;
@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::http::{Extensions, HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -19,15 +19,16 @@ use shared::aws::ledger::Ledger;
 use shared::aws::registry::Registry;
 use shared::aws::secrets::Merchant;
 use shared::domain::app::App;
-use shared::domain::order::{Order, Payer, Status, TradeType};
+use shared::domain::order::{Attempt, Curious, Order, Payer, Status, TradeType};
 use shared::domain::time::Timestamp;
-use shared::flows::addresses::{BACK, mweb_url, pay_url, return_url};
-use shared::flows::checkout::Checkout;
+use shared::flows::addresses::{BACK, is_back, mweb_url, pay_url, return_url};
+use shared::flows::ask::Asking;
+use shared::flows::checkout::{Checkout, Prepared};
 use shared::flows::login;
-use shared::http::client_ip;
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
 use shared::http::view::PayStatus;
+use shared::http::{client_ip, guarded};
 
 use page::Page;
 use reader::Reader;
@@ -45,16 +46,21 @@ pub struct Cashier {
     pub merchant: Merchant,
     /// How an order gets to WeChat.
     pub checkout: Checkout,
+    /// How WeChat is asked whether it is paid.
+    pub asking: Asking,
     /// The hub's own address.
     pub public_url: String,
+    /// Where the proxy in front says who called it.
+    pub payer_address_header: Option<HeaderName>,
 }
 
 /// The routes that template.yaml sends here.
 pub fn router(state: Arc<Cashier>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/pay", get(pay))
         .route("/pay/status", get(status))
-        .with_state(state)
+        .with_state(state);
+    guarded(routes)
 }
 
 async fn pay(
@@ -65,13 +71,16 @@ async fn pay(
 ) -> Response {
     let visit = Visit {
         query: query.unwrap_or_default(),
-        ip: client_ip(&extensions),
+        ip: client_ip(&extensions, &headers, state.payer_address_header.as_ref()),
         reader: Reader::of(&headers),
         now: state.clock.now(),
     };
     match show(&state, &visit).await {
         Ok(response) => response,
-        Err(problem) => Page::Problem(&problem).response(None, visit.reader),
+        Err(problem) => {
+            problem.log();
+            Page::Problem(&problem).response(None, visit.reader)
+        }
     }
 }
 
@@ -87,6 +96,11 @@ impl Visit {
     fn page(&self, page: &Page<'_>, order: &Order) -> Result<Response, Problem> {
         Ok(page.response(Some(order), self.reader))
     }
+
+    fn is_back(&self) -> bool {
+        let mut names = self.query.split('&').map(|pair| pair.split('=').next());
+        names.any(|name| name == Some(BACK))
+    }
 }
 
 async fn show(state: &Cashier, visit: &Visit) -> Result<Response, Problem> {
@@ -94,6 +108,8 @@ async fn show(state: &Cashier, visit: &Visit) -> Result<Response, Problem> {
     let (query, ticket) = login::split_ticket(&visit.query);
     let (order, app) = handshake(state, &query).await?;
     if order.check_open(visit.now).is_err() {
+        // Who paid at the last moment is not told that it was too late.
+        let order = look_again(state, &visit.query, order, visit.now).await?;
         return ended(&order, &app, visit);
     }
     let asked = order.request.trade_type;
@@ -108,37 +124,42 @@ async fn show(state: &Cashier, visit: &Visit) -> Result<Response, Problem> {
         openid: order.request.openid.clone(),
         ip: order.request.client_ip.unwrap_or(visit.ip),
     };
-    if trade_type == TradeType::Jsapi {
-        if !visit.reader.is_in_wechat() {
+    match trade_type {
+        // WeChat opens its page for phones at this address only, and never
+        // inside WeChat.
+        TradeType::Mweb if visit.reader.is_in_wechat() => {
+            return visit.page(&Page::OpenInBrowser, &order);
+        }
+        TradeType::Mweb => payer.ip = visit.ip,
+        TradeType::Jsapi if !visit.reader.is_in_wechat() => {
             let address = pay_url(&state.public_url, &order, &app)?;
             return visit.page(&Page::OpenInWechat { address: &address }, &order);
         }
-        if let (None, Some(ticket)) = (&payer.openid, ticket) {
-            payer.openid = login::redeem_ticket(&state.registry, &ticket, visit.now).await?;
+        TradeType::Jsapi => {
+            if let (None, Some(ticket)) = (&payer.openid, ticket) {
+                payer.openid = login::redeem_ticket(&state.registry, &ticket, visit.now).await?;
+            }
+            if payer.openid.is_none() {
+                return log_in(state, query, visit.now).await;
+            }
         }
-        if payer.openid.is_none() {
-            return log_in(state, query, visit.now).await;
-        }
+        TradeType::Native | TradeType::App | TradeType::Genprepay | TradeType::Micropay => {}
     }
-    let prepared = state
-        .checkout
+    let checkout = &state.checkout;
+    let Prepared { order, attempt } = checkout
         .prepare(order, trade_type, &payer, visit.now)
         .await?;
-    // Another way or another payer may have been first.
-    let attempt = prepared.attempts.last().ok_or(Problem::Unavailable)?;
-    let is_theirs = attempt.trade_type == trade_type && attempt.openid == payer.openid;
-    offer(state, visit, &prepared, &app, is_theirs).await
+    offer(state, visit, &order, &attempt, &app).await
 }
 
-/// The current attempt, as it can be paid in this browser.
+/// The attempt, as it is paid in this browser.
 async fn offer(
     state: &Cashier,
     visit: &Visit,
     order: &Order,
+    attempt: &Attempt,
     app: &App,
-    is_theirs: bool,
 ) -> Result<Response, Problem> {
-    let attempt = order.attempts.last().ok_or(Problem::Unavailable)?;
     let prepay = attempt.prepay.as_ref().ok_or(Problem::Unavailable)?;
     match attempt.trade_type {
         TradeType::Native => {
@@ -148,19 +169,19 @@ async fn offer(
         TradeType::Mweb => {
             let pay_url = pay_url(&state.public_url, order, app)?;
             let wechats = prepay.mweb_url.as_deref().ok_or(Problem::Unavailable)?;
-            let address = mweb_url(wechats, &pay_url)?;
+            let address = &mweb_url(wechats, &pay_url)?;
             // Back from WeChat, paid or not: the payer decides, not we.
-            if !visit.query.contains(BACK) {
-                return Ok(Redirect::to(&address).into_response());
-            }
-            visit.page(&Page::OpenWechat { address: &address }, order)
+            let page = match visit.is_back() {
+                true => Page::OpenWechat { address },
+                false => Page::GoToWechat { address },
+            };
+            visit.page(&page, order)
         }
-        TradeType::Jsapi if is_theirs => {
+        TradeType::Jsapi => {
             let wechat = state.merchant.wechat().await?;
             let params = wechat.bridge_params(&prepay.prepay_id, visit.now);
             visit.page(&Page::Bridge { params }, order)
         }
-        TradeType::Jsapi => visit.page(&Page::Busy, order),
         TradeType::App | TradeType::Genprepay => visit.page(&Page::InApp, order),
         TradeType::Micropay => visit.page(&Page::AtTill, order),
     }
@@ -197,36 +218,56 @@ async fn status(
     let now = state.clock.now();
     let (query, _) = login::split_ticket(&query.unwrap_or_default());
     let (order, app) = handshake(&state, &query).await?;
+    let order = look_again(&state, &query, order, now).await?;
     let is_over = order.check_open(now).is_err();
     let return_url = return_url(&order, &app, now)?;
     let status = PayStatus {
         status: order.status,
         return_url: is_over.then_some(return_url),
     };
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(status)).into_response())
+    Ok(Json(status).into_response())
 }
 
-/// What an app may sign into a pay address. WeChat and others append
-/// parameters of their own when a link is shared.
-const PAY_PARAMS: [&str; 13] = [
+/// The order, after WeChat was asked about it if the payer is back from there:
+/// a notification may be late, or lost.
+async fn look_again(
+    state: &Cashier,
+    query: &str,
+    order: Order,
+    now: Timestamp,
+) -> Result<Order, Problem> {
+    match is_back(query) {
+        true => Ok(state
+            .asking
+            .ask_out_of_turn(order, Curious::Page, now)
+            .await?),
+        false => Ok(order),
+    }
+}
+
+/// What a pay address is signed over. WeChat and others append parameters of
+/// their own when a link is shared.
+const PAY_PARAMS: [&str; 8] = [
     "app_id",
     "order_no",
     "total_fee",
-    "body",
-    "attach",
-    "notify_url",
-    "return_url",
     "trade_type",
     "version",
-    "openid",
     "timestamp",
     "nonce",
     "sign",
 ];
 
+/// What must not be signed into one. The payer holds the address and its
+/// signature, and the signed text joins raw values by `&`: a text of the payer's
+/// among them could be cut into another order of the app's.
+const ORDER_PARAMS: [&str; 5] = ["body", "attach", "notify_url", "return_url", "openid"];
+
 /// The second handshake: signed by the app, and true to the stored order.
 async fn handshake(state: &Cashier, query: &str) -> Result<(Order, App), Problem> {
-    let fields = Fields::from_query(query)?.retain(&PAY_PARAMS);
+    let fields = Fields::from_query(query)?;
+    fields.without(&ORDER_PARAMS, "does not belong into a pay address")?;
+    let fields = fields.retain(&PAY_PARAMS);
     let signed = Signed::lasting(fields, &state.registry).await?;
     let key = signed.order_key(signed.fields.required("order_no", 64)?)?;
     let order = state.ledger.order(&key).await?;
@@ -234,20 +275,15 @@ async fn handshake(state: &Cashier, query: &str) -> Result<(Order, App), Problem
     let request = &order.request;
     let stored = [
         ("total_fee", Some(request.total_fee.to_string())),
-        ("body", Some(request.body.clone())),
-        ("attach", request.attach.clone()),
-        ("notify_url", Some(request.notify_url.clone())),
-        ("return_url", Some(request.return_url.clone())),
         (
             "trade_type",
             request.trade_type.map(|kind| kind.as_str().to_owned()),
         ),
         ("version", Some(request.version.as_str().to_owned())),
-        ("openid", request.openid.clone()),
     ];
     signed.fields.required("total_fee", 16)?;
     for (name, stored) in &stored {
-        let given = signed.fields.text(name, 4096)?;
+        let given = signed.fields.text(name, 16)?;
         if given.is_some() && given != stored.as_deref() {
             return Err(Problem::param(*name, "is not the order's"));
         }

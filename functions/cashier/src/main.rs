@@ -5,11 +5,14 @@ use std::sync::Arc;
 use cashier::{Cashier, router};
 use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
+use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
 use shared::aws::secrets::Merchant;
 use shared::config;
+use shared::flows::ask::Asking;
 use shared::flows::checkout::Checkout;
+use shared::flows::settle::Settler;
 use shared::flows::token_cache::TokenCache;
 
 #[tokio::main(flavor = "current_thread")]
@@ -18,7 +21,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let merchant = Merchant::new(aws, config::merchant()?);
+    let merchant = Merchant::new(aws.clone(), config::merchant()?);
     merchant.warm_up();
     let state = Cashier {
         clock: Clock::System,
@@ -27,11 +30,22 @@ async fn main() -> Result<(), lambda_http::Error> {
             tokens: TokenCache::new(registry.clone(), merchant.clone()),
             merchant: merchant.clone(),
             notify_url: config::notify_url()?,
+            reconcile: Queue::new(&aws, config::reconcile_queue_url()?),
+        },
+        asking: Asking {
+            settler: Settler {
+                ledger: ledger.clone(),
+                registry: registry.clone(),
+                deliver_first: Queue::new(&aws, config::deliver_first_queue_url()?),
+                grace_seconds: config::grace_seconds()?,
+            },
+            merchant: merchant.clone(),
         },
         ledger,
         registry,
         merchant,
         public_url: config::public_url()?,
+        payer_address_header: config::payer_address_header()?,
     };
     lambda_http::run(router(Arc::new(state))).await
 }

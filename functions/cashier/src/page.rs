@@ -21,14 +21,18 @@ pub(crate) enum Page<'a> {
     Bridge { params: Params },
     /// This order can only be paid inside WeChat.
     OpenInWechat { address: &'a str },
+    /// On a phone: WeChat opens. Its page takes only a browser that comes from
+    /// one of the merchant's domains, and the browser says so only when it comes
+    /// from a page there: never by a redirect.
+    GoToWechat { address: &'a str },
     /// On a phone, back from WeChat without a payment that is known yet.
     OpenWechat { address: &'a str },
+    /// This order can only be paid outside WeChat's browser.
+    OpenInBrowser,
     /// Paid in the merchant's own app.
     InApp,
     /// Paid by code, at the shop's till.
     AtTill,
-    /// Somebody else has just begun to pay it inside WeChat.
-    Busy,
     /// Paid; back to the shop.
     Paid { return_url: &'a str },
     /// Closed or expired.
@@ -52,8 +56,12 @@ struct View<'a> {
     /// Ask again and again whether the payment is in.
     polls: bool,
     link: Option<(&'a str, &'static str)>,
-    /// Follow the link by itself.
+    /// Follow the link by itself, after the payer has read the page.
     follows: bool,
+    /// The link leads to WeChat, which must learn where the browser comes from.
+    to_wechat: bool,
+    /// Go there by itself.
+    goes_on: bool,
     code: Option<&'static str>,
     pay_again: &'static str,
 }
@@ -85,6 +93,8 @@ impl Page<'_> {
             polls: mood == "wait",
             link: self.link(reader),
             follows: matches!(self, Self::Paid { .. }),
+            to_wechat: matches!(self, Self::GoToWechat { .. } | Self::OpenWechat { .. }),
+            goes_on: matches!(self, Self::GoToWechat { .. }),
             code: match self {
                 Self::Problem(problem) => Some(problem.identity().1),
                 _ => None,
@@ -104,7 +114,9 @@ impl Page<'_> {
 
     fn link(&self, reader: Reader) -> Option<(&str, &'static str)> {
         match self {
-            Self::OpenWechat { address } => Some((address, reader.say("去支付", "Pay now"))),
+            Self::GoToWechat { address } | Self::OpenWechat { address } => {
+                Some((address, reader.say("去支付", "Pay now")))
+            }
             Self::Paid { return_url } | Self::Closed { return_url } => {
                 Some((return_url, reader.say("返回商家", "Back to the shop")))
             }
@@ -122,6 +134,11 @@ impl Page<'_> {
             Self::OpenInWechat { .. } => {
                 reader.say("请在微信中打开此页支付", "Open this page in WeChat to pay")
             }
+            Self::OpenInBrowser => reader.say(
+                "请点右上角菜单，选择在浏览器中打开此页支付",
+                "Open this page in your browser to pay: use the menu at the top right",
+            ),
+            Self::GoToWechat { .. } => reader.say("正在打开微信…", "Opening WeChat…"),
             Self::OpenWechat { .. } => reader.say(
                 "支付完成后本页会自动返回商家",
                 "Once paid, this page returns to the shop by itself",
@@ -130,10 +147,6 @@ impl Page<'_> {
             Self::AtTill => {
                 reader.say("请在收银台出示付款码", "Show your payment code at the till")
             }
-            Self::Busy => reader.say(
-                "这笔订单正在微信中支付，请几分钟后再试",
-                "This order is being paid inside WeChat. Try again in a few minutes.",
-            ),
             Self::Paid { .. } => reader.say("支付成功", "Payment received"),
             Self::Closed { .. } => {
                 reader.say("订单已关闭或已过期", "This order is closed or has expired")
@@ -157,6 +170,7 @@ fn explain(problem: &Problem, reader: Reader) -> &'static str {
         | Problem::OrderNotPaid
         | Problem::LoginDeclined
         | Problem::CodeInvalid
+        | Problem::NotificationInvalid
         | Problem::OrderConflict => reader.say(
             "支付链接无效，请回到商家重新下单",
             "This payment link is not valid. Please order again at the shop.",
@@ -170,13 +184,17 @@ fn explain(problem: &Problem, reader: Reader) -> &'static str {
         Problem::OrderClosed => {
             reader.say("订单已关闭或已过期", "This order is closed or has expired")
         }
+        Problem::TooManyAttempts => reader.say(
+            "打开次数过多，请几分钟后再试",
+            "This order was opened too often. Try again in a few minutes.",
+        ),
         Problem::WechatError { .. } | Problem::PaymentRefused { .. } => reader.say(
             "微信暂时无法受理这笔支付，请稍后重试",
             "WeChat cannot take this payment now. Please try again later.",
         ),
         Problem::OrderPaying | Problem::WechatTimeout | Problem::Unavailable => reader.say(
-            "网络繁忙，请刷新重试",
-            "The network is busy. Please reload this page.",
+            "网络不稳定，请刷新重试",
+            "Something went wrong on the way. Please reload this page.",
         ),
     }
 }
@@ -200,9 +218,9 @@ fn render(view: &View<'_>, status: StatusCode) -> Response {
     };
     put(header::CONTENT_TYPE, "text/html; charset=utf-8");
     put(header::CONTENT_SECURITY_POLICY, &policy);
-    put(header::CACHE_CONTROL, "no-store");
-    put(header::REFERRER_POLICY, "no-referrer");
-    put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if view.to_wechat {
+        put(header::REFERRER_POLICY, "origin");
+    }
     response
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{Extensions, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, extract::DefaultBodyLimit};
@@ -20,15 +20,15 @@ use shared::aws::ledger::{Created, Ledger};
 use shared::aws::registry::Registry;
 use shared::aws::secrets::Merchant;
 use shared::domain::app::App;
-use shared::domain::order::{Order, Payer, Request, TradeType};
+use shared::domain::order::{Attempt, Order, Payer, Request, TradeType};
 use shared::domain::signature::Params;
 use shared::domain::time::Timestamp;
 use shared::flows::addresses::{mweb_url, pay_url};
 use shared::flows::checkout::Checkout;
-use shared::http::client_ip;
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
 use shared::http::view::PlacedOrder;
+use shared::http::{client_ip, guarded};
 
 use request::NewOrder;
 
@@ -47,22 +47,26 @@ pub struct CreateOrder {
     pub checkout: Checkout,
     /// The hub's own address.
     pub public_url: String,
+    /// Where the proxy in front says who called it.
+    pub payer_address_header: Option<HeaderName>,
     /// For payments by code.
     pub till: Till,
 }
 
 /// The routes that template.yaml sends here.
 pub fn router(state: Arc<CreateOrder>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/v1/orders", post(create))
         // `Fields` has the limit, and its own words for it.
         .layer(DefaultBodyLimit::disable())
-        .with_state(state)
+        .with_state(state);
+    guarded(routes)
 }
 
 async fn create(
     State(state): State<Arc<CreateOrder>>,
     extensions: Extensions,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let now = state.clock.now();
@@ -72,9 +76,10 @@ async fn create(
         request,
         auth_code,
     } = request::read(&signed, &state.till.prefixes)?;
+    let caller = || client_ip(&extensions, &headers, state.payer_address_header.as_ref());
     let payer = Payer {
         openid: request.openid.clone(),
-        ip: request.client_ip.unwrap_or_else(|| client_ip(&extensions)),
+        ip: request.client_ip.unwrap_or_else(caller),
     };
     if let Some(code) = auth_code {
         let order = Order::new(key, request, random_hex(), now);
@@ -88,20 +93,26 @@ async fn create(
         order.open_attempt(trade_type, payer.clone(), now)?;
     }
     let (order, status) = match state.ledger.create(&order).await? {
-        Created::New => (order, StatusCode::CREATED),
+        Created::New => {
+            tracing::info!(order = %order.key(), "order created");
+            (order, StatusCode::CREATED)
+        }
         Created::Exists(known) if known.request.is_same(&order.request) => (*known, StatusCode::OK),
         Created::Exists(_) => return Err(Problem::OrderConflict),
     };
-    let order = match method {
+    let (order, attempt) = match method {
         Some(trade_type) if order.check_open(now).is_ok() => {
-            state
-                .checkout
-                .prepare(order, trade_type, &payer, now)
-                .await?
+            let checkout = &state.checkout;
+            let prepared = checkout.prepare(order, trade_type, &payer, now).await?;
+            (prepared.order, Some(prepared.attempt))
         }
-        _ => order,
+        _ => {
+            let current = order.attempts.last().cloned();
+            (order, current)
+        }
     };
-    let placed = placed(&state, &order, &signed.app, now).await?;
+    let attempt = attempt.filter(|_| order.check_open(now).is_ok());
+    let placed = placed(&state, &order, attempt.as_ref(), &signed.app, now).await?;
     Ok((status, Json(placed)).into_response())
 }
 
@@ -122,20 +133,16 @@ fn method(request: &Request, app: &App) -> Option<TradeType> {
     known.then_some(asked)
 }
 
-/// The order and how it is paid. Once it cannot be paid any more, nobody shall be
-/// shown how.
+/// The order and how it is paid, if it still can be.
 async fn placed<'a>(
     state: &CreateOrder,
     order: &'a Order,
+    attempt: Option<&'a Attempt>,
     app: &App,
     now: Timestamp,
 ) -> Result<PlacedOrder<'a>, Problem> {
     let pay_url = pay_url(&state.public_url, order, app)?;
     let mut placed = PlacedOrder::of(order);
-    let attempt = order
-        .attempts
-        .last()
-        .filter(|_| order.check_open(now).is_ok());
     if let Some(attempt) = attempt
         && let Some(prepay) = &attempt.prepay
     {

@@ -22,6 +22,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let registry = Registry::new(&aws, config::registry_table()?);
     let merchant = Merchant::new(aws.clone(), config::merchant()?);
     merchant.warm_up();
+    let reconcile = Queue::new(&aws, config::reconcile_queue_url()?);
     let state = CreateOrder {
         clock: Clock::System,
         checkout: Checkout {
@@ -29,6 +30,7 @@ async fn main() -> Result<(), lambda_http::Error> {
             tokens: TokenCache::new(registry.clone(), merchant.clone()),
             merchant: merchant.clone(),
             notify_url: config::notify_url()?,
+            reconcile: reconcile.clone(),
         },
         till: Till {
             prefixes: config::auth_code_prefixes()?,
@@ -39,12 +41,13 @@ async fn main() -> Result<(), lambda_http::Error> {
                 deliver_first: Queue::new(&aws, config::deliver_first_queue_url()?),
                 grace_seconds: config::grace_seconds()?,
             },
-            reconcile: Queue::new(&aws, config::reconcile_queue_url()?),
+            reconcile,
         },
         ledger,
         registry,
         merchant,
         public_url: config::public_url()?,
+        payer_address_header: config::payer_address_header()?,
     };
     lambda_http::run(router(Arc::new(state))).await
 }

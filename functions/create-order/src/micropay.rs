@@ -107,7 +107,7 @@ async fn call(
         settler, reconcile, ..
     } = &state.till;
     match charged {
-        Ok(Charge::Paid(payment)) => Ok(settler.settle(order, &payment, now).await?.0),
+        Ok(Charge::Paid(payment)) => Ok(settler.settle(order, &payment.into(), now).await?.0),
         Ok(Charge::Refused(code)) => Ok(settler.fail(order, attempt, &code, now).await?),
         Ok(Charge::Paying) => {
             reconcile.ring_for_order(&order, now).await;

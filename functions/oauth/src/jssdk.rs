@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
@@ -28,5 +27,5 @@ pub(crate) async fn config(
         .wechat()
         .await?
         .page_config(&ticket, url, now);
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(config)).into_response())
+    Ok(Json(config).into_response())
 }

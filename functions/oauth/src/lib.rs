@@ -16,6 +16,7 @@ use shared::ambient::Clock;
 use shared::aws::registry::Registry;
 use shared::aws::secrets::Merchant;
 use shared::flows::token_cache::TokenCache;
+use shared::http::guarded;
 
 /// What the function works with.
 #[derive(Debug)]
@@ -40,12 +41,13 @@ const MESSAGE_MAX_BYTES: usize = 64 * 1024;
 /// The routes that template.yaml sends here.
 pub fn router(state: Arc<Oauth>) -> Router {
     let messages = post(server::message).layer(DefaultBodyLimit::max(MESSAGE_MAX_BYTES));
-    Router::new()
+    let routes = Router::new()
         .route("/oauth/authorize", get(login::authorize))
         .route("/oauth/callback", get(login::callback))
         .route("/v1/oauth/token", post(login::token))
         .route("/v1/jssdk/config", get(jssdk::config))
         .route("/wechat/server", get(server::check).merge(messages))
         .route("/{file}", get(server::domain_file))
-        .with_state(state)
+        .with_state(state);
+    guarded(routes)
 }

@@ -56,7 +56,7 @@ async fn begin(state: &Oauth, query: &str) -> Result<Response, Problem> {
     let wechat = state.merchant.wechat().await?;
     let started = login::start(&state.registry, &wechat, &state.public_url, purpose, now).await?;
     tracing::info!(app = %app.app_id, "a login began");
-    let mut response = sent_to(started.authorize_url.as_str());
+    let mut response = Redirect::to(started.authorize_url.as_str()).into_response();
     let cookie = HeaderValue::from_str(&started.cookie).map_err(|_| Problem::Unavailable)?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
@@ -68,7 +68,7 @@ pub(crate) async fn callback(
     headers: HeaderMap,
 ) -> Response {
     match come_back(&state, &query.unwrap_or_default(), &headers).await {
-        Ok(address) => sent_to(&address),
+        Ok(address) => Redirect::to(&address).into_response(),
         Err(problem) => page::of(&problem),
     }
 }
@@ -130,7 +130,11 @@ async fn back_to_app(
 
 /// Asks WeChat who came back. Without a code, somebody who declined.
 async fn identify(state: &Oauth, fields: &Fields, scope: Scope) -> Result<User, Problem> {
-    let code = fields.text("code", 512)?.ok_or(Problem::LoginDeclined)?;
+    let code = match fields.text("code", 512) {
+        Ok(code) => code.ok_or(Problem::LoginDeclined)?,
+        // Too long, or no text: not one that WeChat gave.
+        Err(_) => return Err(Problem::CodeInvalid),
+    };
     let wechat = state.merchant.wechat().await?;
     wechat.exchange_code(code, scope).await.map_err(|error| {
         error.alarm_if_ours();
@@ -184,17 +188,7 @@ pub(crate) async fn token(
     let code = fields.required("code", 64)?;
     let user = login::exchange_code(&state.registry, &app.app_id, code, now).await?;
     tracing::info!(app = %app.app_id, "a user logged in");
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(user)).into_response())
-}
-
-/// The addresses carry states, codes or profiles: no cache and no other site
-/// may see them.
-fn sent_to(address: &str) -> Response {
-    let headers = [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
-    (headers, Redirect::to(address)).into_response()
+    Ok(Json(user).into_response())
 }
 
 /// A cookie's value; browsers send all of them in one header.

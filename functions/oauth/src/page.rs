@@ -13,9 +13,15 @@ pub(crate) fn of(problem: &Problem) -> Response {
         StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
         other => other,
     };
-    let rule = match problem {
-        Problem::ParamInvalid { rule, .. } => rule,
-        _ => "",
+    // The field is the caller's own text where a parameter is unknown.
+    let (field, rule) = match problem {
+        Problem::ParamInvalid { field, rule } if is_name(field) => (field.as_str(), *rule),
+        Problem::ParamInvalid { rule, .. } => ("", *rule),
+        _ => ("", ""),
+    };
+    let chinese = match field {
+        "" => String::new(),
+        field => format!("参数 {field} 有误。"),
     };
     let html = format!(
         "<!doctype html><html lang=\"zh-CN\"><meta charset=\"utf-8\">\
@@ -25,14 +31,17 @@ pub(crate) fn of(problem: &Problem) -> Response {
          text-align:center}}small{{color:#767676}}</style>\
          <p>登录未完成，请返回重新打开。</p>\
          <p lang=\"en\">The login was not completed. Please go back and open the page again.</p>\
-         <p lang=\"en\"><small>{code} {rule}</small></p></html>"
+         <p><small>{chinese}</small></p>\
+         <p lang=\"en\"><small>{code} {field} {rule}</small></p></html>"
     );
-    let headers = [
-        (header::CACHE_CONTROL, "no-store"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-        ),
-    ];
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
+                  form-action 'none'; frame-ancestors 'none'";
+    let headers = [(header::CONTENT_SECURITY_POLICY, policy)];
     (status, headers, Html(html)).into_response()
+}
+
+/// Whether a text can stand on the page as it is.
+fn is_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    text.len() <= 32 && text.bytes().all(plain)
 }

@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use shared::domain::time::Timestamp;
 use shared::http::problem::Problem;
 use shared::http::request::Fields;
 
@@ -40,9 +41,9 @@ async fn asked_by_wechat(state: &Oauth, query: &str) -> Result<Fields, Problem> 
     let signature = fields.required("signature", 64)?;
     let timestamp = fields.required("timestamp", 20)?;
     let nonce = fields.required("nonce", 64)?;
-    let now = state.clock.now().seconds();
-    let sent = timestamp.parse::<i64>();
-    if !sent.is_ok_and(|sent| sent.abs_diff(now) <= CLOCK_SKEW_SECONDS) {
+    let now = state.clock.now();
+    let sent = Timestamp::parse_seconds(timestamp);
+    if !sent.is_ok_and(|sent| sent.seconds_apart(now) <= CLOCK_SKEW_SECONDS) {
         return Err(Problem::TimestampExpired);
     }
     let wechat = state.merchant.wechat().await?;
@@ -54,11 +55,7 @@ async fn asked_by_wechat(state: &Oauth, query: &str) -> Result<Fields, Problem> 
 
 /// Plain text, which no browser takes for a page: `echostr` is the caller's.
 fn answer(text: Result<String, Problem>) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     match text {
         Ok(text) => (headers, text).into_response(),
         Err(Problem::Unavailable) => (StatusCode::SERVICE_UNAVAILABLE, headers).into_response(),

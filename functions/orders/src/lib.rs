@@ -1,7 +1,10 @@
 //! An order in its app's hands: `GET /v1/orders/{order_no}` shows it with every
-//! delivery and every attempt at it, `POST .../close` gives it up, and
-//! `.../refunds` gives money back.
+//! delivery and every attempt at it, `POST .../query` asks WeChat first,
+//! `POST .../close` gives it up, `.../refunds` gives money back, and `.../retry`
+//! hurries that. `POST /v1/notifications/verify` takes what WeChat told an app of
+//! version 1.0.
 
+mod notification;
 mod refund;
 
 use std::sync::Arc;
@@ -16,11 +19,16 @@ use shared::ambient::Clock;
 use shared::aws::ledger::{Ledger, Saved};
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
-use shared::domain::order::Order;
+use shared::domain::app::App;
+use shared::domain::id::OrderKey;
+use shared::domain::order::{Curious, Order};
 use shared::domain::time::Timestamp;
 use shared::flows::addresses::pay_url;
+use shared::flows::ask::Asking;
+use shared::flows::notified::Notified;
 use shared::flows::race::Race;
 use shared::flows::refunds::Refunds;
+use shared::http::guarded;
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
 use shared::http::view;
@@ -34,12 +42,14 @@ pub struct Orders {
     pub registry: Registry,
     /// The orders and their refunds.
     pub ledger: Ledger,
+    /// How WeChat is asked about an order.
+    pub asking: Asking,
+    /// How a payment that WeChat told an app of is taken.
+    pub notified: Notified,
     /// How money goes back.
     pub refunds: Refunds,
     /// Where WeChat reports refunds.
     pub notify_url: String,
-    /// How long the sweeper leaves a fresh refund to the call that promised it.
-    pub grace_seconds: i64,
     /// Where WeChat is asked about an order.
     pub reconcile: Queue,
     /// The hub's own address.
@@ -48,15 +58,22 @@ pub struct Orders {
 
 /// The routes that template.yaml sends here.
 pub fn router(state: Arc<Orders>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/v1/orders/{order_no}", get(show))
+        .route("/v1/orders/{order_no}/query", post(query))
         .route("/v1/orders/{order_no}/close", post(close))
         .route("/v1/orders/{order_no}/refunds", post(refund::create))
         .route(
             "/v1/orders/{order_no}/refunds/{refund_no}",
             get(refund::show),
         )
-        .with_state(state)
+        .route(
+            "/v1/orders/{order_no}/refunds/{refund_no}/retry",
+            post(refund::retry),
+        )
+        .route("/v1/notifications/verify", post(notification::verify))
+        .with_state(state);
+    guarded(routes)
 }
 
 async fn show(
@@ -68,11 +85,35 @@ async fn show(
         Fields::from_query(&query.unwrap_or_default())?.with_path("order_no", order_no.clone())?;
     let signed = Signed::fresh(fields, &state.registry, state.clock.now()).await?;
     signed.fields.only(&["order_no"])?;
-    let key = signed.order_key(&order_no)?;
-    let partition = state.ledger.partition(&key).await?;
+    shown(&state, &signed.order_key(&order_no)?, &signed.app).await
+}
+
+/// The order with all that belongs to it, as it is in the ledger now.
+async fn shown(state: &Orders, key: &OrderKey, app: &App) -> Result<Response, Problem> {
+    let partition = state.ledger.partition(key).await?;
     let partition = partition.ok_or(Problem::OrderNotFound)?;
-    let pay_url = pay_url(&state.public_url, &partition.order, &signed.app)?;
+    let pay_url = pay_url(&state.public_url, &partition.order, app)?;
     Ok(Json(view::Order::of(&partition, pay_url)).into_response())
+}
+
+/// An app whose client comes back from WeChat wants to know at once. When
+/// WeChat says nothing, or was asked a moment ago, the ledger answers.
+async fn query(
+    State(state): State<Arc<Orders>>,
+    Path(order_no): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let now = state.clock.now();
+    let fields = Fields::from_json(&body)?.with_path("order_no", order_no.clone())?;
+    let signed = Signed::fresh(fields, &state.registry, now).await?;
+    signed.fields.only(&["order_no", "action"])?;
+    signed.fields.demand_action("query")?;
+    let key = signed.order_key(&order_no)?;
+    let order = state.ledger.order(&key).await?;
+    let order = order.ok_or(Problem::OrderNotFound)?;
+    let asking = &state.asking;
+    asking.ask_out_of_turn(order, Curious::App, now).await?;
+    shown(&state, &key, &signed.app).await
 }
 
 /// Nobody is asked to pay any more at once. WeChat does not close an order in
@@ -85,7 +126,8 @@ async fn close(
     let now = state.clock.now();
     let fields = Fields::from_json(&body)?.with_path("order_no", order_no.clone())?;
     let signed = Signed::fresh(fields, &state.registry, now).await?;
-    signed.fields.only(&["order_no"])?;
+    signed.fields.only(&["order_no", "action"])?;
+    signed.fields.demand_action("close")?;
     let key = signed.order_key(&order_no)?;
     let order = state.ledger.order(&key).await?;
     let order = order.ok_or(Problem::OrderNotFound)?;

@@ -10,6 +10,8 @@ use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
 use shared::aws::secrets::Merchant;
 use shared::config;
+use shared::flows::ask::Asking;
+use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
 
@@ -19,22 +21,28 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let grace_seconds = config::grace_seconds()?;
+    let merchant = Merchant::new(aws.clone(), config::merchant()?);
+    let settler = Settler {
+        ledger: ledger.clone(),
+        registry: registry.clone(),
+        deliver_first: Queue::new(&aws, config::deliver_first_queue_url()?),
+        grace_seconds: config::grace_seconds()?,
+    };
     let state = Orders {
         clock: Clock::System,
-        refunds: Refunds {
-            settler: Settler {
-                ledger: ledger.clone(),
-                registry: registry.clone(),
-                deliver_first: Queue::new(&aws, config::deliver_first_queue_url()?),
-                grace_seconds,
-            },
-            merchant: Merchant::new(aws.clone(), config::merchant()?),
+        asking: Asking {
+            settler: settler.clone(),
+            merchant: merchant.clone(),
         },
+        notified: Notified {
+            ledger: ledger.clone(),
+            settler: settler.clone(),
+            confirm: config::confirm_notifications(),
+        },
+        refunds: Refunds { settler, merchant },
         ledger,
         registry,
         notify_url: config::notify_url()?,
-        grace_seconds,
         reconcile: Queue::new(&aws, config::reconcile_queue_url()?),
         public_url: config::public_url()?,
     };

@@ -1,5 +1,6 @@
 //! `POST /v1/orders/{order_no}/refunds` gives a part of a payment back,
-//! idempotent on the refund's number; `GET .../refunds/{refund_no}` shows it.
+//! idempotent on the refund's number; `GET .../refunds/{refund_no}` shows it, and
+//! `POST .../refunds/{refund_no}/retry` asks WeChat about it now.
 //! The promise is committed with the order's sums before WeChat is asked, so
 //! that all refunds together never exceed the payment.
 
@@ -10,8 +11,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use shared::aws::ledger::Saved;
-use shared::domain::id::{OutRefundNo, RefundNo};
+use shared::aws::ledger::{Partition, Saved};
+use shared::domain::id::{OutRefundNo, RefundNo, RefundSource};
 use shared::domain::money::Fen;
 use shared::domain::order::{Order, Refusal};
 use shared::domain::refund::{Promise, Refund, Status};
@@ -70,13 +71,47 @@ pub(crate) async fn show(
         .with_path("refund_no", refund_no.clone())?;
     let signed = Signed::fresh(fields, &state.registry, state.clock.now()).await?;
     signed.fields.only(&["order_no", "refund_no"])?;
-    let number = OutRefundNo {
-        order: signed.order_key(&order_no)?,
-        refund_no: RefundNo::parse(&refund_no).map_err(Problem::of_param("refund_no"))?,
-    };
+    let number = number(&signed, &order_no, &refund_no)?;
     let refund = state.ledger.refund(&number).await?;
     let refund = refund.ok_or(Problem::RefundNotFound)?;
     Ok(Json(view::Refund::of(&refund)).into_response())
+}
+
+/// Somebody wants to know now: WeChat is asked at once, under the same number.
+pub(crate) async fn retry(
+    State(state): State<Arc<Orders>>,
+    Path((order_no, refund_no)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let now = state.clock.now();
+    let fields = Fields::from_json(&body)?
+        .with_path("order_no", order_no.clone())?
+        .with_path("refund_no", refund_no.clone())?;
+    let signed = Signed::fresh(fields, &state.registry, now).await?;
+    signed.fields.only(&["order_no", "refund_no", "action"])?;
+    signed.fields.demand_action("retry")?;
+    let number = number(&signed, &order_no, &refund_no)?;
+    let refund = state.ledger.refund(&number).await?;
+    let mut refund = refund.ok_or(Problem::RefundNotFound)?;
+    // Of twenty at once one asks, and so does no run that is asking already.
+    if refund.claim_early(now) && state.ledger.save_refund(&mut refund).await? {
+        refund = state
+            .refunds
+            .advance(refund, &state.notify_url, now)
+            .await?;
+    }
+    let status = match refund.status.is_final() {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
+    };
+    Ok((status, Json(view::Refund::of(&refund))).into_response())
+}
+
+fn number(signed: &Signed, order_no: &str, refund_no: &str) -> Result<OutRefundNo, Problem> {
+    Ok(OutRefundNo {
+        order: signed.order_key(order_no)?,
+        refund_no: RefundNo::parse(refund_no).map_err(Problem::of_param("refund_no"))?,
+    })
 }
 
 fn read(signed: &Signed, order_no: &str) -> Result<Request, Problem> {
@@ -88,22 +123,19 @@ fn read(signed: &Signed, order_no: &str) -> Result<Request, Problem> {
         "reason",
         "transaction_id",
     ])?;
-    let refund_no = RefundNo::parse(fields.required("refund_no", 64)?)
-        .map_err(Problem::of_param("refund_no"))?;
-    if refund_no.is_automatic() {
+    let refund_no = fields.required("refund_no", 64)?;
+    let parsed = RefundNo::parse(refund_no).map_err(Problem::of_param("refund_no"))?;
+    if parsed.source() != RefundSource::App {
         return Err(Problem::param(
             "refund_no",
-            "must not begin with auto-, as the hub's own do",
+            "must not begin with auto- or ext-, as the hub's own do",
         ));
     }
     let fee = fields
         .integer("refund_fee")?
         .ok_or_else(|| Problem::param("refund_fee", "is required"))?;
     Ok(Request {
-        number: OutRefundNo {
-            order: signed.order_key(order_no)?,
-            refund_no,
-        },
+        number: number(signed, order_no, refund_no)?,
         fee: Fen::positive(fee).map_err(Problem::of_param("refund_fee"))?,
         reason: fields.text("reason", 80)?.map(str::to_owned),
         transaction_id: fields.text("transaction_id", 32)?.map(str::to_owned),
@@ -120,17 +152,23 @@ async fn promise(
     let key = &request.number.order;
     let mut race = Race::new("promise a refund");
     loop {
-        let order = state.ledger.order(key).await?;
-        let mut order = order.ok_or(Problem::OrderNotFound)?;
-        let known = state.ledger.refund(&request.number).await?;
-        let mut refund = fresh(&order, request, now, state.grace_seconds)?;
-        match known {
-            Some(known) if known.is_same_request(&refund) => return Ok((known, false)),
+        let partition = state.ledger.partition(key).await?;
+        let Partition {
+            mut order, refunds, ..
+        } = partition.ok_or(Problem::OrderNotFound)?;
+        let mut refund = fresh(&order, request, now)?;
+        let mut known = refunds.iter();
+        match known.find(|known| known.refund_no == refund.refund_no) {
+            Some(known) if known.is_same_request(&refund) => return Ok((known.clone(), false)),
             Some(_) => return Err(Problem::RefundConflict),
-            None => order.reserve_refund(&refund.transaction_id, refund.refund_fee)?,
+            None => {}
         }
-        let saved = state.ledger.commit(&mut order, None, Some(&mut refund));
-        if let Saved::Done = saved.await? {
+        // An order that was restored from a backup may not know them.
+        order.recount_all(&refunds);
+        order.reserve_refund(&refund.transaction_id, refund.refund_fee)?;
+        let promised = std::slice::from_mut(&mut refund);
+        let saved = state.ledger.commit(&mut order, &[], promised).await?;
+        if let Saved::Done = saved {
             tracing::info!(order = %key, refund_no = %refund.refund_no, "refund promised");
             return Ok((refund, true));
         }
@@ -138,12 +176,7 @@ async fn promise(
     }
 }
 
-fn fresh(
-    order: &Order,
-    request: &Request,
-    now: Timestamp,
-    grace_seconds: i64,
-) -> Result<Refund, Problem> {
+fn fresh(order: &Order, request: &Request, now: Timestamp) -> Result<Refund, Problem> {
     let payment = match &request.transaction_id {
         Some(id) => order.payment_of(id),
         None => order.payment.as_ref(),
@@ -153,8 +186,10 @@ fn fresh(
         refund_no: request.number.refund_no.clone(),
         refund_fee: request.fee,
         reason: request.reason.clone(),
-        // The answer is on its way; the sweeper asks only if it does not come.
-        due: now.plus_seconds(grace_seconds),
+        due: now,
     };
-    Ok(Refund::new(order.key(), promise, now))
+    let mut refund = Refund::new(order.key(), promise, now);
+    // By this call; the sweeper asks only if it dies.
+    let _claimed = refund.claim(now);
+    Ok(refund)
 }

@@ -11,10 +11,11 @@ use shared::ambient::Clock;
 use shared::aws::Failure;
 use shared::aws::ledger::{Ledger, ORDER, refund_of_row};
 use shared::aws::queue::{Doorbell, Queue};
-use shared::aws::secrets::Merchant;
 use shared::domain::id::{OrderKey, OutRefundNo};
+use shared::domain::order::Order;
+use shared::domain::time::Timestamp;
+use shared::flows::ask::Asking;
 use shared::flows::refunds::Refunds;
-use shared::flows::settle::Settler;
 
 /// What the function works with.
 #[derive(Debug)]
@@ -23,15 +24,13 @@ pub struct Reconcile {
     pub clock: Clock,
     /// The orders and their refunds.
     pub ledger: Ledger,
-    /// Whose orders these are.
-    pub merchant: Merchant,
-    /// Where payments go.
-    pub settler: Settler,
+    /// How WeChat is asked about an order.
+    pub asking: Asking,
     /// How a refund goes on.
     pub refunds: Refunds,
     /// Where WeChat reports refunds.
     pub notify_url: String,
-    /// Where the next question about a payer's code is rung.
+    /// Where the next question is rung when it must not wait for the sweeper.
     pub reconcile: Queue,
 }
 
@@ -61,4 +60,12 @@ async fn refund(state: &Reconcile, number: &OutRefundNo, step: u8) -> Result<(),
     }
     let advanced = state.refunds.advance(refund, &state.notify_url, now);
     advanced.await.map(drop)
+}
+
+/// Rings for a question that the sweeper's minute would be too late for. Also
+/// after a lost race: whoever won may only have asked, and moved nothing on.
+async fn ring_soon(state: &Reconcile, order: &Order, now: Timestamp) {
+    if order.status.is_open() && order.is_due_soon(now) {
+        state.reconcile.ring_for_order(order, now).await;
+    }
 }

@@ -13,6 +13,7 @@ use shared::aws::sdk_config;
 use shared::aws::secrets::Merchant;
 use shared::batch;
 use shared::config;
+use shared::flows::ask::Asking;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
 
@@ -35,8 +36,7 @@ async fn main() -> Result<(), Error> {
             settler: settler.clone(),
             merchant: merchant.clone(),
         },
-        merchant,
-        settler,
+        asking: Asking { settler, merchant },
         notify_url: config::notify_url()?,
         reconcile: Queue::new(&aws, config::reconcile_queue_url()?),
     });

@@ -5,28 +5,21 @@
 
 use shared::aws::Failure;
 use shared::aws::ledger::Saved;
-use shared::domain::order::{Order, Payment};
+use shared::domain::order::{Found, Order};
 use shared::domain::time::Timestamp;
 use shared::error::causes;
+use shared::flows::ask::{CodePayment, look};
+use shared::flows::settle::found;
 use shared::wechat::v2::micropay::Reversal;
 use shared::wechat::v2::pay::Trade;
 use shared::wechat::{self, Wechat};
 
-use crate::Reconcile;
+use crate::{Reconcile, ring_soon};
 
 /// So long after it was given up, a payment by code is stuck.
 const STUCK_SECONDS: i64 = 600;
 /// WeChat's `recall=Y`, answered at once.
 const RECALLS: u32 = 3;
-
-/// What was found out.
-enum Found {
-    Paid(Payment),
-    /// It can no longer be paid, for this reason.
-    Over(&'static str),
-    /// Not decided.
-    Waiting,
-}
 
 pub(crate) async fn ask(
     state: &Reconcile,
@@ -37,32 +30,33 @@ pub(crate) async fn ask(
         return Ok(());
     };
     let is_reversing = |order: &Order| order.payment_code().is_some_and(|code| code.reversing);
-    let wechat = state.merchant.wechat().await?;
-    let mut found = look(&wechat, &order, attempt).await;
+    let wechat = state.asking.merchant.wechat().await?;
+    let mut found = look(&wechat, &order, attempt, now).await;
     // No answer is a reason to take it back, too: a till cannot wait for one.
     let undecided = matches!(
         found,
-        Ok(Found::Waiting) | Err(wechat::Error::Unknown(_) | wechat::Error::Unreachable(_))
+        Ok(CodePayment::Waiting) | Err(wechat::Error::Unknown(_) | wechat::Error::Unreachable(_))
     );
     if undecided && order.is_last_question(now) {
         if !is_reversing(&order) {
             order.reverse();
-            if let Saved::Changed(_) = state.ledger.save(&mut order).await? {
+            if let Saved::Changed(row) = state.ledger.save(&mut order).await? {
+                ring_soon(state, &row, now).await;
                 return Ok(());
             }
         }
-        found = take_back(&wechat, &order, attempt).await;
+        found = take_back(&wechat, &order, attempt, now).await;
     }
     match found {
-        Ok(Found::Paid(payment)) => {
-            let settled = state.settler.settle(order, &payment, now);
+        Ok(CodePayment::Paid(found)) => {
+            let settled = state.asking.settler.settle(order, &found, now);
             settled.await.map(drop)
         }
-        Ok(Found::Over(code)) => {
-            let failed = state.settler.fail(order, attempt, code, now);
+        Ok(CodePayment::Over(code)) => {
+            let failed = state.asking.settler.fail(order, attempt, code, now);
             failed.await.map(drop)
         }
-        Ok(Found::Waiting) => {
+        Ok(CodePayment::Waiting) => {
             log(&order, None, now);
             ask_later(state, order, now).await
         }
@@ -93,36 +87,63 @@ fn log(order: &Order, error: Option<&wechat::Error>, now: Timestamp) {
     }
 }
 
-async fn look(wechat: &Wechat, order: &Order, attempt: u8) -> Result<Found, wechat::Error> {
-    let reversing = order.payment_code().is_some_and(|code| code.reversing);
-    Ok(match wechat.query(&order.out_trade_no(attempt)).await? {
-        Trade::Paid(payment) if !reversing => Found::Paid(payment),
-        // Paid, but it is being taken back: go on with that.
-        Trade::Paid(_) => Found::Waiting,
-        Trade::Returned(payment) if !reversing => Found::Paid(payment),
-        Trade::Returned(_) | Trade::Closed if reversing => Found::Over("REVERSED"),
-        Trade::Returned(_) | Trade::Closed => Found::Over("REVOKED"),
-        Trade::Failed => Found::Over("PAYERROR"),
-        Trade::Open | Trade::Unknown => Found::Waiting,
-    })
-}
-
-async fn take_back(wechat: &Wechat, order: &Order, attempt: u8) -> Result<Found, wechat::Error> {
+async fn take_back(
+    wechat: &Wechat,
+    order: &Order,
+    attempt: u8,
+    now: Timestamp,
+) -> Result<CodePayment, wechat::Error> {
     for _ in 0..RECALLS {
         match wechat.reverse(&order.out_trade_no(attempt)).await? {
-            Reversal::Done => return Ok(Found::Over("REVERSED")),
+            Reversal::Done => return Ok(CodePayment::Over("REVERSED")),
             Reversal::Again => {}
+            // It proves nothing while the charge can still arrive.
+            Reversal::Unknown if order.is_code_alive(now) => return Ok(CodePayment::Waiting),
+            Reversal::Unknown => return Ok(CodePayment::Over("REVERSED")),
         }
     }
-    Ok(Found::Waiting)
+    Ok(CodePayment::Waiting)
+}
+
+/// Looks once more, long after, for a charge that reached WeChat when there was
+/// nothing to take back yet. It goes back by refund, and the app is told.
+pub(crate) async fn look_again(
+    state: &Reconcile,
+    mut order: Order,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let wechat = state.asking.merchant.wechat().await?;
+    for attempt in order.attempts_taken_back() {
+        let trade = wechat.query(&order.out_trade_no(attempt)).await;
+        let looked = match trade {
+            Ok(Trade::Returned(payment)) => {
+                let returned = wechat.returned(&payment.transaction_id, now).await;
+                // Without a refund, it was taken back as it should be.
+                returned.map(|returned| returned.map(|returned| Found { payment, returned }))
+            }
+            Ok(trade) => found(&wechat, trade, now).await,
+            Err(error) => Err(error),
+        };
+        match looked {
+            Ok(Some(found)) => order = state.asking.settler.settle(order, &found, now).await?.0,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(order = %order.key(), error = causes(&error),
+                    "WeChat gave no answer about a payment that was taken back");
+                return Ok(());
+            }
+        }
+    }
+    order.looked_again();
+    state.ledger.save(&mut order).await.map(drop)
 }
 
 /// The sweeper looks every minute; a till does not wait that long.
 async fn ask_later(state: &Reconcile, mut order: Order, now: Timestamp) -> Result<(), Failure> {
     order.ask_later(now);
-    if let Saved::Changed(_) = state.ledger.save(&mut order).await? {
-        return Ok(());
+    match state.ledger.save(&mut order).await? {
+        Saved::Done => state.reconcile.ring_for_order(&order, now).await,
+        Saved::Changed(row) => ring_soon(state, &row, now).await,
     }
-    state.reconcile.ring_for_order(&order, now).await;
     Ok(())
 }

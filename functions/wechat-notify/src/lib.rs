@@ -15,15 +15,13 @@ use shared::ambient::Clock;
 use shared::aws::Failure;
 use shared::aws::ledger::Ledger;
 use shared::aws::secrets::Merchant;
-use shared::domain::id::{OutRefundNo, OutTradeNo};
-use shared::domain::order::Payment;
-use shared::error::causes;
+use shared::domain::id::{OutRefundNo, RefundNo};
+use shared::flows::notified::{self, Notified};
 use shared::flows::refunds::Refunds;
-use shared::flows::settle::Settler;
+use shared::http::guarded;
+use shared::wechat::Wechat;
 use shared::wechat::v2::genprepay;
-use shared::wechat::v2::notify::{ACCEPTED, Notice, Notification, REFUSED, Rejection};
-use shared::wechat::v2::pay::Trade;
-use shared::wechat::{self, Wechat};
+use shared::wechat::v2::notify::{ACCEPTED, Notification, REFUSED, RefundNotice, Rejection};
 
 /// WeChat waits 5 s for an answer.
 const DEADLINE: Duration = Duration::from_millis(4700);
@@ -33,26 +31,25 @@ const DEADLINE: Duration = Duration::from_millis(4700);
 pub struct WechatNotify {
     /// Read once for each request or doorbell; tests move it by hand.
     pub clock: Clock,
-    /// The orders and their refunds.
+    /// The refunds.
     pub ledger: Ledger,
     /// Whose payments these are.
     pub merchant: Merchant,
-    /// Where payments go.
-    pub settler: Settler,
+    /// How a payment is taken.
+    pub notified: Notified,
     /// How a refund goes on.
     pub refunds: Refunds,
-    /// Whether WeChat is asked before a notification is believed.
-    pub confirm: bool,
 }
 
 /// The routes: the function URL's root, and the same on the HTTP API.
 pub fn router(state: Arc<WechatNotify>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/", post(notified))
         .route("/wechat/notify", post(notified))
         // The XML reader has the limit.
         .layer(DefaultBodyLimit::disable())
-        .with_state(state)
+        .with_state(state);
+    guarded(routes)
 }
 
 async fn notified(
@@ -86,57 +83,52 @@ async fn receive(state: &WechatNotify, query: Option<&str>, body: &[u8]) -> Resu
         None => wechat.read_notification(body),
     };
     match read? {
-        Notification::Payment(notice) => paid(state, &wechat, notice).await,
-        Notification::Refund(number) => refunded(state, number).await,
-    }
-}
-
-async fn paid(state: &WechatNotify, wechat: &Wechat, notice: Notice) -> Result<(), Refused> {
-    let now = state.clock.now();
-    let number = notice.number().clone();
-    let order = state
-        .ledger
-        .order(&number.order)
-        .await?
-        .filter(|order| {
-            order
-                .attempts
-                .iter()
-                .any(|attempt| attempt.number == number.attempt)
-        })
-        .ok_or_else(|| Refused::UnknownOrder(number.clone()))?;
-    let payment = notice.into_payment();
-    // A repeat needs no question. What does not fit leads to a refund, and money
-    // goes out on WeChat's own answer only.
-    let known = order.payment_of(&payment.transaction_id).is_some();
-    let fits = order.status.is_open() && payment.total_fee == order.request.total_fee;
-    let payment = match (state.confirm || !fits) && !known {
-        true => confirm(wechat.query(&number).await?, payment)?,
-        false => payment,
-    };
-    state.settler.settle(order, &payment, now).await?;
-    Ok(())
-}
-
-/// Whatever the notification says, WeChat is asked.
-async fn refunded(state: &WechatNotify, number: OutRefundNo) -> Result<(), Refused> {
-    let refund = state.ledger.refund(&number).await?;
-    let refund = refund.ok_or(Refused::UnknownRefund)?;
-    match state.refunds.confirm(refund, state.clock.now()).await? {
-        Some(_) => Ok(()),
-        None => Err(Refused::Unconfirmed),
-    }
-}
-
-/// WeChat's own answer replaces what the notification said.
-fn confirm(trade: Trade, notified: Payment) -> Result<Payment, Refused> {
-    match trade {
-        Trade::Paid(paid) | Trade::Returned(paid)
-            if paid.transaction_id == notified.transaction_id =>
-        {
-            Ok(paid)
+        Notification::Payment(notice) => {
+            let now = state.clock.now();
+            state.notified.take(&wechat, notice, now).await?;
+            Ok(())
         }
-        _ => Err(Refused::Unconfirmed),
+        Notification::Refund(notice) => refunded(state, &wechat, notice).await,
+    }
+}
+
+/// Whatever the notification says, WeChat is asked: about the hub's own refund,
+/// or about what else has gone back of the payment.
+async fn refunded(
+    state: &WechatNotify,
+    wechat: &Wechat,
+    notice: RefundNotice,
+) -> Result<(), Refused> {
+    let now = state.clock.now();
+    // The hub's own, or one that was found before.
+    let found = RefundNo::outside(&notice.refund_id).map(|refund_no| OutRefundNo {
+        order: notice.trade.order.clone(),
+        refund_no,
+    });
+    for number in notice.refund.into_iter().chain(found.ok()) {
+        if let Some(refund) = state.ledger.refund(&number).await? {
+            let confirmed = state.refunds.confirm(refund, now).await?;
+            return confirmed.map(drop).ok_or(Refused::Unconfirmed);
+        }
+    }
+    let order = state.notified.order(&notice.trade).await?;
+    let (key, transaction_id) = (order.key(), &notice.transaction_id);
+    let returned = match order.payment_of(transaction_id) {
+        Some(_) => state.refunds.discover(&key, transaction_id, now).await?,
+        // The notification of the payment is late, or lost.
+        None => {
+            let settled =
+                state
+                    .notified
+                    .settle_confirmed(wechat, order, &notice.trade, transaction_id, now);
+            settled.await?.returned
+        }
+    };
+    // WeChat's answer may lag behind its notification.
+    let mut returned = returned.iter();
+    match returned.any(|back| back.refund_id == notice.refund_id) {
+        true => Ok(()),
+        false => Err(Refused::Unconfirmed),
     }
 }
 
@@ -145,14 +137,10 @@ fn confirm(trade: Trade, notified: Payment) -> Result<Payment, Refused> {
 enum Refused {
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    #[error("there is no such order: {0}")]
-    UnknownOrder(OutTradeNo),
-    #[error("there is no such refund")]
-    UnknownRefund,
+    #[error(transparent)]
+    Payment(#[from] notified::Error),
     #[error("WeChat's query does not confirm it")]
     Unconfirmed,
-    #[error("WeChat's query failed: {}", causes(.0))]
-    Query(#[from] wechat::Error),
     #[error("it took too long")]
     TooSlow,
     #[error(transparent)]
@@ -169,15 +157,18 @@ impl Refused {
                 tracing::info!(reason = %self, "notification of a failed payment");
                 (StatusCode::OK, true)
             }
-            Self::Rejected(Rejection::UnknownNumber(_)) | Self::UnknownOrder(_) => {
+            Self::Rejected(Rejection::UnknownNumber(_))
+            | Self::Payment(notified::Error::UnknownOrder(_)) => {
                 tracing::error!(alarm = "order_unknown", reason = %self, "notification refused");
                 (StatusCode::OK, false)
             }
-            Self::Rejected(_) | Self::UnknownRefund | Self::Unconfirmed => {
+            Self::Rejected(_) | Self::Unconfirmed | Self::Payment(notified::Error::Unconfirmed) => {
                 tracing::warn!(reason = %self, "notification refused");
                 (StatusCode::OK, false)
             }
-            Self::Query(_) | Self::TooSlow | Self::Aws(_) => {
+            Self::Payment(notified::Error::Query(_) | notified::Error::Aws(_))
+            | Self::TooSlow
+            | Self::Aws(_) => {
                 tracing::error!(reason = %self, "notification not handled, WeChat will repeat it");
                 (StatusCode::SERVICE_UNAVAILABLE, false)
             }

@@ -9,6 +9,7 @@ use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
 use shared::aws::secrets::Merchant;
 use shared::config;
+use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
 use wechat_notify::{WechatNotify, router};
@@ -28,14 +29,17 @@ async fn main() -> Result<(), lambda_http::Error> {
     };
     let state = WechatNotify {
         clock: Clock::System,
-        ledger,
         refunds: Refunds {
             settler: settler.clone(),
             merchant: merchant.clone(),
         },
+        notified: Notified {
+            ledger: ledger.clone(),
+            settler,
+            confirm: config::confirm_notifications(),
+        },
+        ledger,
         merchant,
-        settler,
-        confirm: config::confirm_notifications(),
     };
     lambda_http::run(router(Arc::new(state))).await
 }

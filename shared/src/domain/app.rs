@@ -164,13 +164,14 @@ pub fn check_address(address: &str, allow_http: bool) -> Result<(), Refused> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Refused("must not have a query or fragment"));
     }
-    // The address is stored and signed as given; it must not mean two things.
+    // The address is stored and signed as given, as raw text; it must not mean
+    // two things.
     if address
         .chars()
-        .any(|c| c.is_ascii_control() || c == '\\' || c == ' ')
+        .any(|c| c.is_ascii_control() || matches!(c, '\\' | ' ' | '&'))
     {
         return Err(Refused(
-            "must not contain spaces, backslashes or control characters",
+            "must not contain spaces, backslashes, & or control characters",
         ));
     }
     Ok(())
@@ -182,6 +183,8 @@ pub fn check_address(address: &str, allow_http: bool) -> Result<(), Refused> {
 /// The rule that the address breaks.
 pub fn check_site(address: &str, allow_http: bool) -> Result<(), Refused> {
     match parse_page(address, allow_http)?.query() {
+        // It is signed as raw text.
+        None if address.contains('&') => Err(Refused("must not contain &")),
         None => Ok(()),
         Some(_) => Err(Refused("must not have a query")),
     }
@@ -340,6 +343,7 @@ mod tests {
             with_query,
             "https://good.example/app?",
             "https://good.example/app?code=1",
+            "https://good.example/app/a&state=b",
         ] {
             assert!(app.check_redirect(address).is_err(), "{address}");
         }
@@ -372,7 +376,7 @@ mod tests {
     /// One line for each address that is refused, and the rule that its app's
     /// developer reads.
     #[rustfmt::skip]
-    const BAD_ADDRESSES: [(&str, &str); 17] = [
+    const BAD_ADDRESSES: [(&str, &str); 18] = [
         ("",                                      "must be an absolute URL"),
         ("shop.example/notify",                   "must be an absolute URL"),
         ("//shop.example/notify",                 "must be an absolute URL"),
@@ -386,10 +390,11 @@ mod tests {
         ("https://shop.example/notify?x=1",       "must not have a query or fragment"),
         ("https://shop.example/notify?",          "must not have a query or fragment"),
         ("https://shop.example/notify#x",         "must not have a query or fragment"),
-        ("https://shop.example\\@evil.example/", "must not contain spaces, backslashes or control characters"),
-        ("https://shop.example/a b",              "must not contain spaces, backslashes or control characters"),
-        ("https://shop.example/\tnotify",         "must not contain spaces, backslashes or control characters"),
-        ("https://shop.example/a\u{7f}",           "must not contain spaces, backslashes or control characters"),
+        ("https://shop.example\\@evil.example/", "must not contain spaces, backslashes, & or control characters"),
+        ("https://shop.example/a&order_no=b",     "must not contain spaces, backslashes, & or control characters"),
+        ("https://shop.example/a b",              "must not contain spaces, backslashes, & or control characters"),
+        ("https://shop.example/\tnotify",         "must not contain spaces, backslashes, & or control characters"),
+        ("https://shop.example/a\u{7f}",           "must not contain spaces, backslashes, & or control characters"),
     ];
 
     #[test]

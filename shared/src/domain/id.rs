@@ -183,7 +183,8 @@ impl fmt::Display for OutTradeNo {
 }
 
 /// A refund's number within its order: 1 to 37 of `[0-9A-Za-z-]`. Those that
-/// the hub makes itself begin with `auto-`.
+/// the hub makes itself begin with `auto-`, those that it found at WeChat with
+/// `ext-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RefundNo(String);
@@ -211,17 +212,59 @@ impl RefundNo {
     /// # Errors
     /// When WeChat's number for the payment has not WeChat's form.
     pub fn automatic(transaction_id: &str) -> Result<Self, Refused> {
-        Self::parse(&format!("auto-{transaction_id}"))
+        Self::parse(&format!("{AUTOMATIC}{transaction_id}"))
     }
 
-    /// Whether the hub made it.
+    /// The number under which the hub keeps a refund that a person made in
+    /// WeChat's platform: always the same, so that it is booked once.
+    ///
+    /// # Errors
+    /// When WeChat's number for the refund has not WeChat's form.
+    pub fn outside(refund_id: &str) -> Result<Self, Refused> {
+        Self::parse(&format!("{OUTSIDE}{refund_id}"))
+    }
+
+    /// Who asked for the refund.
     #[must_use]
-    pub fn is_automatic(&self) -> bool {
-        self.0.starts_with("auto-")
+    pub fn source(&self) -> RefundSource {
+        if self.0.starts_with(AUTOMATIC) {
+            RefundSource::Hub
+        } else if self.0.starts_with(OUTSIDE) {
+            RefundSource::Wechat
+        } else {
+            RefundSource::App
+        }
     }
 }
 
 text_id!(RefundNo);
+
+const AUTOMATIC: &str = "auto-";
+const OUTSIDE: &str = "ext-";
+
+/// Who asked for a refund, as its number tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundSource {
+    /// The app.
+    App,
+    /// The hub, because the payment did not fit its order.
+    Hub,
+    /// A person, in WeChat's merchant platform.
+    Wechat,
+}
+
+impl RefundSource {
+    /// The name in our API and in callbacks.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Hub => "hub",
+            Self::Wechat => "wechat",
+        }
+    }
+}
 
 /// The hub's number for a refund, WeChat's `out_refund_no`:
 /// `app_id(16) order_no(10) refund_no(1-37)`, at most 63 of WeChat's 64.
@@ -335,8 +378,10 @@ mod tests {
     fn the_hubs_own_refund_of_a_payment_has_the_payments_number() {
         let own = RefundNo::automatic("4200001").unwrap();
         assert_eq!(own.as_str(), "auto-4200001");
-        assert!(own.is_automatic());
-        assert!(!RefundNo::parse("R1").unwrap().is_automatic());
+        assert_eq!(own.source(), RefundSource::Hub);
+        let outside = RefundNo::outside(&"5".repeat(32)).unwrap();
+        assert_eq!(outside.source(), RefundSource::Wechat);
+        assert_eq!(RefundNo::parse("R1").unwrap().source(), RefundSource::App);
         assert!(RefundNo::automatic("4200_001").is_err());
     }
 

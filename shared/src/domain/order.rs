@@ -4,19 +4,22 @@
 //!
 //! `revision` is an optimistic lock: a write names the one it read.
 
+mod asking;
 mod attempt;
 mod payment;
 mod payment_code;
 mod request;
 
+pub use asking::Curious;
 pub use attempt::{Attempt, Payer, Preparation, Prepay};
-pub use payment::{Anomaly, AnomalyKind, Payment};
+pub use payment::{Anomaly, AnomalyKind, Found, Payment, Returned, Standing};
 pub use payment_code::{CodeUse, MicropayTiming, PaymentCode};
 pub use request::{Request, TradeType, Version};
 
 use serde::{Deserialize, Serialize};
 
-use attempt::CLOSE_GUARD_SECONDS;
+use attempt::{CLOSE_GUARD_SECONDS, PAUSE_SECONDS};
+use payment_code::TakingBack;
 
 use super::UnknownAttributes;
 use super::id::{AppId, OrderKey, OrderNo, OutTradeNo};
@@ -100,6 +103,12 @@ pub struct Order {
     /// Which of those questions is next.
     #[serde(default)]
     pub step: u8,
+    /// When WeChat was last asked about it out of turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
+    /// Since when the pay page has had it asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_asked_from: Option<Timestamp>,
     /// Counts the writes of this row; the store compares it.
     #[serde(default)]
     pub revision: u64,
@@ -153,11 +162,17 @@ pub enum Refusal {
     /// All 99 attempt numbers are used.
     #[error("the order has no attempt numbers left")]
     NoAttemptLeft,
+    /// Too many attempts were started within a few minutes.
+    #[error("the order was opened too often within a few minutes")]
+    TooManyAttempts,
 }
 
 /// How long after an attempt starts the hub asks WeChat, when no notification
 /// came; the last question is asked when the order expires.
+const EARLY_PAUSE_SECONDS: i64 = 5;
 const QUERY_OFFSETS: [i64; 4] = [60, 300, 900, 1800];
+/// With version 1.0 no notification comes to the hub at all.
+const DIRECT_QUERY_OFFSETS: [i64; 7] = [5, 15, 30, 60, 300, 900, 1800];
 
 impl Order {
     /// An order as it is stored first, with its last question planned.
@@ -178,6 +193,8 @@ impl Order {
             due: None,
             wake: None,
             step: 0,
+            asked_at: None,
+            page_asked_from: None,
             revision: 0,
             unknown: UnknownAttributes::new(),
         };
@@ -226,23 +243,28 @@ impl Order {
 
     /// WeChat confirmed a payment. Its number is the payment: whatever is said
     /// of it later is a repeat. There are at most as many as attempts.
-    pub fn pay(&mut self, payment: Payment, now: Timestamp) -> Settlement {
+    pub fn pay(&mut self, found: &Found, now: Timestamp) -> Settlement {
+        let payment = found.payment.clone();
         if self.payment_of(&payment.transaction_id).is_some() {
             return Settlement::Repeated;
         }
-        if self.is_taken_back(payment.attempt) {
+        let taken_back = self.taking_back(payment.attempt);
+        if taken_back == Some(TakingBack::UnderWay) || (taken_back.is_some() && found.is_gone()) {
             return Settlement::TakenBack;
         }
         // Nobody can pay this attempt a second time.
         self.attempt_closed(payment.attempt);
         let kind = if payment.total_fee != self.request.total_fee {
             AnomalyKind::AmountMismatch
+        } else if taken_back.is_some() {
+            // A charge that reached WeChat after it had nothing to take back.
+            AnomalyKind::PaidAfterClose
         } else {
             match self.status {
                 Status::Created | Status::Paying => {
                     self.status = Status::Paid;
                     self.payment = Some(payment);
-                    self.rest();
+                    self.watch(now);
                     return Settlement::Paid;
                 }
                 Status::Paid | Status::PartlyRefunded | Status::Refunded => AnomalyKind::PaidTwice,
@@ -255,6 +277,9 @@ impl Order {
             seen_at: now,
             unknown: UnknownAttributes::new(),
         });
+        if self.payment.is_some() {
+            self.watch(now);
+        }
         Settlement::Anomaly(kind)
     }
 
@@ -269,7 +294,7 @@ impl Order {
             if now < self.expires_at {
                 self.expires_at = now;
                 self.hurry_payment_code(now);
-                self.plan(self.last_query_at());
+                self.plan_question(self.last_query_at(), now);
             }
             return Ok(false);
         }
@@ -298,22 +323,40 @@ impl Order {
     }
 
     /// WeChat says the order is not paid yet: plans the next question. Those
-    /// that were missed during an outage are not all asked at once. After the
-    /// last one it is asked again, until it is closed.
+    /// that were missed during an outage are not all asked at once, and one
+    /// that came early, to close another attempt, replaces none. After the last
+    /// one it is asked again, until it is closed.
     pub fn ask_later(&mut self, now: Timestamp) {
         if let Some(seconds) = self.payment_code_pause(now) {
             self.step = self.step.saturating_add(1);
             self.plan(now.plus_seconds(seconds));
             return;
         }
-        loop {
+        if !self.status.is_open() {
+            return self.watch(now);
+        }
+        while self.query_at() <= now {
             self.step = self.step.saturating_add(1);
-            let at = self.query_at();
-            if at > now || self.is_last_question(now) {
-                self.plan(at.max(now.plus_seconds(60)));
-                return;
+            if self.is_last_question(now) {
+                break;
             }
         }
+        let at = self.query_at();
+        let is_early = now < at && at <= self.started_at().plus_seconds(60);
+        let pause = if is_early {
+            EARLY_PAUSE_SECONDS
+        } else {
+            PAUSE_SECONDS
+        };
+        let again = now.plus_seconds(PAUSE_SECONDS);
+        self.plan_question(at.max(now.plus_seconds(pause)), again);
+    }
+
+    /// Whether WeChat must still be asked: until the order has ended, and then
+    /// until nobody can pay another attempt at it.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.status.is_open() || self.due.is_some()
     }
 
     /// WeChat knows more than the row: the next sweep asks.
@@ -321,17 +364,45 @@ impl Order {
         self.plan(now);
     }
 
+    /// Whether the next question comes sooner than the sweeper, which looks once
+    /// a minute, would ring for it.
+    #[must_use]
+    pub fn is_due_soon(&self, now: Timestamp) -> bool {
+        self.due.is_some_and(|due| due < now.plus_seconds(60))
+    }
+
     fn plan(&mut self, at: Timestamp) {
         (self.due, self.wake) = (Some(at), Some(at));
     }
 
+    /// Asks at this time, or earlier if an attempt can be closed earlier.
+    fn plan_question(&mut self, at: Timestamp, earliest: Timestamp) {
+        let closing_at = self.closing_at().map(|closing| closing.max(earliest));
+        self.plan(closing_at.map_or(at, |closing| closing.min(at)));
+    }
+
+    /// The order has ended. What can still be paid at WeChat must be closed
+    /// there, and if it is paid first, that payment goes back.
+    fn watch(&mut self, now: Timestamp) {
+        match self.closing_at() {
+            Some(at) => self.plan(at.max(now)),
+            None => self.rest(),
+        }
+    }
+
+    /// Nothing is asked any more, but for one look at what was taken back.
     fn rest(&mut self) {
-        (self.due, self.wake) = (None, None);
+        let look = self.look_again_at();
+        (self.due, self.wake) = (look, look);
     }
 
     fn query_at(&self) -> Timestamp {
         let last = self.last_query_at();
-        QUERY_OFFSETS
+        let offsets: &[i64] = match self.request.version {
+            Version::Relayed => &QUERY_OFFSETS,
+            Version::Direct => &DIRECT_QUERY_OFFSETS,
+        };
+        offsets
             .get(usize::from(self.step))
             .map_or(last, |offset| self.started_at().plus_seconds(*offset))
             .min(last)

@@ -1,7 +1,9 @@
 //! A refund and the moves it may make: `pending -> processing -> succeeded`,
 //! `pending|processing -> failed`, and `change`, which a person must end.
 //! Accepted by WeChat is not succeeded, and unknown is not failed: until WeChat
-//! says how it ended, it is asked again under the same number.
+//! says how it ended, it is asked again under the same number. Refused is not
+//! failed either: another number could pay back twice, so this one is kept until
+//! WeChat has refused it, and not known it, for long enough.
 
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +78,7 @@ pub struct Refund {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// Why it failed: WeChat's code.
+    /// WeChat's code: why it failed, or why it is still pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub err_code: Option<String>,
     /// When the hub next asks WeChat.
@@ -85,6 +87,13 @@ pub struct Refund {
     /// When the sweeper looks at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake: Option<Timestamp>,
+    /// Until when one run has it for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_until: Option<Timestamp>,
+    /// Since when WeChat has refused it and not known it, without a call in
+    /// between of which nobody knows whether it was heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_since: Option<Timestamp>,
     /// Which of those questions is next.
     #[serde(default)]
     pub step: u8,
@@ -121,8 +130,15 @@ pub enum Answer {
     Succeeded(String, Option<Timestamp>),
     /// The payer's account cannot be reached.
     Change,
-    /// It will not happen, for this reason.
+    /// It was accepted and closed: it will not happen, for this reason.
     Failed(String),
+    /// It is refused, and WeChat does not know it.
+    Refused {
+        /// WeChat's code.
+        err_code: String,
+        /// WeChat says that repeating it cannot help.
+        is_final: bool,
+    },
     /// Not now: one refund of a payment a minute.
     Later,
     /// Nothing that is known: ask again later.
@@ -146,8 +162,14 @@ const GAPS: [i64; 8] = [60, 120, 300, 900, 3600, 10_800, 43_200, 86_400];
 /// What WeChat has not taken yet, or not told, is asked at least this often: what
 /// is in the way is mended by a person, and then the payer waits for it.
 const UNTOLD_GAP_MAX: i64 = 3600;
-/// Longer than a function may run; reconcile's is 60 s.
+/// For how long one run has a refund for itself: longer than a function may run;
+/// reconcile's is 60 s.
 const CLAIM_SECONDS: i64 = 90;
+/// A code that ends a refund is believed when WeChat has not known the number
+/// for so long: a first answer may have been lost, and a query may lag.
+const FINAL_SECONDS: i64 = 2 * 3600;
+/// Other refusals (the merchant's balance, say) are repeated for so long.
+const PATIENCE_SECONDS: i64 = 7 * 86_400;
 /// So many questions without an answer are not an accident.
 const STUCK_STEP: u8 = 4;
 
@@ -170,6 +192,8 @@ impl Refund {
             err_code: None,
             due: Some(promise.due),
             wake: Some(promise.due),
+            claimed_until: None,
+            refused_since: None,
             step: 0,
             revision: 0,
             unknown: UnknownAttributes::new(),
@@ -206,7 +230,11 @@ impl Refund {
         if self.status.is_final() {
             return Transition::Unchanged;
         }
-        let unanswered = answer == Answer::Unknown;
+        self.claimed_until = None;
+        let mut gap_max = match answer {
+            Answer::Unknown => UNTOLD_GAP_MAX,
+            _ => i64::MAX,
+        };
         match answer {
             Answer::Accepted(refund_id) => {
                 if self.status == Status::Pending {
@@ -214,10 +242,30 @@ impl Refund {
                     self.step = 0;
                 }
                 self.refund_id = Some(refund_id);
+                (self.err_code, self.refused_since) = (None, None);
             }
             Answer::Change => self.status = Status::Change,
-            Answer::Later => self.step = 0,
-            Answer::Unknown => {}
+            Answer::Later => {
+                self.step = 0;
+                gap_max = UNTOLD_GAP_MAX;
+            }
+            Answer::Unknown => self.refused_since = None,
+            Answer::Refused { err_code, is_final } => {
+                self.err_code = Some(err_code);
+                let since = *self.refused_since.get_or_insert(now);
+                let is_over = match is_final {
+                    true => now >= since.plus_seconds(FINAL_SECONDS),
+                    // Not at the first refusal after a week of silence.
+                    false => {
+                        now >= self.created_at.plus_seconds(PATIENCE_SECONDS)
+                            && now >= since.plus_seconds(FINAL_SECONDS)
+                    }
+                };
+                if is_over {
+                    self.status = Status::Failed;
+                    return self.end(now);
+                }
+            }
             Answer::Succeeded(refund_id, at) => {
                 self.status = Status::Succeeded;
                 self.refund_id = Some(refund_id);
@@ -230,11 +278,7 @@ impl Refund {
             }
         }
         let gap = GAPS.get(usize::from(self.step)).or(GAPS.last());
-        let mut gap = gap.copied().unwrap_or_default();
-        if unanswered || self.status == Status::Pending {
-            gap = gap.min(UNTOLD_GAP_MAX);
-        }
-        let due = now.plus_seconds(gap);
+        let due = now.plus_seconds(gap.copied().unwrap_or_default().min(gap_max));
         self.step = self.step.saturating_add(1);
         (self.due, self.wake) = (Some(due), Some(due));
         Transition::Continues
@@ -246,11 +290,29 @@ impl Refund {
     pub fn claim(&mut self, now: Timestamp) -> bool {
         // SQS may be a little early.
         let is_due = self.due.is_some_and(|due| due <= now.plus_seconds(1));
-        if is_due {
-            let until = now.plus_seconds(CLAIM_SECONDS);
-            (self.due, self.wake) = (Some(until), Some(until));
+        is_due && self.reserve(now)
+    }
+
+    /// The same before it is due: a person wants to know, perhaps because what
+    /// was in the way is mended, so that the pauses begin again. False when it
+    /// has ended, or is another run's.
+    #[must_use]
+    pub fn claim_early(&mut self, now: Timestamp) -> bool {
+        let is_ours = self.reserve(now);
+        if is_ours {
+            self.step = 0;
         }
-        is_due
+        is_ours
+    }
+
+    fn reserve(&mut self, now: Timestamp) -> bool {
+        let is_free = self.claimed_until.is_none_or(|until| until <= now);
+        let is_ours = is_free && !self.status.is_final();
+        if is_ours {
+            let until = Some(now.plus_seconds(CLAIM_SECONDS));
+            (self.due, self.wake, self.claimed_until) = (until, until, until);
+        }
+        is_ours
     }
 
     /// Whether WeChat has been silent about it for too long.
@@ -261,7 +323,7 @@ impl Refund {
 
     fn end(&mut self, at: Timestamp) -> Transition {
         self.ended_at = Some(at);
-        (self.due, self.wake) = (None, None);
+        (self.due, self.wake, self.refused_since) = (None, None, None);
         Transition::Ended
     }
 }
@@ -284,6 +346,87 @@ mod tests {
         assert!(!refund.claim(NOW.plus_seconds(60)));
         assert!(refund.claim(NOW.plus_seconds(90)));
         assert_eq!(refund.wake, Some(NOW.plus_seconds(180)));
+    }
+
+    #[test]
+    fn a_person_hurries_a_refund_that_nobody_is_asking_about() {
+        let mut refund = refund();
+        assert_eq!(wait(&mut refund, Answer::Unknown), 60);
+        assert!(refund.claim_early(NOW.plus_seconds(1)));
+        assert!(!refund.claim_early(NOW.plus_seconds(2)), "another run's");
+        assert_eq!(refund.apply(Answer::Later, NOW), Transition::Continues);
+        assert!(refund.claim_early(NOW.plus_seconds(3)), "that run is over");
+        assert_eq!(wait(&mut refund, Answer::Unknown), 60, "as if it were new");
+        refund.apply(Answer::Succeeded("5".into(), None), NOW);
+        assert!(!refund.claim_early(NOW.plus_seconds(200)), "it has ended");
+    }
+
+    fn refused(is_final: bool) -> Answer {
+        Answer::Refused {
+            err_code: "CODE".into(),
+            is_final,
+        }
+    }
+
+    /// How long a refund that is refused each time it is due stays pending.
+    fn patience(is_final: bool) -> i64 {
+        let mut refund = refund();
+        loop {
+            let now = refund.due.unwrap();
+            match refund.apply(refused(is_final), now) {
+                Transition::Continues => {
+                    assert_eq!(refund.status, Status::Pending);
+                    assert_eq!(refund.err_code.as_deref(), Some("CODE"));
+                }
+                ended => {
+                    assert_eq!((ended, refund.status), (Transition::Ended, Status::Failed));
+                    return now.seconds() - NOW.seconds();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_refund_keeps_its_number_for_hours_and_for_a_week_where_it_may_pass() {
+        assert!((FINAL_SECONDS..4 * 3600 + 1800).contains(&patience(true)));
+        assert!((PATIENCE_SECONDS..PATIENCE_SECONDS + 86_400).contains(&patience(false)));
+    }
+
+    #[test]
+    fn a_week_of_silence_is_no_refusal() {
+        let mut refund = refund();
+        let late = NOW.plus_seconds(PATIENCE_SECONDS);
+        refund.apply(Answer::Unknown, late);
+        assert_eq!(refund.apply(refused(false), late), Transition::Continues);
+        let end = late.plus_seconds(FINAL_SECONDS);
+        assert_eq!(
+            refund.apply(refused(false), end.plus_seconds(-1)),
+            Transition::Continues
+        );
+        assert_eq!(refund.apply(refused(false), end), Transition::Ended);
+    }
+
+    #[test]
+    fn a_call_that_may_have_been_heard_makes_the_hours_begin_again() {
+        let mut refund = refund();
+        refund.apply(refused(true), NOW);
+        assert_eq!(refund.refused_since, Some(NOW));
+        refund.apply(Answer::Unknown, NOW.plus_seconds(60));
+        assert_eq!(refund.refused_since, None);
+        let late = NOW.plus_seconds(FINAL_SECONDS);
+        assert_eq!(refund.apply(refused(true), late), Transition::Continues);
+        let later = late.plus_seconds(FINAL_SECONDS - 1);
+        assert_eq!(refund.apply(refused(true), later), Transition::Continues);
+        let end = late.plus_seconds(FINAL_SECONDS);
+        assert_eq!(refund.apply(refused(true), end), Transition::Ended);
+    }
+
+    #[test]
+    fn a_refusal_is_forgotten_once_wechat_has_accepted_the_refund() {
+        let mut refund = refund();
+        refund.apply(refused(false), NOW);
+        refund.apply(Answer::Accepted("5".into()), NOW);
+        assert_eq!((refund.err_code, refund.refused_since), (None, None));
     }
 
     #[test]

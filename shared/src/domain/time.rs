@@ -38,6 +38,26 @@ impl Timestamp {
         self.0
     }
 
+    /// Reads whole seconds since 1970, decimal digits and nothing else: no sign,
+    /// no space, so that one moment is written in one way.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn parse_seconds(text: &str) -> Result<Self, Refused> {
+        const RULE: Refused = Refused("must be seconds since 1970");
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(RULE);
+        }
+        let seconds: i64 = text.parse().map_err(|_| RULE)?;
+        seconds.checked_mul(1000).map(Self::from_millis).ok_or(RULE)
+    }
+
+    /// How far apart two moments are, in seconds.
+    #[must_use]
+    pub const fn seconds_apart(self, other: Self) -> u64 {
+        self.seconds().abs_diff(other.seconds())
+    }
+
     /// Whole seconds since 1970.
     #[must_use]
     pub const fn seconds(self) -> i64 {
@@ -115,6 +135,28 @@ impl Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_are_written_in_digits_only() {
+        let moment = Timestamp::parse_seconds("1795500341").unwrap();
+        assert_eq!(moment.millis(), 1_795_500_341_000);
+        assert_eq!(moment.seconds_apart(moment.plus_seconds(-300)), 300);
+        for text in [
+            "",
+            "+1795500341",
+            "-1",
+            " 1795500341",
+            "1795500341 ",
+            "1.5",
+            "1e9",
+            "0x1",
+            "１",
+            "9223372036854775807",
+            "99999999999999999999",
+        ] {
+            assert!(Timestamp::parse_seconds(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn wechats_times_are_beijing_times() {

@@ -1,7 +1,7 @@
 //! The addresses that a payer's browser is sent to, signed for the app: made by
 //! one function and verified by another.
 
-use url::{ParseError, Url};
+use url::{ParseError, Url, form_urlencoded};
 
 use crate::ambient::random_hex;
 use crate::domain::app::App;
@@ -28,8 +28,15 @@ pub fn pay_url(public_url: &str, order: &Order, app: &App) -> Result<String, Par
     Ok(Url::parse_with_params(&format!("{public_url}/pay"), params)?.into())
 }
 
-/// The parameter with which WeChat brings a phone's browser back.
+/// The parameter with which WeChat brings a phone's browser back, and with which
+/// the page says that the payer is back. Not signed: it proves nothing.
 pub const BACK: &str = "hub_back";
+
+/// Whether a pay address says that the payer comes back from WeChat.
+#[must_use]
+pub fn is_back(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == BACK)
+}
 
 /// WeChat's address for a phone's browser. Paid or not, WeChat sends the
 /// browser on after some seconds: to the pay page, which knows.

@@ -3,9 +3,10 @@
 
 use crate::aws::Failure;
 use crate::aws::ledger::{Ledger, Saved};
+use crate::aws::queue::Queue;
 use crate::aws::secrets::Merchant;
 use crate::domain::id::OutTradeNo;
-use crate::domain::order::{Order, Payer, Preparation, Prepay, Refusal, TradeType};
+use crate::domain::order::{Attempt, Order, Payer, Preparation, Prepay, Refusal, TradeType};
 use crate::domain::time::Timestamp;
 use crate::flows::race::Race;
 use crate::flows::token_cache::{self, TokenCache};
@@ -27,6 +28,17 @@ pub struct Checkout {
     pub tokens: TokenCache,
     /// Where WeChat reports payments.
     pub notify_url: String,
+    /// Where early questions are rung.
+    pub reconcile: Queue,
+}
+
+/// An order that can be paid.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// As it is stored.
+    pub order: Order,
+    /// What this payer is served. Somebody else may have opened a later one.
+    pub attempt: Attempt,
 }
 
 /// Why an order cannot be paid now.
@@ -60,34 +72,48 @@ impl From<token_cache::Error> for Error {
 }
 
 impl Checkout {
-    /// The order with a current attempt that can be paid: in this way by this
-    /// payer, or by whoever opened a young one. Repeating it is safe at every
-    /// point: each attempt is stored before WeChat is asked for it, WeChat
-    /// answers the same for the same attempt, and closing twice is closing.
+    /// The order with an attempt that this payer can pay in this way. Repeating
+    /// it is safe at every point: each attempt is stored before WeChat is asked
+    /// for it, WeChat answers the same for the same attempt, and closing twice
+    /// is closing.
     pub async fn prepare(
         &self,
         mut order: Order,
         trade_type: TradeType,
         payer: &Payer,
         now: Timestamp,
-    ) -> Result<Order, Error> {
+    ) -> Result<Prepared, Error> {
         const OPERATION: &str = "open a payment";
         let wechat = self.merchant.wechat().await?;
         let mut race = Race::new(OPERATION);
         let mut retired = false;
-        for _ in 0..MOVES {
+        let mut can_be_paid = false;
+        let mut moves = 0;
+        while moves < MOVES {
             order.check_open(now)?;
-            match order.preparation(trade_type, payer.openid.as_deref(), now) {
-                Preparation::Ready => return Ok(order),
+            match order.preparation(trade_type, payer, now) {
+                Preparation::Ready(number) => {
+                    let attempt = order.attempt(number).cloned();
+                    let attempt = attempt.ok_or(Failure::contended(OPERATION))?;
+                    return Ok(Prepared { order, attempt });
+                }
                 Preparation::Open => order.open_attempt(trade_type, payer.clone(), now)?,
+                // Not closing it costs a refund if both get paid; a payer who
+                // waits costs the sale.
                 Preparation::Close(number) => {
-                    match wechat.close(&order.out_trade_no(number)).await? {
-                        Closing::Closed => order.attempt_closed(number),
-                        Closing::Paid => return Err(self.paid(order, now).await),
+                    match wechat.close(&order.out_trade_no(number)).await {
+                        Ok(Closing::Closed) => order.attempt_closed(number),
+                        Ok(Closing::Paid) => return Err(self.paid(order, now).await),
+                        // Not there yet is not closed: another caller may just be
+                        // asking for it.
+                        Ok(Closing::Unknown) | Err(_) => order.close_later(number, now),
                     }
                 }
                 Preparation::Ask(number) => match self.ask(&wechat, &order, number, now).await {
-                    Ok(prepay) => order.prepaid(number, prepay, now),
+                    Ok(prepay) => {
+                        order.prepaid(number, prepay, now);
+                        can_be_paid = true;
+                    }
                     Err(Error::Wechat(error)) => match error.business_code() {
                         Some("ORDERPAID") => return Err(self.paid(order, now).await),
                         Some("ORDERCLOSED") => order.attempt_closed(number),
@@ -97,7 +123,7 @@ impl Checkout {
                         {
                             retired = true;
                             match retire(&wechat, &order.out_trade_no(number)).await? {
-                                Closing::Closed => order.attempt_closed(number),
+                                Closing::Closed | Closing::Unknown => order.attempt_closed(number),
                                 Closing::Paid => return Err(self.paid(order, now).await),
                             }
                         }
@@ -106,9 +132,19 @@ impl Checkout {
                     Err(error) => return Err(error),
                 },
             }
-            if let Saved::Changed(row) = self.ledger.save(&mut order).await? {
-                order = *row;
-                race.lost().await?;
+            match self.ledger.save(&mut order).await? {
+                Saved::Done => {
+                    moves += 1;
+                    // The sweeper would ring too late for version 1.0's first questions.
+                    if can_be_paid && order.is_due_soon(now) {
+                        self.reconcile.ring_for_order(&order, now).await;
+                    }
+                }
+                Saved::Changed(row) => {
+                    order = *row;
+                    can_be_paid = false;
+                    race.lost().await?;
+                }
             }
         }
         Err(Failure::contended(OPERATION).into())
@@ -121,9 +157,9 @@ impl Checkout {
         number: u8,
         now: Timestamp,
     ) -> Result<Prepay, Error> {
-        let mut attempts = order.attempts.iter();
-        let attempt = attempts.find(|attempt| attempt.number == number);
-        let attempt = attempt.ok_or(wechat::Error::Forged("there is no such attempt"))?;
+        let attempt = order
+            .attempt(number)
+            .ok_or(wechat::Error::Forged("there is no such attempt"))?;
         let notify_url = &self.notify_url;
         if attempt.trade_type != TradeType::Genprepay {
             return Ok(wechat.unified_order(order, attempt, notify_url).await?);

@@ -2,16 +2,16 @@
 //! what it answers gets into the ledger.
 
 use crate::aws::Failure;
-use crate::aws::ledger::Saved;
+use crate::aws::ledger::{Partition, Saved};
 use crate::aws::secrets::Merchant;
-use crate::domain::delivery::Delivery;
-use crate::domain::id::OutRefundNo;
-use crate::domain::order::{Order, Refusal};
+use crate::domain::delivery::{Delivery, Event};
+use crate::domain::id::{OrderKey, OutRefundNo};
+use crate::domain::order::{Order, Returned};
 use crate::domain::refund::{Answer, Refund, Status, Transition};
 use crate::domain::time::Timestamp;
 use crate::error::causes;
 use crate::flows::race::Race;
-use crate::flows::settle::Settler;
+use crate::flows::settle::{self, Settler};
 use crate::wechat;
 
 /// Takes refunds to WeChat and its answers to the ledger.
@@ -42,7 +42,17 @@ impl Refunds {
             log(&refund, &error);
             Answer::Unknown
         });
-        self.record(refund, answer, now).await
+        let is_refused = matches!(answer, Answer::Refused { .. });
+        let refund = self.record(refund, answer, now).await?;
+        if is_refused {
+            // Perhaps a person has given it back, and the notification was lost.
+            let (key, transaction_id) = (refund.order_key(), &refund.transaction_id);
+            if let Err(error) = self.discover(&key, transaction_id, now).await {
+                tracing::warn!(order = %key, cause = causes(&error),
+                    "refunds that WeChat made are looked for again with the next refusal");
+            }
+        }
+        Ok(refund)
     }
 
     /// Asks WeChat how it went, because of a notification. None when WeChat
@@ -60,6 +70,55 @@ impl Refunds {
                 log(&refund, &error);
                 Ok(None)
             }
+        }
+    }
+
+    /// Looks for refunds of a payment that the ledger does not have: people make
+    /// them in WeChat's platform. What WeChat knows of; nothing when it does not
+    /// tell, or does not yet.
+    pub async fn discover(
+        &self,
+        key: &OrderKey,
+        transaction_id: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Returned>, Failure> {
+        let wechat = self.merchant.wechat().await?;
+        let returned = match wechat.returned(transaction_id, now).await {
+            Ok(Some(returned)) => returned,
+            Ok(None) => return Ok(Vec::new()),
+            Err(error) => {
+                tracing::warn!(order = %key, cause = causes(&error),
+                    "WeChat gave no answer about refunds of a payment");
+                return Ok(Vec::new());
+            }
+        };
+        let mut race = Race::new("record refunds that WeChat made");
+        loop {
+            let known = self.partition(key).await?;
+            let Some(payment) = known.order.payment_of(transaction_id).cloned() else {
+                return Ok(returned);
+            };
+            let is_known = |back: &&Returned| {
+                known.refunds.iter().any(|row| {
+                    row.number().to_string() == back.out_refund_no
+                        || row.refund_id.as_ref() == Some(&back.refund_id)
+                })
+            };
+            let fresh = returned.iter().filter(|back| !is_known(back));
+            let mut fresh = settle::returned_refunds(key, &payment, fresh, now);
+            if fresh.is_empty() {
+                return Ok(returned);
+            }
+            let mut order = known.order;
+            let all = known.refunds.iter().chain(&fresh);
+            // Its payment was found just now.
+            let _recounted = order.recount(transaction_id, all);
+            let told = self.settler.ended(&order, &fresh, now);
+            let saved = self.settler.commit(&mut order, &told, &mut fresh).await?;
+            if let Saved::Done = saved {
+                return Ok(returned);
+            }
+            race.lost().await?;
         }
     }
 
@@ -85,26 +144,31 @@ impl Refunds {
                 Transition::Unchanged => return Ok(row),
                 Transition::Continues => {
                     alarm(&row, before);
+                    if let Answer::Refused { err_code, .. } = &answer {
+                        tracing::error!(alarm = "refund_refused", order = %row.order_key(),
+                            refund_no = %row.refund_no, err_code,
+                            "WeChat refuses a refund, it is asked again under the same number");
+                    }
                     if self.settler.ledger.save_refund(&mut row).await? {
                         return Ok(row);
                     }
                 }
                 Transition::Ended => {
                     alarm(&row, before);
-                    let mut order = self.order(&number).await?;
-                    // The order is younger than the row. When they disagree, somebody
-                    // else may have ended the refund between the two reads.
-                    if let Err(refusal) = book(&mut order, &row)
-                        && self.row(&number).await?.revision == row.revision
-                    {
+                    let known = self.partition(&number.order).await?;
+                    let mut order = known.order;
+                    let others = known.refunds.iter();
+                    let others = others.filter(|other| other.refund_no != row.refund_no);
+                    if let Err(refusal) = order.recount(&row.transaction_id, others.chain([&row])) {
                         tracing::error!(alarm = "refund_unbooked", order = %order.key(),
                             refund_no = %row.refund_no, %refusal,
                             "a refund does not fit its order's sums");
                     }
-                    let delivery = Delivery::of_refund(&order, &row, occasion.clone());
+                    let mut told = vec![Delivery::of_refund(&order, &row, occasion.clone())];
+                    told.extend(self.untold_payment(&order, &row, &known.deliveries, now));
                     let saved = self
                         .settler
-                        .commit(&mut order, &delivery, Some(&mut row))
+                        .commit(&mut order, &told, std::slice::from_mut(&mut row))
                         .await?;
                     if let Saved::Done = saved {
                         tracing::info!(order = %order.key(), refund_no = %row.refund_no,
@@ -123,19 +187,28 @@ impl Refunds {
         refund.ok_or_else(|| Failure::vanished("refund"))
     }
 
-    async fn order(&self, number: &OutRefundNo) -> Result<Order, Failure> {
-        let order = self.settler.ledger.order(&number.order).await?;
-        order.ok_or_else(|| Failure::vanished("order"))
+    async fn partition(&self, key: &OrderKey) -> Result<Partition, Failure> {
+        let partition = self.settler.ledger.partition(key).await?;
+        partition.ok_or_else(|| Failure::vanished("order"))
     }
-}
 
-/// The order's sums follow the refund. They cannot disagree with it: the amount
-/// was promised in the transaction that made the refund.
-fn book(order: &mut Order, refund: &Refund) -> Result<(), Refusal> {
-    let (payment, fee) = (&refund.transaction_id, refund.refund_fee);
-    match refund.status {
-        Status::Succeeded => order.complete_refund(payment, fee),
-        _ => order.release_refund(payment, fee),
+    /// A payment that was found on its way back as a whole was told to nobody.
+    /// When it stays after all, the app must know of it.
+    fn untold_payment(
+        &self,
+        order: &Order,
+        refund: &Refund,
+        told: &[Delivery],
+        now: Timestamp,
+    ) -> Option<Delivery> {
+        let payment = order.payment.as_ref()?;
+        let stays = refund.status == Status::Failed
+            && !payment.rest().is_zero()
+            && refund.transaction_id == payment.transaction_id
+            && !told
+                .iter()
+                .any(|told| told.event == Event::PaymentSucceeded);
+        stays.then(|| Delivery::of_payment(order, payment, self.settler.occasion(now)))
     }
 }
 

@@ -8,11 +8,15 @@ use crate::aws::ledger::{Ledger, Saved};
 use crate::aws::queue::Queue;
 use crate::aws::registry::Registry;
 use crate::domain::delivery::{Delivery, Occasion};
-use crate::domain::id::RefundNo;
-use crate::domain::order::{AnomalyKind, Order, Payment, Settlement, Version};
-use crate::domain::refund::{Promise, Refund};
+use crate::domain::id::{OrderKey, OutRefundNo, RefundNo};
+use crate::domain::order::{
+    AnomalyKind, Found, Order, Payment, Returned, Settlement, Standing, Version,
+};
+use crate::domain::refund::{Answer, Promise, Refund};
 use crate::domain::time::Timestamp;
 use crate::flows::race::Race;
+use crate::wechat::v2::pay::Trade;
+use crate::wechat::{self, Wechat};
 
 /// Takes payments, and failures of payments by code, to the ledger.
 #[derive(Debug, Clone)]
@@ -33,25 +37,37 @@ impl Settler {
     pub async fn settle(
         &self,
         mut order: Order,
-        payment: &Payment,
+        found: &Found,
         now: Timestamp,
     ) -> Result<(Order, Settlement), Failure> {
-        let occasion = self.occasion(now);
+        let payment = &found.payment;
         let mut race = Race::new("settle a payment");
         loop {
-            let settlement = order.pay(payment.clone(), now);
-            let occasion = occasion.clone();
-            let (delivery, mut refund) = match settlement {
-                Settlement::Repeated | Settlement::TakenBack => return Ok((order, settlement)),
-                Settlement::Paid => (Delivery::of_payment(&order, payment, occasion), None),
-                Settlement::Anomaly(kind) => {
-                    let refund = self.give_back(&mut order, kind, payment, now).await?;
-                    let refund_no = refund.as_ref().map(|refund| &refund.refund_no);
-                    let delivery = Delivery::of_anomaly(&order, kind, payment, refund_no, occasion);
-                    (delivery, refund)
-                }
-            };
-            match self.commit(&mut order, &delivery, refund.as_mut()).await? {
+            let settlement = order.pay(found, now);
+            if matches!(settlement, Settlement::Repeated | Settlement::TakenBack) {
+                return Ok((order, settlement));
+            }
+            // First what has gone back already: nobody is told of money that is
+            // not there, and no more goes back than is left.
+            let mut refunds = returned_refunds(&order.key(), payment, &found.returned, now);
+            // It has just become one of the order's payments.
+            let _recounted = order.recount(&payment.transaction_id, &refunds);
+            let mut deliveries = self.ended(&order, &refunds, now);
+            if let Settlement::Anomaly(kind) = settlement {
+                let refund = self.give_back(&mut order, kind, payment, now).await?;
+                let refund_no = refund.as_ref().map(|refund| &refund.refund_no);
+                let occasion = self.occasion(now);
+                let told = Delivery::of_anomaly(&order, kind, payment, refund_no, occasion);
+                deliveries.push(told);
+                refunds.extend(refund);
+            } else if order
+                .payment
+                .as_ref()
+                .is_some_and(|paid| !paid.rest().is_zero())
+            {
+                deliveries.push(Delivery::of_payment(&order, payment, self.occasion(now)));
+            }
+            match self.commit(&mut order, &deliveries, &mut refunds).await? {
                 Saved::Done => {
                     tracing::info!(order = %order.key(), status = order.status.as_str(), "settled");
                     return Ok((order, settlement));
@@ -71,14 +87,13 @@ impl Settler {
         err_code: &str,
         now: Timestamp,
     ) -> Result<Order, Failure> {
-        let occasion = self.occasion(now);
         let mut race = Race::new("record a failed payment");
         loop {
             if order.fail(attempt, err_code).is_err() {
                 return Ok(order);
             }
-            let delivery = Delivery::of_failure(&order, attempt, err_code, occasion.clone());
-            match self.commit(&mut order, &delivery, None).await? {
+            let told = Delivery::of_failure(&order, attempt, err_code, self.occasion(now));
+            match self.commit(&mut order, &[told], &mut []).await? {
                 Saved::Done => {
                     tracing::info!(order = %order.key(), attempt, err_code, "payment failed");
                     return Ok(order);
@@ -89,7 +104,8 @@ impl Settler {
         }
     }
 
-    /// Under one id, however often the write that tells it must be tried.
+    /// An event's id is random. A write that lost a race has told nothing: the next
+    /// one is another event.
     pub(super) fn occasion(&self, now: Timestamp) -> Occasion {
         Occasion {
             event_id: random_hex(),
@@ -98,20 +114,32 @@ impl Settler {
         }
     }
 
-    /// Writes an order, what its app must be told, and perhaps a refund, and
-    /// rings. With version 1.0 the hub does not call the app.
+    /// What the app is told of refunds that have reached the payer.
+    pub(super) fn ended(&self, order: &Order, refunds: &[Refund], now: Timestamp) -> Vec<Delivery> {
+        let ended = refunds.iter().filter(|refund| refund.status.is_final());
+        ended
+            .map(|refund| Delivery::of_refund(order, refund, self.occasion(now)))
+            .collect()
+    }
+
+    /// Writes an order, what its app must be told, and refunds, and rings. With
+    /// version 1.0 the hub does not call the app.
     pub(super) async fn commit(
         &self,
         order: &mut Order,
-        delivery: &Delivery,
-        refund: Option<&mut Refund>,
+        deliveries: &[Delivery],
+        refunds: &mut [Refund],
     ) -> Result<Saved, Failure> {
-        let delivery = Some(delivery).filter(|_| order.request.version == Version::Relayed);
-        let saved = self.ledger.commit(order, delivery, refund).await?;
-        if let (Saved::Done, Some(delivery)) = (&saved, delivery) {
-            self.deliver_first
-                .ring_or_leave(&delivery.doorbell(), 0)
-                .await;
+        let deliveries = match order.request.version {
+            Version::Relayed => deliveries,
+            Version::Direct => &[],
+        };
+        let saved = self.ledger.commit(order, deliveries, refunds).await?;
+        if let Saved::Done = saved {
+            for delivery in deliveries {
+                let doorbell = delivery.doorbell();
+                self.deliver_first.ring_or_leave(&doorbell, 0).await;
+            }
         }
         Ok(saved)
     }
@@ -140,20 +168,80 @@ impl Settler {
         let Ok(refund_no) = RefundNo::automatic(&payment.transaction_id) else {
             return Ok(None);
         };
-        let refund_fee = payment.total_fee;
-        if order
-            .reserve_refund(&payment.transaction_id, refund_fee)
-            .is_err()
-        {
+        let id = &payment.transaction_id;
+        let rest = order.payment_of(id).map(Payment::rest).unwrap_or_default();
+        if rest.is_zero() || order.reserve_refund(id, rest).is_err() {
             return Ok(None);
         }
         let promise = Promise {
             payment,
             refund_no,
-            refund_fee,
+            refund_fee: rest,
             reason: Some(kind.as_str().to_owned()),
             due: now,
         };
         Ok(Some(Refund::new(order.key(), promise, now)))
+    }
+}
+
+/// The rows of refunds that WeChat made and the ledger does not have. One that is
+/// under way is asked about like any other.
+pub(super) fn returned_refunds<'b>(
+    key: &OrderKey,
+    payment: &Payment,
+    returned: impl IntoIterator<Item = &'b Returned>,
+    now: Timestamp,
+) -> Vec<Refund> {
+    let mut refunds = Vec::new();
+    for back in returned {
+        // The app's own, if the row was lost.
+        let own = OutRefundNo::parse(&back.out_refund_no).ok();
+        let own = own.filter(|number| number.order == *key);
+        let refund_no = own.map(|number| number.refund_no);
+        let Some(refund_no) = refund_no.or_else(|| RefundNo::outside(&back.refund_id).ok()) else {
+            continue;
+        };
+        let refund_id = back.refund_id.clone();
+        let answer = match back.standing {
+            Standing::Succeeded(at) => Answer::Succeeded(refund_id, Some(at)),
+            Standing::UnderWay => Answer::Accepted(refund_id),
+            // It moved no money.
+            Standing::Closed => continue,
+        };
+        let promise = Promise {
+            payment,
+            refund_no,
+            refund_fee: back.refund_fee,
+            reason: None,
+            due: now,
+        };
+        let mut refund = Refund::new(key.clone(), promise, now);
+        refund.apply(answer, now);
+        tracing::info!(order = %key, refund_no = %refund.refund_no,
+            status = refund.status.as_str(), "a refund that WeChat made was found");
+        refunds.push(refund);
+    }
+    refunds
+}
+
+/// What a query found: for a payment of which some has gone back, also what.
+///
+/// # Errors
+/// When WeChat does not tell.
+pub async fn found(
+    wechat: &Wechat,
+    trade: Trade,
+    now: Timestamp,
+) -> Result<Option<Found>, wechat::Error> {
+    match trade {
+        Trade::Paid(payment) => Ok(Some(payment.into())),
+        Trade::Returned(payment) => {
+            let returned = wechat.returned(&payment.transaction_id, now).await?;
+            // Something has gone back, and the question about it lags: nothing may
+            // be concluded yet.
+            let returned = returned.ok_or(wechat::Error::Unknown(None))?;
+            Ok(Some(Found { payment, returned }))
+        }
+        Trade::Open | Trade::Closed | Trade::Failed | Trade::Unknown => Ok(None),
     }
 }

@@ -10,7 +10,7 @@ use crate::aws::Failure;
 use crate::domain::id::Refused;
 use crate::domain::order::Refusal;
 use crate::error::causes;
-use crate::flows::{checkout, login, token_cache};
+use crate::flows::{checkout, login, notified, token_cache};
 use crate::wechat;
 
 /// Why a request was refused.
@@ -48,6 +48,9 @@ pub enum Problem {
     /// 400 `code_invalid`
     #[error("the code is unknown, used, expired or another app's")]
     CodeInvalid,
+    /// 400 `notification_invalid`
+    #[error("the notification is malformed, or WeChat did not sign it for this merchant")]
+    NotificationInvalid,
     /// 404 `order_not_found`
     #[error("this app has no order with this number")]
     OrderNotFound,
@@ -66,6 +69,9 @@ pub enum Problem {
     /// 409 `order_paying`
     #[error("the order is being paid with another code; ask for the order until that has ended")]
     OrderPaying,
+    /// 429 `too_many_attempts`
+    #[error("the order was opened too often within five minutes; try again in a few minutes")]
+    TooManyAttempts,
     /// 402 `payment_refused`
     #[error("WeChat refused the payment code: {err_code}; scan a new one")]
     PaymentRefused {
@@ -111,6 +117,23 @@ impl Problem {
         move |refused| Self::param(field, refused.0)
     }
 
+    /// One line for each refused request: what an app's developer asks an operator
+    /// about. What AWS or WeChat failed at has its own.
+    pub fn log(&self) {
+        let (status, code) = self.identity();
+        if status.is_server_error() {
+            return;
+        }
+        match self {
+            // A field that no request has is the caller's own text.
+            Self::ParamInvalid { field, rule } => {
+                let field: String = field.chars().take(64).collect();
+                tracing::info!(code, field, rule, "request refused");
+            }
+            _ => tracing::info!(code, "request refused"),
+        }
+    }
+
     /// The status and the stable code.
     #[must_use]
     pub fn identity(&self) -> (StatusCode, &'static str) {
@@ -124,12 +147,14 @@ impl Problem {
             Self::AppDisabled => (StatusCode::FORBIDDEN, "app_disabled"),
             Self::LoginDeclined => (StatusCode::BAD_REQUEST, "access_denied"),
             Self::CodeInvalid => (StatusCode::BAD_REQUEST, "code_invalid"),
+            Self::NotificationInvalid => (StatusCode::BAD_REQUEST, "notification_invalid"),
             Self::OrderNotFound => (StatusCode::NOT_FOUND, "order_not_found"),
             Self::OrderConflict => (StatusCode::CONFLICT, "order_conflict"),
             Self::OrderPaid => (StatusCode::CONFLICT, "order_paid"),
             Self::OrderClosed => (StatusCode::CONFLICT, "order_closed"),
             Self::OrderNotPaid => (StatusCode::CONFLICT, "order_not_paid"),
             Self::OrderPaying => (StatusCode::CONFLICT, "order_paying"),
+            Self::TooManyAttempts => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
             Self::PaymentRefused { .. } => (StatusCode::PAYMENT_REQUIRED, "payment_refused"),
             Self::RefundNotFound => (StatusCode::NOT_FOUND, "refund_not_found"),
             Self::RefundConflict => (StatusCode::CONFLICT, "refund_conflict"),
@@ -191,6 +216,20 @@ impl From<checkout::Error> for Problem {
     }
 }
 
+impl From<notified::Error> for Problem {
+    fn from(error: notified::Error) -> Self {
+        match error {
+            notified::Error::UnknownOrder(_) => Self::OrderNotFound,
+            notified::Error::Unconfirmed => {
+                tracing::warn!(%error, "a notification is refused");
+                Self::OrderNotPaid
+            }
+            notified::Error::Query(error) => error.into(),
+            notified::Error::Aws(failure) => failure.into(),
+        }
+    }
+}
+
 impl From<login::Error> for Problem {
     fn from(error: login::Error) -> Self {
         match error {
@@ -221,6 +260,7 @@ impl From<Refusal> for Problem {
             Refusal::Paying => Self::OrderPaying,
             Refusal::NotPaid => Self::OrderNotPaid,
             Refusal::Exceeds => Self::RefundExceeds,
+            Refusal::TooManyAttempts => Self::TooManyAttempts,
             Refusal::Closed | Refusal::NotPaying | Refusal::NoAttemptLeft => Self::OrderClosed,
         }
     }
@@ -228,6 +268,7 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        self.log();
         let (status, code) = self.identity();
         let mut body = Map::new();
         let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::error::Category;
@@ -14,13 +16,13 @@ use super::problem::Problem;
 use crate::aws::registry::Registry;
 use crate::domain::app::App;
 use crate::domain::id::{AppId, OrderKey, OrderNo};
-use crate::domain::signature::{Params, verify};
+use crate::domain::signature::{Params, field, verify};
 use crate::domain::time::Timestamp;
 
 /// No request of ours comes near this.
 const BODY_MAX_BYTES: usize = 16 * 1024;
 /// How far a caller's clock may be off.
-const CLOCK_SKEW_SECONDS: i64 = 300;
+const CLOCK_SKEW_SECONDS: u64 = 300;
 
 /// What every signed request has.
 const SIGNED: [&str; 4] = ["app_id", "timestamp", "nonce", "sign"];
@@ -104,6 +106,17 @@ impl Fields {
         self
     }
 
+    /// Refuses parameters that must not be there.
+    ///
+    /// # Errors
+    /// The first one that is, with this rule.
+    pub fn without(&self, forbidden: &[&str], rule: &'static str) -> Result<(), Problem> {
+        match forbidden.iter().find(|name| self.0.contains_key(**name)) {
+            None => Ok(()),
+            Some(name) => Err(Problem::param(*name, rule)),
+        }
+    }
+
     /// Refuses parameters that the request does not have. What an app signs for
     /// one purpose, a pay or return address say, must not serve another.
     ///
@@ -144,6 +157,29 @@ impl Fields {
     pub fn required(&self, name: &str, max_bytes: usize) -> Result<&str, Problem> {
         self.text(name, max_bytes)?
             .ok_or_else(|| Problem::param(name, "is required"))
+    }
+
+    /// The bytes of a text in standard base64, which must be there.
+    ///
+    /// # Errors
+    /// When it is absent, no base64, or longer than so many bytes as a text.
+    pub fn base64(&self, name: &str, max_bytes: usize) -> Result<Vec<u8>, Problem> {
+        let text = self.required(name, max_bytes)?;
+        STANDARD
+            .decode(text)
+            .map_err(|_| Problem::param(name, "must be standard base64, with padding"))
+    }
+
+    /// What the request says it does. The signed text of a read, which stands in
+    /// access logs, would otherwise serve for whatever takes no more parameters.
+    ///
+    /// # Errors
+    /// When it says something else, or nothing.
+    pub fn demand_action(&self, action: &'static str) -> Result<(), Problem> {
+        match self.required("action", 32)? {
+            given if given == action => Ok(()),
+            _ => Err(Problem::param("action", "is not what this path does")),
+        }
     }
 
     /// An integer of a JSON body, if present.
@@ -252,18 +288,16 @@ impl Signed {
         now: Timestamp,
     ) -> Result<Self, Problem> {
         let params = fields.params();
-        let timestamp: i64 = params
-            .get("timestamp")
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| Problem::param("timestamp", "must be seconds since 1970"))?;
-        if !params.get("nonce").is_some_and(|nonce| is_nonce(nonce)) {
+        let timestamp = Timestamp::parse_seconds(field(&params, "timestamp"))
+            .map_err(Problem::of_param("timestamp"))?;
+        if !is_nonce(field(&params, "nonce")) {
             return Err(Problem::param(
                 "nonce",
                 "must be 1 to 64 characters of 0-9, A-Z, a-z, - and _",
             ));
         }
         let signed = Self::lasting(fields, registry).await?;
-        if now.seconds().abs_diff(timestamp) > CLOCK_SKEW_SECONDS.unsigned_abs() {
+        if now.seconds_apart(timestamp) > CLOCK_SKEW_SECONDS {
             return Err(Problem::TimestampExpired);
         }
         Ok(signed)
@@ -337,6 +371,36 @@ mod tests {
         }
         for bad in ["", "1&order_no=A", "1=2", "茶", " ", &"x".repeat(65)] {
             assert!(!is_nonce(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_come_in_standard_base64_and_nothing_else() {
+        let read = |text: &str| {
+            let body = serde_json::json!({"b": text}).to_string();
+            Fields::from_json(body.as_bytes()).unwrap().base64("b", 32)
+        };
+        assert_eq!(read("PHhtbD4/+w==").unwrap(), b"<xml>?\xfb");
+        for bad in [
+            "",
+            "PHhtbD4_-w==",
+            "PHhtbD4/+w",
+            "PHhtbD4/+w==\n",
+            "PHht bD4=",
+            "<xml>",
+            "=",
+            &"A".repeat(36),
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_takes_no_more_says_what_it_does() {
+        let demand = |query: &str| Fields::from_query(query).unwrap().demand_action("query");
+        assert!(demand("action=query").is_ok());
+        for bad in ["", "action=", "action=close", "action=query%20", "query=1"] {
+            assert!(demand(bad).is_err(), "{bad}");
         }
     }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::aws::ledger::Partition;
 use crate::domain::delivery::{self, Address, Event};
-use crate::domain::id::{AppId, OrderNo, RefundNo};
+use crate::domain::id::{AppId, OrderNo, RefundNo, RefundSource};
 use crate::domain::money::Fen;
 use crate::domain::order::{self, AnomalyKind, Version};
 use crate::domain::refund;
@@ -211,6 +211,7 @@ pub struct Refund<'a> {
     app_id: &'a AppId,
     order_no: &'a OrderNo,
     refund_no: &'a RefundNo,
+    source: RefundSource,
     transaction_id: &'a str,
     refund_fee: Fen,
     reason: Option<&'a str>,
@@ -229,6 +230,7 @@ impl<'a> Refund<'a> {
             app_id: &refund.app_id,
             order_no: &refund.order_no,
             refund_no: &refund.refund_no,
+            source: refund.refund_no.source(),
             transaction_id: &refund.transaction_id,
             refund_fee: refund.refund_fee,
             reason: refund.reason.as_deref(),

@@ -26,7 +26,8 @@ pub(crate) struct Order {
     /// What it costs in fen. Absent when the shop did not place the order
     /// itself and first hears of it through a callback.
     pub(crate) total_fee: Option<i64>,
-    /// Set by a verified callback and by nothing else.
+    /// Set by a verified callback, or by the hub's answer about a notification of
+    /// WeChat's, and by nothing else.
     pub(crate) paid: bool,
     /// Counts up, so that the youngest orders can be shown first.
     number: u64,
@@ -230,6 +231,12 @@ impl Book {
             callbacks: self.callbacks(app_id, Some(order_no)).count(),
             distinct_event_ids: events.len(),
         }
+    }
+
+    /// The hub says that an order is paid, at this price in fen.
+    pub(crate) fn pay(&mut self, key: OrderKey, total_fee: Option<i64>) {
+        let order = self.order(key);
+        order.paid |= order.total_fee.is_none() || order.total_fee == total_fee;
     }
 
     /// Only a payment is compared: an anomaly or a refund has its own amounts.

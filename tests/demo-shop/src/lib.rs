@@ -13,6 +13,7 @@ mod callback;
 mod clock;
 mod control;
 mod login;
+mod notification;
 mod pages;
 mod shop;
 mod signature;
@@ -47,7 +48,10 @@ pub fn router(shop: Arc<Shop>) -> Router {
         .route("/buy", post(pages::buy))
         .route("/login", get(login::begin))
         .route("/logged-in", get(login::finish))
-        .route("/notify", get(callback::notified))
+        .route(
+            "/notify",
+            get(callback::notified).post(notification::received),
+        )
         .route("/return", get(callback::returned))
         .route("/redirected", get(callback::redirected))
         .nest("/_control", control::router())

@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Url};
 use serde_json::{Value, json};
@@ -198,6 +200,18 @@ impl Shop {
         let params = self.signed(&self.app(app_id)?, &path, Value::Null)?;
         let url = format!("{}/v1/orders/{order_no}", self.config.hub_url);
         ask(self.client.get(url).query(&params)).await
+    }
+
+    /// Has the hub verify a notification of WeChat's, and settle what it tells.
+    pub(crate) async fn verify_notification(
+        &self,
+        app_id: &str,
+        body: &[u8],
+    ) -> Result<Reply, HubError> {
+        let wish = json!({"notification": STANDARD.encode(body)});
+        let body = self.signed(&self.app(app_id)?, &[], wish)?;
+        let url = format!("{}/v1/notifications/verify", self.config.hub_url);
+        ask(self.client.post(url).json(&body)).await
     }
 
     /// Where a browser logs in; it comes back to `/logged-in`.

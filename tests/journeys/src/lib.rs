@@ -34,11 +34,16 @@ use shared::wechat::Account;
 
 pub use crate::browser::{Browser, Page};
 use crate::judge::Judge;
+pub use crate::surroundings::Row;
 
 /// A browser on a desktop.
 pub const DESKTOP: &str = "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0 Safari/537.36";
 /// The browser inside WeChat.
 pub const WECHAT: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Mobile MicroMessenger/8.0.50 NetType/WIFI";
+
+/// A phone's browser outside WeChat.
+pub const PHONE: &str =
+    "Mozilla/5.0 (Linux; Android 16; Pixel 10) Chrome/150.0 Mobile Safari/537.36";
 
 /// The local stack, and one app registered for one test.
 #[derive(Debug)]
@@ -201,8 +206,10 @@ impl Stack {
         self.get(&path, &[("order_no", order_no)]).await
     }
 
-    /// A signed `POST /v1/orders/{order_no}/{action}`.
+    /// A signed `POST /v1/orders/{order_no}/{action}`, with the action among what
+    /// is signed.
     pub async fn act(&self, order_no: &Value, action: &str, fields: Value) -> Answer {
+        let fields = with(json!({"action": action}), fields);
         let order_no = order_no.as_str().unwrap();
         let body = self.request(&[("order_no", order_no)], fields);
         let url = format!("{}/v1/orders/{order_no}/{action}", self.setting("HUB_URL"));
@@ -211,8 +218,18 @@ impl Stack {
 
     /// A refund of a paid order.
     pub async fn refund(&self, order_no: &Value, refund_no: &str, fields: Value) -> Answer {
-        let fields = with(json!({"refund_no": refund_no}), fields);
+        let fields = with(json!({"action": null, "refund_no": refund_no}), fields);
         self.act(order_no, "refunds", fields).await
+    }
+
+    /// `POST /v1/orders/{order_no}/refunds/{refund_no}/retry`.
+    pub async fn retry_refund(&self, order_no: &Value, refund_no: &str) -> Answer {
+        let order_no = order_no.as_str().unwrap();
+        let numbers = [("order_no", order_no), ("refund_no", refund_no)];
+        let body = self.request(&numbers, json!({"action": "retry"}));
+        let path = format!("/v1/orders/{order_no}/refunds/{refund_no}/retry");
+        let url = format!("{}{path}", self.setting("HUB_URL"));
+        self.answer(self.http.post(url).json(&body)).await
     }
 
     /// `GET /v1/orders/{order_no}/refunds/{refund_no}`, signed just now.

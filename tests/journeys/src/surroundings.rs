@@ -1,11 +1,16 @@
 //! What surrounds the hub: WeChat's simulator, the shop, and time, which passes
 //! by making rows older.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_lambda::primitives::Blob;
 use serde_json::{Value, json};
 
 use crate::{Answer, Stack, with};
+
+/// A row of the ledger.
+pub type Row = HashMap<String, AttributeValue>;
 
 impl Stack {
     /// How often the simulator was called at this path so far.
@@ -21,10 +26,14 @@ impl Stack {
         self.answer(request).await
     }
 
-    /// Makes an order older, as if it had been made so many seconds earlier:
-    /// nobody waits for hours.
+    /// Makes an order older, here and at WeChat, as if it had been made so many
+    /// seconds earlier: nobody waits for hours.
     pub async fn age(&self, order_no: &Value, seconds: i64) {
         self.age_row(order_no, "order", seconds).await;
+        let prefix = format!("{}{}", self.app.id, order_no.as_str().unwrap());
+        let older = json!({"prefix": prefix, "seconds": seconds});
+        let aged = self.wechat("age", &older).await;
+        assert_eq!(aged.status, 200, "{aged:?}");
     }
 
     /// The same for its refund.
@@ -34,23 +43,19 @@ impl Stack {
     }
 
     async fn age_row(&self, order_no: &Value, row: &str, seconds: i64) {
-        let key = format!("{}#{}", self.app.id, order_no.as_str().unwrap());
-        let dynamodb = aws_sdk_dynamodb::Client::new(&self.aws);
-        let table = self.setting("LEDGER_TABLE");
-        let row = dynamodb
-            .get_item()
-            .table_name(table)
-            .key("pk", AttributeValue::S(key))
-            .key("sk", AttributeValue::S(row.to_owned()))
-            .send()
-            .await
-            .unwrap();
-        let mut item = row.item.unwrap();
+        let mut item = self.row(order_no, row).await;
         let earlier = |value: &mut AttributeValue| {
             let millis: i64 = value.as_n().unwrap().parse().unwrap();
             *value = AttributeValue::N((millis - seconds * 1000).to_string());
         };
-        for name in ["created_at", "expires_at", "due", "wake"] {
+        for name in [
+            "created_at",
+            "expires_at",
+            "due",
+            "wake",
+            "claimed_until",
+            "refused_since",
+        ] {
             item.entry(name.to_owned()).and_modify(earlier);
         }
         if let Some(AttributeValue::L(attempts)) = item.get_mut("attempts") {
@@ -58,18 +63,64 @@ impl Stack {
                 let AttributeValue::M(attempt) = attempt else {
                     panic!("an attempt is a map")
                 };
-                for name in ["started_at", "prepaid_at"] {
+                for name in ["started_at", "prepaid_at", "close_at"] {
                     attempt.entry(name.to_owned()).and_modify(earlier);
+                }
+                if let Some(AttributeValue::M(code)) = attempt.get_mut("scan") {
+                    code.entry("give_up_at".to_owned()).and_modify(earlier);
                 }
             }
         }
-        dynamodb
-            .put_item()
-            .table_name(table)
-            .set_item(Some(item))
+        self.put_row(item).await;
+    }
+
+    /// A row of an order as it is now: a backup.
+    pub async fn row(&self, order_no: &Value, sk: &str) -> Row {
+        let key = format!("{}#{}", self.app.id, order_no.as_str().unwrap());
+        let row = aws_sdk_dynamodb::Client::new(&self.aws)
+            .get_item()
+            .table_name(self.setting("LEDGER_TABLE"))
+            .key("pk", AttributeValue::S(key))
+            .key("sk", AttributeValue::S(sk.to_owned()))
+            .consistent_read(true)
             .send()
             .await
             .unwrap();
+        row.item.unwrap()
+    }
+
+    /// Puts a row, whatever is there: a backup is restored.
+    pub async fn put_row(&self, row: Row) {
+        aws_sdk_dynamodb::Client::new(&self.aws)
+            .put_item()
+            .table_name(self.setting("LEDGER_TABLE"))
+            .set_item(Some(row))
+            .send()
+            .await
+            .unwrap();
+    }
+
+    /// A person gives a payment back in WeChat's merchant platform: all of it,
+    /// without a notification, unless told otherwise. The refund at WeChat.
+    pub async fn give_back(&self, trade_no: &Value, changes: Value) -> Value {
+        let whole = json!({"out_trade_no": trade_no, "notify": false});
+        let made = self.wechat("refund", &with(whole, changes)).await;
+        assert_eq!(made.status, 200, "{made:?}");
+        made.body
+    }
+
+    /// What WeChat says to refunds of this payment from now on, whatever is
+    /// right; `[]` ends that.
+    pub async fn refuse_refunds(&self, trade_no: &Value, obstacles: Value) -> Value {
+        self.obstruct(trade_no, json!({"refund": obstacles})).await
+    }
+
+    /// What stands in the way of refunds of this payment.
+    pub async fn obstruct(&self, trade_no: &Value, obstacles: Value) -> Value {
+        let all = with(json!({"out_trade_no": trade_no}), obstacles);
+        let set = self.wechat("obstacles", &all).await;
+        assert_eq!(set.status, 200, "{set:?}");
+        set.body
     }
 
     /// Pays at WeChat's simulator.

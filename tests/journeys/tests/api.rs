@@ -234,3 +234,79 @@ async fn a_path_that_does_not_exist_is_not_found() {
     let url = format!("{}/v1/nothing", stack.setting("HUB_URL"));
     assert_eq!(stack.send(|http| http.get(url)).await.status, 404);
 }
+
+#[tokio::test]
+async fn what_is_signed_to_look_at_an_order_does_not_close_it() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    let order_no = order["order_no"].as_str().unwrap();
+    let (hub, now) = (stack.setting("HUB_URL"), unix_seconds());
+    let url = format!("{hub}/v1/orders/{order_no}/close");
+    let look = stack
+        .app
+        .request(&[("order_no", order_no)], demo_shop::Fields::new(), now);
+    let look = look.unwrap();
+    let mut more = look.clone();
+    more.insert("action".to_owned(), json!("close"));
+    let wrong = stack
+        .act(&order["order_no"], "close", json!({"action": "retry"}))
+        .await;
+    for (answer, status, code) in [
+        (
+            stack.send(|http| http.post(&url).json(&look)).await,
+            422,
+            "param_invalid",
+        ),
+        (
+            stack.send(|http| http.post(&url).json(&more)).await,
+            401,
+            "sign_invalid",
+        ),
+        (wrong, 422, "param_invalid"),
+    ] {
+        assert_eq!(
+            (answer.status, &answer.body["code"]),
+            (status, &json!(code)),
+            "{answer:?}"
+        );
+    }
+    let shown = stack.show(&order["order_no"]).await.body;
+    assert_eq!(shown["status"], "paying");
+}
+
+#[tokio::test]
+async fn a_time_is_digits() {
+    let stack = Stack::new().await;
+    let now = unix_seconds();
+    for odd in [
+        format!("+{now}"),
+        format!(" {now}"),
+        format!("{now}.0"),
+        format!("0x{now:x}"),
+        format!("-{now}"),
+    ] {
+        let order = stack.order(json!({"timestamp": odd}));
+        let refused = stack.create(&order).await;
+        assert_eq!(
+            (refused.status, &refused.body["field"]),
+            (422, &json!("timestamp")),
+            "{odd}: {refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_order_may_come_from_another_address() {
+    let stack = Stack::new().await;
+    let order_no = random_order_no();
+    let from = |address: &str| {
+        stack.order(json!({
+            "order_no": order_no, "trade_type": "APP", "client_ip": address,
+        }))
+    };
+    assert_eq!(stack.create(&from("203.0.113.7")).await.status, 201);
+    for address in ["198.51.100.9", "2001:db8::7", "203.0.113.7"] {
+        let again = stack.create(&from(address)).await;
+        assert_eq!(again.status, 200, "{address}: {again:?}");
+    }
+}

@@ -1,7 +1,7 @@
 //! One order, many ways to pay it, and its end: switching, expiry, closing,
 //! and payments that come when they should not.
 
-use journeys::{DESKTOP, Stack, WECHAT};
+use journeys::{DESKTOP, PHONE, Stack, WECHAT};
 use serde_json::{Value, json};
 
 fn address(order: &Value) -> &str {
@@ -12,14 +12,6 @@ fn address(order: &Value) -> &str {
 fn attempt(order: &Value, number: u8) -> Value {
     let first = order["trade_no"].as_str().unwrap();
     json!(format!("{}{number:02}", &first[..first.len() - 2]))
-}
-
-/// WeChat would refuse to close what it has only just been given.
-async fn let_wechat_close_young_orders(stack: &Stack) {
-    let settings = stack
-        .wechat("settings", &json!({"close_guard_seconds": 0}))
-        .await;
-    assert_eq!(settings.status, 200, "{settings:?}");
 }
 
 /// The payment that does not fit goes back by itself, whole and once, and the
@@ -47,24 +39,131 @@ async fn goes_back(stack: &Stack, order: &Value) {
 }
 
 #[tokio::test]
-async fn within_five_minutes_another_browser_is_served_the_attempt_that_is_open() {
+async fn desktop_phone_and_wechat_can_all_pay_within_seconds_and_a_second_payment_goes_back() {
     let stack = Stack::new().await;
     let order = stack.native(json!({"trade_type": null})).await;
-    assert_eq!(stack.page(address(&order), DESKTOP, "en").await.status, 200);
-    let page = stack.browser(WECHAT).open(address(&order)).await;
-    assert_eq!(page.status, 200);
-    assert!(
-        page.html.contains("<svg") && !page.html.contains("id=\"bridge\""),
-        "{page:?}"
+    let order_no = &order["order_no"];
+    let desktop = stack.browser(DESKTOP).get(address(&order)).await;
+    assert!(desktop.html.contains("<svg"), "{desktop:?}");
+    let phone = stack.browser(PHONE).at("203.0.113.9");
+    let going = phone.get(address(&order)).await;
+    assert!(phone.follow(&going).await.html.contains("value=\"pay\""));
+    let inside = stack.browser(WECHAT).open(address(&order)).await;
+    assert!(inside.html.contains("id=\"bridge\""), "{inside:?}");
+    // The desktop is still served what it had: its code can be scanned.
+    let again = stack.browser(DESKTOP).get(address(&order)).await;
+    assert!(again.html.contains("<svg"));
+    for (number, trade_type) in [(1, "NATIVE"), (2, "MWEB"), (3, "JSAPI")] {
+        let known = stack.at_wechat(&attempt(&order, number)).await;
+        let is = (&known["state"], &known["trade_type"]);
+        assert_eq!(is, (&json!("NOTPAY"), &json!(trade_type)));
+    }
+    let none = stack.at_wechat(&attempt(&order, 4)).await;
+    assert!(none["error"].is_string(), "{none}");
+
+    stack.pay(&attempt(&order, 3), json!({})).await;
+    let paid = stack.delivered_as(order_no, "delivered").await;
+    assert_eq!(
+        (&paid["status"], &paid["trade_type"]),
+        (&json!("paid"), &json!("JSAPI"))
     );
-    let shown = stack.show(&order["order_no"]).await.body;
-    assert_eq!(shown["trade_no"], order["trade_no"]);
+    stack.pay(&order["trade_no"], json!({})).await;
+    let shown = stack
+        .order_when(order_no, |order| order["anomalies"] != json!([]))
+        .await;
+    assert_eq!(shown["anomalies"][0]["kind"], "paid_twice");
+    goes_back(&stack, &order).await;
+
+    // The third one could still be paid, and nobody would expect it.
+    let left = attempt(&order, 2);
+    assert_eq!(stack.at_wechat(&left).await["state"], "NOTPAY");
+    stack.age(order_no, 320).await;
+    stack.sweep().await;
+    closed_at_wechat(&stack, &left).await;
+    assert_eq!(stack.show(order_no).await.body["status"], "paid");
+}
+
+/// WeChat has closed this attempt, or soon has.
+async fn closed_at_wechat(stack: &Stack, trade_no: &Value) {
+    journeys::eventually(|| async {
+        let known = stack.at_wechat(trade_no).await;
+        match known["state"] == "CLOSED" {
+            true => Ok(()),
+            false => Err(known),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_lost_its_place_is_closed_as_soon_as_wechat_does_so() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"trade_type": null})).await;
+    let order_no = &order["order_no"];
+    stack.page(address(&order), DESKTOP, "en").await;
+    stack.browser(WECHAT).open(address(&order)).await;
+    // WeChat was asked at once, and does not close one so young.
+    let first = stack.at_wechat(&order["trade_no"]).await;
+    assert_eq!(first["state"], "NOTPAY");
+    stack.age(order_no, 320).await;
+    stack.sweep().await;
+    closed_at_wechat(&stack, &order["trade_no"]).await;
+    let second = stack.at_wechat(&attempt(&order, 2)).await;
+    assert_eq!(second["state"], "NOTPAY");
+    stack.pay(&attempt(&order, 2), json!({})).await;
+    let paid = stack.delivered_as(order_no, "delivered").await;
+    assert_eq!(
+        (&paid["status"], &paid["anomalies"]),
+        (&json!("paid"), &json!([]))
+    );
+}
+
+#[tokio::test]
+async fn who_pays_the_older_attempt_without_a_word_from_wechat_gets_the_money_back() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"trade_type": null})).await;
+    let order_no = &order["order_no"];
+    stack.page(address(&order), DESKTOP, "en").await;
+    stack.browser(WECHAT).open(address(&order)).await;
+    stack.pay(&attempt(&order, 2), json!({})).await;
+    stack.delivered_as(order_no, "delivered").await;
+    let silently = json!({"notify": false});
+    stack.pay(&order["trade_no"], silently).await;
+    stack.age(order_no, 320).await;
+    stack.sweep().await;
+    let shown = stack
+        .order_when(order_no, |order| order["anomalies"] != json!([]))
+        .await;
+    assert_eq!(shown["anomalies"][0]["kind"], "paid_twice");
+    goes_back(&stack, &order).await;
+}
+
+#[tokio::test]
+async fn a_stranger_with_the_link_cannot_open_attempts_without_end() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"trade_type": null})).await;
+    let visit = async |number: u8| {
+        let phone = stack.browser(PHONE).at(&format!("203.0.113.{number}"));
+        phone.get(address(&order)).await
+    };
+    for number in 1..=10 {
+        assert_eq!(visit(number).await.status, 200, "{number}");
+    }
+    let refused = visit(11).await;
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert!(refused.html.contains("too_many_attempts"));
+    assert!(refused.html.contains("Try again in a few minutes"));
+    let chinese = stack.page(address(&order), DESKTOP, "zh-CN").await;
+    assert!(chinese.body.as_str().unwrap().contains("请几分钟后再试"));
+    // Whoever has an attempt can still pay.
+    assert_eq!(visit(10).await.status, 200);
+    stack.age(&order["order_no"], 300).await;
+    assert_eq!(visit(11).await.status, 200);
 }
 
 #[tokio::test]
 async fn later_another_way_gets_a_new_number_and_the_old_one_is_closed() {
     let stack = Stack::new().await;
-    let_wechat_close_young_orders(&stack).await;
     let order = stack.native(json!({"trade_type": null})).await;
     assert_eq!(stack.page(address(&order), DESKTOP, "en").await.status, 200);
     stack.age(&order["order_no"], 320).await;
@@ -94,7 +193,6 @@ async fn later_another_way_gets_a_new_number_and_the_old_one_is_closed() {
 #[tokio::test]
 async fn an_old_attempt_that_turns_out_paid_pays_the_order() {
     let stack = Stack::new().await;
-    let_wechat_close_young_orders(&stack).await;
     let order = stack.native(json!({"trade_type": null})).await;
     stack.page(address(&order), DESKTOP, "en").await;
     stack
@@ -116,7 +214,6 @@ async fn an_old_attempt_that_turns_out_paid_pays_the_order() {
 #[tokio::test]
 async fn a_number_that_wechat_does_not_take_again_is_closed_and_replaced() {
     let stack = Stack::new().await;
-    let_wechat_close_young_orders(&stack).await;
     let order = stack
         .native(json!({"expires_in": 86_400, "trade_type": null}))
         .await;
@@ -137,7 +234,6 @@ async fn a_number_that_wechat_does_not_take_again_is_closed_and_replaced() {
 #[tokio::test]
 async fn an_expired_order_is_closed_by_itself_and_shows_its_page() {
     let stack = Stack::new().await;
-    let_wechat_close_young_orders(&stack).await;
     let order = stack.native(json!({})).await;
     stack.age(&order["order_no"], 7231).await;
     let page = stack.page(address(&order), DESKTOP, "en").await;
@@ -196,7 +292,6 @@ async fn an_order_nobody_opened_is_closed_when_it_expires() {
 #[tokio::test]
 async fn an_app_that_refunds_by_hand_is_told_and_refunds_the_payment_by_its_number() {
     let stack = Stack::with_app(|app| app.refund_by_hand = true).await;
-    let_wechat_close_young_orders(&stack).await;
     let order = stack.native(json!({})).await;
     stack.age(&order["order_no"], 7231).await;
     stack.sweep().await;

@@ -162,6 +162,32 @@ async fn a_notification_that_cannot_be_confirmed_is_answered_in_time_and_settled
     stack.delivered_as(&order["order_no"], "delivered").await;
 }
 
+#[tokio::test]
+async fn whoever_asks_while_wechat_is_silent_learns_nothing_and_nothing_wrong() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let stack = Stack::new().await;
+    for kind in ["timeout_before", "http_500", "system_error", "reset"] {
+        let order = stack.native(json!({})).await;
+        stack
+            .pay(&order["trade_no"], json!({"notify": false}))
+            .await;
+        let fault = json!({"path": "/pay/orderquery", "kind": kind, "times": 1});
+        assert_eq!(stack.wechat("faults", &fault).await.status, 200, "{kind}");
+        let action = json!({"action": "query"});
+        let asked = stack.act(&order["order_no"], "query", action).await;
+        assert_eq!(
+            (asked.status, &asked.body["status"]),
+            (200, &json!("paying")),
+            "{kind}: {asked:?}"
+        );
+        // Within the pause nobody asks again; after it WeChat is heard.
+        tokio::time::sleep(Duration::from_millis(2100)).await;
+        let action = json!({"action": "query"});
+        let asked = stack.act(&order["order_no"], "query", action).await;
+        assert_eq!(asked.body["status"], "paid", "{kind}: {asked:?}");
+    }
+}
+
 /// The order, paid, and its app told.
 async fn paid(stack: &Stack) -> Value {
     let order = stack.native(json!({})).await;

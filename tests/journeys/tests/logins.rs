@@ -290,16 +290,32 @@ async fn who_declines_comes_back_with_an_error_and_the_state() {
         expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
     );
 
-    // WeChat does not know the code.
-    let browser = browser(&stack);
-    let mut back = at_callback(&browser, &authorize, "alice").await;
-    let state = params(&back)["state"].clone();
-    back.query_pairs_mut()
-        .clear()
-        .append_pair("code", "made-up")
-        .append_pair("state", &state);
-    let home = next(&browser, back.as_str()).await;
-    assert_eq!(params(&home)["error"], "code_invalid");
+    // WeChat does not know the code, or it is none.
+    let long = "c".repeat(600);
+    for code in ["made-up", "\u{1}", "a b&c=d", "茶", &long] {
+        let browser = browser(&stack);
+        let mut back = at_callback(&browser, &authorize, "alice").await;
+        let state = params(&back)["state"].clone();
+        back.query_pairs_mut()
+            .clear()
+            .append_pair("code", code)
+            .append_pair("state", &state);
+        let home = next(&browser, back.as_str()).await;
+        assert_eq!(params(&home)["error"], "code_invalid", "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_with_a_sign_logs_nobody_in() {
+    let stack = with_site("https://tea.example/").await;
+    let wish = json!({
+        "redirect_uri": "https://tea.example/", "scope": "snsapi_base", "state": "s",
+        "timestamp": format!("+{}", unix_seconds()),
+    });
+    let url = stack.signed_url("/oauth/authorize", wish);
+    let page = browser(&stack).get(&url).await;
+    assert_eq!(page.status, 400, "{page:?}");
+    assert!(page.html.contains("timestamp"), "{}", page.html);
 }
 
 #[tokio::test]

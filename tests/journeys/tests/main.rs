@@ -9,15 +9,19 @@
 )]
 
 mod api;
+mod asking;
 mod attempts;
 mod cashier;
 mod deliveries;
 mod jssdk;
 mod logins;
 mod notifications;
+mod phones;
+mod platform;
 mod refunds;
 mod roles;
 mod server;
 mod store;
 mod tills;
 mod trades;
+mod verifying;

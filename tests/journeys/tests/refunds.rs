@@ -25,7 +25,8 @@ async fn paid_back(stack: &Stack, order: &Value) -> (usize, i64) {
 }
 
 /// A refund notification as WeChat encrypts it.
-fn notification(stack: &Stack, out_refund_no: &str) -> String {
+fn notification(stack: &Stack, payment: &Value, out_refund_no: &str) -> String {
+    let about = |name: &str| payment[name].as_str().unwrap();
     let text = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs
             .iter()
@@ -33,7 +34,10 @@ fn notification(stack: &Stack, out_refund_no: &str) -> String {
             .collect()
     };
     let secret = text(&[
+        ("out_trade_no", about("out_trade_no")),
+        ("transaction_id", about("transaction_id")),
         ("out_refund_no", out_refund_no),
+        ("refund_id", "50000000000000000000000000001"),
         ("refund_status", "SUCCESS"),
         ("refund_fee", "1999"),
     ]);
@@ -231,19 +235,36 @@ async fn a_refund_notification_is_believed_only_as_far_as_wechat_confirms_it() {
     let stack = Stack::new().await;
     let order = paid(&stack).await;
     let order_no = &order["order_no"];
+    let payment = stack.at_wechat(&order["trade_no"]).await;
     let number =
         |refund_no: &str| format!("{}{}{refund_no}", stack.app.id, order_no.as_str().unwrap());
     // It says SUCCESS, and there is no such refund.
     let unknown = stack
-        .post_notification(notification(&stack, &number("R1")))
+        .post_notification(notification(&stack, &payment, &number("R1")))
         .await;
     assert!(!is_accepted(&unknown.body), "{unknown:?}");
     for foreign in ["", "by-hand-1", &"9".repeat(64)] {
-        let answer = stack.post_notification(notification(&stack, foreign)).await;
+        let notice = notification(&stack, &payment, foreign);
+        let answer = stack.post_notification(notice).await;
         assert!(!is_accepted(&answer.body), "{answer:?}");
     }
+    // A payment that there is not, of an order that there is, or is not.
+    for (name, value) in [
+        ("transaction_id", json!("4200000000202611240000000000")),
+        (
+            "out_trade_no",
+            json!(format!("{}000000000001", stack.app.id)),
+        ),
+        ("out_trade_no", json!("somebody-elses-number")),
+    ] {
+        let mut other = payment.clone();
+        other[name] = value;
+        let notice = notification(&stack, &other, &number("R1"));
+        let answer = stack.post_notification(notice).await;
+        assert!(!is_accepted(&answer.body), "{name}: {answer:?}");
+    }
     // Broken in every way that comes to mind.
-    let good = notification(&stack, &number("R1"));
+    let good = notification(&stack, &payment, &number("R1"));
     let sealed = good.split("<req_info><![CDATA[").nth(1).unwrap();
     let sealed = sealed.split("]]>").next().unwrap().to_owned();
     let cut = sealed[..sealed.len() - 8].to_owned();
@@ -275,4 +296,171 @@ async fn a_refund_notification_is_believed_only_as_far_as_wechat_confirms_it() {
         (&json!("refunded"), &json!(1999))
     );
     assert_eq!(stack.told_of(order_no, "refund.succeeded").await.len(), 1);
+}
+
+/// What stands in the way of the next refund of this order.
+async fn obstacle(stack: &Stack, order: &Value) -> Value {
+    let known = stack.at_wechat(&order["trade_no"]).await;
+    known["obstacles"][0].clone()
+}
+
+#[tokio::test]
+async fn a_refused_refund_waits_under_its_number_until_it_passes() {
+    let stack = std::sync::Arc::new(Stack::new().await);
+    let order = paid(&stack).await;
+    let (order_no, trade_no) = (&order["order_no"], &order["trade_no"]);
+    let empty = json!([{"err_code": "NOTENOUGH", "times": 100}]);
+    stack.refuse_refunds(trade_no, empty).await;
+    let asked = stack
+        .refund(order_no, "R1", json!({"refund_fee": 1999}))
+        .await;
+    assert_eq!(
+        (asked.status, &asked.body["status"], &asked.body["err_code"]),
+        (202, &json!("pending"), &json!("NOTENOUGH")),
+        "{asked:?}"
+    );
+    // The same again is the same, and no other number may have the amount.
+    let again = stack
+        .refund(order_no, "R1", json!({"refund_fee": 1999}))
+        .await;
+    assert_eq!((again.status, &again.body), (202, &asked.body));
+    let other = stack.refund(order_no, "R2", json!({"refund_fee": 1})).await;
+    assert_eq!(other.body["code"], "refund_exceeds");
+
+    // Of twenty who hurry it at once, one asks.
+    let before = obstacle(&stack, &order).await["times"].as_i64().unwrap();
+    let mut hurries = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (stack, order_no) = (std::sync::Arc::clone(&stack), order_no.clone());
+        hurries.spawn(async move { stack.retry_refund(&order_no, "R1").await });
+    }
+    for answer in hurries.join_all().await {
+        assert_eq!(
+            (answer.status, &answer.body["status"]),
+            (202, &json!("pending")),
+            "{answer:?}"
+        );
+    }
+    let after = obstacle(&stack, &order).await["times"].as_i64().unwrap();
+    assert!((1..=3).contains(&(before - after)), "{before} {after}");
+
+    // Somebody has filled the balance up.
+    stack.refuse_refunds(trade_no, json!([])).await;
+    let taken = stack.retry_refund(order_no, "R1").await;
+    assert!([200, 202].contains(&taken.status), "{taken:?}");
+    assert_eq!(taken.body["err_code"], Value::Null);
+    let shown = stack.told(order_no, "refund.succeeded").await;
+    assert_eq!(shown["status"], "refunded");
+    assert_eq!(paid_back(&stack, &order).await, (1, 1999));
+    assert!(stack.told_of(order_no, "refund.failed").await.is_empty());
+    let ended = stack.retry_refund(order_no, "R1").await;
+    assert_eq!(
+        (ended.status, &ended.body["status"]),
+        (200, &json!("succeeded"))
+    );
+    let unknown = stack.retry_refund(order_no, "R9").await;
+    assert_eq!(
+        (unknown.status, &unknown.body["code"]),
+        (404, &json!("refund_not_found"))
+    );
+}
+
+#[tokio::test]
+async fn a_refund_is_over_only_after_hours_or_a_week_of_refusals() {
+    let stack = Stack::new().await;
+    for (err_code, patience) in [
+        ("TRADE_OVERDUE", 2 * 3600),
+        ("USER_ACCOUNT_ABNORMAL", 2 * 3600),
+        ("NOTENOUGH", 7 * 86_400),
+        ("ERROR", 7 * 86_400),
+    ] {
+        let order = paid(&stack).await;
+        let order_no = &order["order_no"];
+        let refusal = json!([{"err_code": err_code}]);
+        stack.refuse_refunds(&order["trade_no"], refusal).await;
+        let whole = json!({"refund_fee": 1999});
+        let asked = stack.refund(order_no, "R1", whole.clone()).await;
+        assert_eq!(
+            (asked.status, &asked.body["err_code"]),
+            (202, &json!(err_code))
+        );
+        stack.age_refund(order_no, "R1", patience - 60).await;
+        let early = stack.retry_refund(order_no, "R1").await;
+        assert_eq!(early.body["status"], "pending", "{err_code}");
+        let other = stack.refund(order_no, "R2", whole.clone()).await;
+        assert_eq!(other.body["code"], "refund_exceeds", "{err_code}");
+
+        stack.age_refund(order_no, "R1", 120).await;
+        let over = stack.retry_refund(order_no, "R1").await;
+        assert_eq!(
+            (over.status, &over.body["status"], &over.body["err_code"]),
+            (200, &json!("failed"), &json!(err_code))
+        );
+        let shown = stack.told(order_no, "refund.failed").await;
+        assert_eq!(shown["status"], "paid");
+        let told = stack.told_of(order_no, "refund.failed").await;
+        assert_eq!(
+            (&told[0]["params"]["err_code"], &told[0]["params"]["source"]),
+            (&json!(err_code), &json!("app"))
+        );
+        stack.refuse_refunds(&order["trade_no"], json!([])).await;
+        assert_eq!(stack.refund(order_no, "R2", whole).await.status, 201);
+        assert_eq!(paid_back(&stack, &order).await, (1, 1999));
+    }
+}
+
+#[tokio::test]
+async fn a_refund_whose_first_answer_is_lost_goes_out_once_though_no_question_finds_it() {
+    let stack = Stack::new().await;
+    let order = paid(&stack).await;
+    let (order_no, trade_no) = (&order["order_no"], &order["trade_no"]);
+    // WeChat has it, says that it has not, and then that it never will.
+    let lost = json!({"refund_lag_seconds": 3600, "refund": [
+        {"err_code": "ERROR", "times": 1, "although_done": true},
+        {"err_code": "TRADE_OVERDUE"},
+    ]});
+    stack.obstruct(trade_no, lost).await;
+    let whole = json!({"refund_fee": 1999});
+    let asked = stack.refund(order_no, "R1", whole.clone()).await;
+    assert_eq!(asked.status, 202, "{asked:?}");
+    for _ in 0..3 {
+        let hurried = stack.retry_refund(order_no, "R1").await;
+        assert_eq!(hurried.body["status"], "pending", "{hurried:?}");
+        let other = stack.refund(order_no, "R2", whole.clone()).await;
+        assert_eq!(other.body["code"], "refund_exceeds");
+    }
+    stack
+        .obstruct(trade_no, json!({"refund_lag_seconds": 0}))
+        .await;
+    let found = stack.retry_refund(order_no, "R1").await;
+    assert_ne!(found.body["status"], "pending", "{found:?}");
+    stack.told(order_no, "refund.succeeded").await;
+    assert_eq!(paid_back(&stack, &order).await, (1, 1999));
+}
+
+#[tokio::test]
+async fn only_what_an_app_signed_for_it_hurries_a_refund() {
+    let stack = Stack::new().await;
+    let order = paid(&stack).await;
+    let order_no = order["order_no"].as_str().unwrap();
+    let refunded = stack
+        .refund(&order["order_no"], "R1", json!({"refund_fee": 1}))
+        .await;
+    assert_eq!(refunded.status, 201, "{refunded:?}");
+    let numbers = [("order_no", order_no), ("refund_no", "R1")];
+    let (hub, now) = (stack.setting("HUB_URL"), journeys::unix_seconds());
+    let url = format!("{hub}/v1/orders/{order_no}/refunds/R1/retry");
+    // The text that is signed to look at it, which stands in access logs.
+    let looked_at = stack.app.request(&numbers, demo_shop::Fields::new(), now);
+    let looked_at = Value::from(looked_at.unwrap());
+    let other = json!({"action": "close"}).as_object().unwrap().clone();
+    let other = Value::from(stack.app.request(&numbers, other, now).unwrap());
+    for body in [looked_at, other] {
+        let refused = stack.send(|http| http.post(&url).json(&body)).await;
+        assert_eq!(
+            (refused.status, &refused.body["field"]),
+            (422, &json!("action")),
+            "{refused:?}"
+        );
+    }
 }

@@ -159,7 +159,7 @@ async fn no_function_may_read_everything_remove_orders_or_register_apps() {
                 .send()
                 .await,
         );
-        if matches!(function, "CASHIER" | "OAUTH" | "DELIVER") {
+        if matches!(function, "OAUTH" | "DELIVER") {
             let ring = sqs
                 .send_message()
                 .queue_url(stack.setting("DELIVER_FIRST_QUEUE_URL"))

@@ -14,6 +14,17 @@ fn asked(stack: &Stack, token: &str, timestamp: i64, more: &str) -> String {
     format!("{base}/wechat/server?signature={signature}&timestamp={timestamp}&nonce={nonce}{more}")
 }
 
+/// The same with a sign before the time, which is signed as well.
+fn with_plus(stack: &Stack, token: &str, timestamp: i64, more: &str) -> String {
+    let (timestamp, nonce) = (format!("+{timestamp}"), "1372623149");
+    let mut parts = [token, &timestamp, nonce];
+    parts.sort_unstable();
+    let signature = hex::encode(Sha1::digest(parts.concat()));
+    let base = stack.setting("HUB_URL");
+    let time = timestamp.replace('+', "%2B");
+    format!("{base}/wechat/server?signature={signature}&timestamp={time}&nonce={nonce}{more}")
+}
+
 #[tokio::test]
 async fn the_server_check_echoes_for_wechat_and_nobody_else() {
     let stack = Stack::new().await;
@@ -32,6 +43,7 @@ async fn the_server_check_echoes_for_wechat_and_nobody_else() {
     for bad in [
         asked(&stack, "another token", now, script),
         asked(&stack, "", now, script),
+        with_plus(&stack, token, now, echo),
         asked(&stack, token, now - 301, script),
         asked(&stack, token, now + 400, script),
         asked(&stack, token, now, "&echostr=a&echostr=b"),

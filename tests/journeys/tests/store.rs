@@ -76,9 +76,11 @@ async fn owed(stack: &Stack, ledger: &Ledger) -> Delivery {
     let mut order = order(stack);
     assert!(matches!(ledger.create(&order).await.unwrap(), Created::New));
     let payment = payment();
-    assert_eq!(order.pay(payment.clone(), now()), Settlement::Paid);
+    assert_eq!(order.pay(&payment.clone().into(), now()), Settlement::Paid);
     let delivery = Delivery::of_payment(&order, &payment, occasion());
-    let saved = ledger.commit(&mut order, Some(&delivery), None).await;
+    let saved = ledger
+        .commit(&mut order, std::slice::from_ref(&delivery), &mut [])
+        .await;
     assert!(matches!(saved.unwrap(), Saved::Done));
     delivery
 }
@@ -124,10 +126,12 @@ async fn a_payment_committed_with_its_answer_lost_is_committed_once() {
     let mut order = order(&stack);
     ledger.create(&order).await.unwrap();
     let payment = payment();
-    order.pay(payment.clone(), now());
+    order.pay(&payment.clone().into(), now());
     let delivery = Delivery::of_payment(&order, &payment, occasion());
     wire.cut_next(1);
-    let saved = ledger.commit(&mut order, Some(&delivery), None).await;
+    let saved = ledger
+        .commit(&mut order, std::slice::from_ref(&delivery), &mut [])
+        .await;
     assert!(matches!(saved.unwrap(), Saved::Done));
     assert_eq!(wire.lost(), 1);
     let stored = ledger.partition(&order.key()).await.unwrap().unwrap();
@@ -301,7 +305,13 @@ async fn the_same_payment_settled_twenty_times_at_once_is_settled_once() {
     let mut settlements = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let (settler, order, payment) = (settler.clone(), order.clone(), payment.clone());
-        settlements.spawn(async move { settler.settle(order, &payment, now()).await.unwrap().1 });
+        settlements.spawn(async move {
+            settler
+                .settle(order, &payment.into(), now())
+                .await
+                .unwrap()
+                .1
+        });
     }
     let results = settlements.join_all().await;
     let paid = results
@@ -351,4 +361,100 @@ async fn states_and_codes_end_with_their_time() {
         let exchanged = login::exchange_code(&registry, &app_id, &code.unwrap(), later).await;
         assert_eq!(exchanged.ok(), good.then(|| user.clone()), "{seconds}");
     }
+}
+
+/// Four notifications of the payment, all accepted.
+async fn notified_again(stack: &Stack, order: &serde_json::Value) {
+    for _ in 0..4 {
+        let answers = stack.notify(&order["trade_no"], json!({})).await;
+        assert_eq!(answers[0]["accepted"], true, "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_is_restored_from_before_its_payment_is_paid_and_told_once() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    let order_no = &order["order_no"];
+    let backup = stack.row(order_no, "order").await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    let before = stack.told(order_no, "payment.succeeded").await;
+    stack.put_row(backup).await;
+    assert_eq!(stack.show(order_no).await.body["status"], "paying");
+    notified_again(&stack, &order).await;
+    let after = stack.show(order_no).await.body;
+    assert_eq!(after, before);
+    assert_eq!(stack.callbacks(order_no).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_order_that_is_restored_beside_its_refunds_has_their_sums() {
+    let stack = Stack::new().await;
+    for (obstacles, status) in [
+        (json!([]), "succeeded"),
+        (json!([{"err_code": "NOTENOUGH"}]), "pending"),
+    ] {
+        let order = stack.native(json!({})).await;
+        let order_no = &order["order_no"];
+        let backup = stack.row(order_no, "order").await;
+        stack.pay(&order["trade_no"], json!({})).await;
+        stack.told(order_no, "payment.succeeded").await;
+        stack.refuse_refunds(&order["trade_no"], obstacles).await;
+        let asked = stack.refund(order_no, "R1", json!({"refund_fee": 1500}));
+        assert!(asked.await.status < 300, "{status}");
+        let before = stack
+            .order_when(order_no, |order| {
+                order["refunds"][0]["status"] == status
+                    && (status == "pending" || order["deliveries"][1]["status"] == "delivered")
+            })
+            .await;
+        stack.put_row(backup).await;
+        notified_again(&stack, &order).await;
+        assert_eq!(stack.show(order_no).await.body, before, "{status}");
+        let more = stack.refund(order_no, "R2", json!({"refund_fee": 500}));
+        assert_eq!(more.await.body["code"], "refund_exceeds", "{status}");
+        let told = stack.callbacks(order_no).await.len();
+        assert_eq!(told, before["deliveries"].as_array().unwrap().len());
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_is_restored_from_before_its_refund_has_the_right_rest() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    let order_no = &order["order_no"];
+    stack.pay(&order["trade_no"], json!({})).await;
+    stack.told(order_no, "payment.succeeded").await;
+    let backup = stack.row(order_no, "order").await;
+    let first = stack.refund(order_no, "R1", json!({"refund_fee": 1500}));
+    assert_eq!(first.await.status, 201);
+    stack.told(order_no, "refund.succeeded").await;
+    stack.put_row(backup).await;
+    let more = stack.refund(order_no, "R2", json!({"refund_fee": 500}));
+    assert_eq!(more.await.body["code"], "refund_exceeds");
+    let rest = stack.refund(order_no, "R2", json!({"refund_fee": 499}));
+    assert_eq!(rest.await.status, 201);
+    let shown = stack
+        .order_when(order_no, |order| order["status"] == "refunded")
+        .await;
+    assert_eq!(shown["refunded_fee"], 1999);
+}
+
+#[tokio::test]
+async fn an_order_that_is_restored_from_before_it_failed_fails_once() {
+    let stack = Stack::new().await;
+    let order_no = json!(random_order_no());
+    let code = json!({
+        "order_no": order_no, "trade_type": "MICROPAY", "auth_code": journeys::auth_code("04"),
+    });
+    assert_eq!(stack.create(&stack.order(code)).await.status, 202);
+    let backup = stack.row(&order_no, "order").await;
+    stack.told(&order_no, "payment.failed").await;
+    stack.put_row(backup).await;
+    stack.sweep().await;
+    let shown = stack
+        .order_when(&order_no, |order| order["status"] == "failed")
+        .await;
+    assert_eq!(shown["deliveries"].as_array().unwrap().len(), 1);
+    assert_eq!(stack.told_of(&order_no, "payment.failed").await.len(), 1);
 }

@@ -1,7 +1,7 @@
 //! Payment by the code on the payer's phone, as a shop's till sees it. The last
 //! two digits of a code tell the simulator what the payer does.
 
-use journeys::{Answer, Stack, auth_code, random_order_no};
+use journeys::{Answer, Stack, auth_code, eventually, random_order_no};
 use serde_json::{Value, json};
 
 async fn scan(stack: &Stack, order_no: &str, code: &str) -> Answer {
@@ -211,4 +211,96 @@ async fn twenty_scans_of_one_code_at_once_charge_it_once() {
         (&json!("paid"), &json!([]))
     );
     assert_eq!(shown["trade_no"], number(&stack, &order_no, 1));
+}
+
+#[tokio::test]
+async fn a_charge_that_comes_after_it_was_given_up_goes_back_whoever_has_paid_since() {
+    let stack = Stack::new().await;
+    let order_no = random_order_no();
+    let shown = json!(order_no);
+    // Nobody answers, and WeChat knows nothing of it.
+    let waiting = scan(&stack, &order_no, &auth_code("08")).await;
+    assert_eq!(
+        (waiting.status, &waiting.body["status"]),
+        (202, &json!("paying")),
+        "{waiting:?}"
+    );
+    let first = number(&stack, &order_no, 1);
+    // WeChat has nothing to take back, which proves nothing yet: half a minute
+    // after it was given up the code may still be charged.
+    stack.age(&shown, 60).await;
+    stack.sweep().await;
+    eventually(|| async {
+        let row = stack.row(&shown, "order").await;
+        let row = format!("{row:?}");
+        let reversing = row.contains("\"reversing\": Bool(true)");
+        if reversing { Ok(()) } else { Err(json!(row)) }
+    })
+    .await;
+    let still = scan(&stack, &order_no, &auth_code("99")).await;
+    assert_eq!(still.body["code"], "order_paying", "{still:?}");
+    // Two minutes after it began none can come any more.
+    stack.age(&shown, 70).await;
+    stack.sweep().await;
+    let failed = stack.told(&shown, "payment.failed").await;
+    assert_eq!(failed["err_code"], "REVERSED");
+    let paid = scan(&stack, &order_no, &auth_code("99")).await;
+    assert_eq!(
+        (paid.status, &paid.body["status"]),
+        (200, &json!("paid")),
+        "{paid:?}"
+    );
+    stack.told(&shown, "payment.succeeded").await;
+
+    // It comes all the same.
+    let comes = stack
+        .wechat("charge", &json!({"out_trade_no": first}))
+        .await;
+    assert_eq!(comes.status, 200, "{comes:?}");
+    assert_eq!(stack.at_wechat(&first).await["state"], "SUCCESS");
+    stack.age(&shown, 600).await;
+    stack.sweep().await;
+    let told = stack.told(&shown, "payment.anomaly").await;
+    assert_eq!(told["anomalies"][0]["kind"], "paid_after_close");
+    stack.sweep().await;
+    let refunded = stack.told(&shown, "refund.succeeded").await;
+    assert_eq!(
+        (&refunded["status"], &refunded["transaction_id"]),
+        (&json!("paid"), &paid.body["transaction_id"])
+    );
+    let known = stack.at_wechat(&first).await;
+    assert_eq!(known["refunds"].as_array().unwrap().len(), 1);
+    assert_eq!(known["refunds"][0]["refund_fee"], 1999);
+    for event in ["payment.succeeded", "payment.anomaly", "refund.succeeded"] {
+        assert_eq!(stack.told_of(&shown, event).await.len(), 1, "{event}");
+    }
+    let row = stack.row(&shown, "order").await;
+    assert!(!row.contains_key("wake"), "it is looked at once");
+}
+
+#[tokio::test]
+async fn a_charge_that_comes_while_it_is_being_given_up_is_taken_back() {
+    let stack = Stack::new().await;
+    let order_no = random_order_no();
+    let shown = json!(order_no);
+    assert_eq!(scan(&stack, &order_no, &auth_code("08")).await.status, 202);
+    stack.age(&shown, 60).await;
+    stack.sweep().await;
+    let first = number(&stack, &order_no, 1);
+    let comes = stack
+        .wechat("charge", &json!({"out_trade_no": first}))
+        .await;
+    assert_eq!(comes.status, 200, "{comes:?}");
+    let told = eventually(|| async {
+        let known = stack.show(&shown).await.body;
+        let over = ["failed", "paid"].contains(&known["status"].as_str().unwrap());
+        if over { Ok(known) } else { Err(known) }
+    })
+    .await;
+    let state = stack.at_wechat(&first).await["state"].clone();
+    // Paid before the first try to take it back, or taken back: never both.
+    match told["status"].as_str().unwrap() {
+        "paid" => assert_eq!(state, "SUCCESS"),
+        _ => assert_eq!(state, "REVOKED"),
+    }
 }

@@ -126,6 +126,8 @@ impl fmt::Display for Campaign {
             anomalies,
             failed,
             taken_back,
+            late,
+            found,
             refunded,
             refused,
             delivered,
@@ -143,8 +145,8 @@ impl fmt::Display for Campaign {
         writeln!(
             f,
             "{paid} orders paid, {anomalies} anomalies kept, {failed} codes failed, {taken_back} \
-             taken back, {refunded} refunds made, {refused} refused, {delivered} deliveries made, \
-             {exhausted} given up"
+             taken back, {late} charged late, {refunded} refunds made, {found} of them by people, \
+             {refused} refused, {delivered} deliveries made, {exhausted} given up"
         )?;
         writeln!(f, "faults injected:\n{}", self.faults)?;
         write!(f, "broken promises: {}", self.broken.len())

@@ -17,7 +17,7 @@ use wechat_simulator::pay::{SCHEDULE, accepts};
 
 use crate::faults::{Fault, Wire};
 use crate::notify::Notice;
-use crate::plan::{MINUTE, Plan, SECOND, Story, Wish};
+use crate::plan::{ByHand, MINUTE, Plan, SECOND, Story, Visitor, Wish};
 use crate::refunds::Asked;
 use crate::scheduler::{Ended, Invocation, Parked, Reply};
 use crate::sqs::Message;
@@ -35,14 +35,20 @@ pub(crate) enum Event {
     Close(usize),
     /// An app looks at its order.
     Show(usize),
+    /// An app has WeChat asked about its order, so many times at once.
+    Query(usize, i64),
     /// An app wants money of its order back.
     Refund {
         order: usize,
         wish: Wish,
         tries: u32,
     },
-    /// A payer opens the cashier and pays this way.
-    Cashier(usize, TradeType),
+    /// A payer opens the pay page.
+    Cashier(usize, Visitor),
+    /// An app hurries a refund: its order, and its number within it.
+    Hurry(usize, String),
+    /// A person gives money of this order back in WeChat's platform.
+    ByHand(usize, ByHand),
     /// A payer pays.
     Pay(Pay),
     /// WeChat notifies; so many times it was in vain.
@@ -100,10 +106,12 @@ pub(crate) enum Job {
     Scan(Scan),
     /// An app wants money back, as the order stood before.
     Refund(Asked),
-    /// A payer checks out.
-    Cashier(usize, TradeType),
+    /// A payer opens the pay page.
+    Cashier(usize, Visitor),
     /// WeChat notifies, since then.
     Notify(Notice, i64),
+    /// WeChat has notified an app since then, which asks whether it did.
+    Verify(Notice, i64),
     /// A batch of doorbells.
     Batch(Vec<Message>),
     /// An app asks; nobody waits for the answer.
@@ -128,11 +136,20 @@ impl World {
                 self.plan_for(at, Event::Close(index));
                 self.plan_for(at + SECOND, Event::Show(index));
             }
+            for (at, copies) in order.queries {
+                self.plan_for(at, Event::Query(index, copies));
+            }
             for wish in order.wishes {
                 self.plan_for(wish.at, Event::refund(index, wish));
             }
+            for (at, visitor) in order.visits {
+                self.plan_for(at, Event::Cashier(index, visitor));
+            }
+            for by_hand in order.by_hand {
+                self.plan_for(by_hand.at, Event::ByHand(index, by_hand));
+            }
             match order.story {
-                Story::Unpaid | Story::CodeUse => {}
+                Story::Unpaid | Story::CodeUse | Story::ManyWays => {}
                 Story::Paid
                 | Story::PaidSilently
                 | Story::WrongAmountFirst
@@ -141,8 +158,16 @@ impl World {
                 }
                 Story::PaidTwice => {
                     let at = order.created_at;
-                    self.plan_for(at + 2 * SECOND, Event::Cashier(index, TradeType::Native));
-                    self.plan_for(at + 20 * SECOND, Event::Cashier(index, TradeType::Jsapi));
+                    let visit = |trade_type| {
+                        let visitor = Visitor {
+                            trade_type,
+                            number: 1,
+                            pays_after: None,
+                        };
+                        Event::Cashier(index, visitor)
+                    };
+                    self.plan_for(at + 2 * SECOND, visit(TradeType::Native));
+                    self.plan_for(at + 20 * SECOND, visit(TradeType::Jsapi));
                     let paid_at = order.paid_at.max(at + 30 * SECOND);
                     self.plan_for(paid_at, Pay::attempt(index, 2, false));
                     let later = paid_at + self.random.within(1, 600) * SECOND;
@@ -163,8 +188,11 @@ impl World {
             Event::Scan(scan) => self.scan(scan),
             Event::Close(order) => self.close_order(order),
             Event::Show(order) => self.show_order(order),
+            Event::Query(order, copies) => self.query_order(order, copies),
             Event::Refund { order, wish, tries } => self.ask_back(order, wish, tries),
-            Event::Cashier(order, trade_type) => self.check_out(order, trade_type),
+            Event::Cashier(order, visitor) => self.check_out(order, visitor),
+            Event::Hurry(order, part) => self.hurry(order, &part),
+            Event::ByHand(order, by_hand) => self.give_back_by_hand(order, by_hand),
             Event::Pay(pay) => self.pay(pay),
             Event::Notify(notice, round) => self.notify(notice, round),
             Event::Message(message) => self.receive(message),
@@ -191,35 +219,48 @@ impl World {
         self.jobs.insert(invocation, Job::Sweep);
     }
 
-    fn check_out(&mut self, index: usize, trade_type: TradeType) {
+    /// A payer opens the pay page; the answer's body is the attempt that it shows.
+    fn check_out(&mut self, index: usize, visitor: Visitor) {
         let Some(Ok(key)) = self.key_of(index).map(|pk| OrderKey::parse(&pk)) else {
             return;
         };
         let hub = Arc::clone(&self.functions.create_order);
+        let Visitor {
+            trade_type, number, ..
+        } = visitor;
         let payer = Payer {
-            openid: (trade_type == TradeType::Jsapi).then(|| "oSimulated".to_owned()),
-            ip: std::net::Ipv4Addr::LOCALHOST.into(),
+            openid: (trade_type == TradeType::Jsapi).then(|| format!("oSimulated{number}")),
+            ip: std::net::Ipv4Addr::new(192, 0, 2, number).into(),
         };
         let scheduler = Arc::clone(&self.scheduler);
         let invocation = self.scheduler.start(|invocation| {
             scheduler.attend(invocation, async move {
                 let now = hub.clock.now();
-                let status = match hub.checkout.ledger.order(&key).await {
+                let (status, shown) = match hub.checkout.ledger.order(&key).await {
                     Ok(Some(order)) => {
                         let prepared = hub.checkout.prepare(order, trade_type, &payer, now).await;
                         prepared.map_or_else(
-                            |problem| Problem::from(problem).identity().0.as_u16(),
-                            |_| 200,
+                            |problem| {
+                                let status = Problem::from(problem).identity().0.as_u16();
+                                (status, String::new())
+                            },
+                            |prepared| (200, prepared.attempt.number.to_string()),
                         )
                     }
-                    Ok(None) | Err(_) => 503,
+                    Ok(None) | Err(_) => (503, String::new()),
                 };
-                Ended::Http(status, String::new())
+                Ended::Http(status, shown)
             })
         });
-        self.note(|| format!("#{invocation} cashier {trade_type:?}"));
-        self.jobs
-            .insert(invocation, Job::Cashier(index, trade_type));
+        self.note(|| format!("#{invocation} cashier {trade_type:?} for {number}"));
+        self.jobs.insert(invocation, Job::Cashier(index, visitor));
+    }
+
+    /// The payer sees the page, and perhaps pays.
+    fn checked_out(&mut self, order: usize, visitor: Visitor, shown: &str) {
+        if let (Some(after), Ok(attempt)) = (visitor.pays_after, shown.parse()) {
+            self.plan_for(self.now() + after, Pay::attempt(order, attempt, false));
+        }
     }
 
     pub(crate) fn ask(
@@ -269,7 +310,7 @@ impl World {
             return;
         }
         self.note(|| format!("paid {number}"));
-        if order.direct || order.story == Story::PaidSilently {
+        if order.story == Story::PaidSilently {
             return;
         }
         let mut at = now + self.random.within(100, 3000);
@@ -310,11 +351,22 @@ impl World {
             (Job::Create(order), _) => self.again(Event::Create(order)),
             (Job::Scan(scan), ended) => self.scanned(scan, ended),
             (Job::Refund(asked), ended) => self.asked_back(asked, ended),
-            (Job::Cashier(order, kind), Ended::Http(500.., _) | Ended::Died) => {
-                self.again(Event::Cashier(order, kind));
+            (Job::Cashier(order, visitor), Ended::Http(500.., _) | Ended::Died) => {
+                self.again(Event::Cashier(order, visitor));
+            }
+            (Job::Cashier(order, visitor), Ended::Http(200, shown)) => {
+                self.checked_out(order, visitor, &shown);
             }
             (Job::Notify(notice, since), Ended::Http(status, body)) => {
                 if accepts(status, &body) {
+                    self.acknowledged(notice, since);
+                }
+            }
+            (Job::Verify(notice, since), Ended::Http(status, body)) => {
+                let promise = || format!("a true notification was refused: {status} {body}");
+                self.judge.hold(status == 200 || status >= 500, promise);
+                // Then the app answers SUCCESS.
+                if status == 200 {
                     self.acknowledged(notice, since);
                 }
             }
@@ -329,7 +381,7 @@ impl World {
                 let promise = || format!("a good request was refused: {status} {body}");
                 self.judge.hold(understood, promise);
             }
-            (Job::Cashier(..) | Job::Notify(..) | Job::Ask | Job::Sweep, _) => {}
+            (Job::Cashier(..) | Job::Notify(..) | Job::Verify(..) | Job::Ask | Job::Sweep, _) => {}
         }
     }
 

@@ -1,10 +1,10 @@
 //! What must be true when nothing more will happen, and what the run came to.
 
-use wechat_simulator::pay::RefundStatus;
+use wechat_simulator::pay::{RefundStatus, TradeType};
 
 use crate::engine::{number, string};
-use crate::judge::out_refund_no;
 use crate::ledger::{DELIVERY, ORDER, REFUND, failures, is_owed, payments};
+use crate::plan::MINUTE;
 use crate::world::World;
 
 /// Alarms for which nothing that happens here is a reason.
@@ -21,6 +21,10 @@ pub struct Results {
     pub failed: u64,
     /// Payments by code that were made and taken back.
     pub taken_back: u64,
+    /// Charges that reached WeChat after their call was answered by nobody.
+    pub late: u64,
+    /// Refunds that people made and the hub found.
+    pub found: u64,
     /// Refunds that reached the payer.
     pub refunded: u64,
     /// Refunds that will not happen.
@@ -38,6 +42,8 @@ impl Results {
         self.anomalies += other.anomalies;
         self.failed += other.failed;
         self.taken_back += other.taken_back;
+        self.late += other.late;
+        self.found += other.found;
         self.refunded += other.refunded;
         self.refused += other.refused;
         self.delivered += other.delivered;
@@ -80,6 +86,13 @@ impl World {
                 .hold(alarm.is_none(), || format!("a false alarm: {alarm:?}"));
         }
         self.wechat.pass(i64::MAX);
+        for order in self.wechat.pay.orders() {
+            // Whoever has not typed the password by then cannot pay by that code.
+            let by_code = order.trade_type == TradeType::Micropay;
+            self.judge.hold(by_code || !order.is_open(), || {
+                format!("{} can still be paid at WeChat", order.out_trade_no)
+            });
+        }
         self.count_in();
         self.count_out();
     }
@@ -127,7 +140,7 @@ impl World {
             };
             let status = string(row, "status").unwrap_or_default();
             let fee = number(row, "refund_fee").unwrap_or_default();
-            let number = out_refund_no(pk, part);
+            let number = self.wechat.number_of(pk, part);
             let state = at_wechat.remove(&number).map(|course| course.status(now));
             let refund = self.wechat.pay.refund_of(&number);
             let agrees = match state {
@@ -145,6 +158,9 @@ impl World {
             self.judge
                 .hold(rung, || format!("{pk} {sk} failed in silence"));
         }
+        // Of what people gave back after the hub had asked, nobody tells when the
+        // notification is lost.
+        at_wechat.retain(|number, _| self.can_be_known(number));
         self.judge.hold(at_wechat.is_empty(), || {
             format!("WeChat gave back what the ledger does not know: {at_wechat:?}")
         });
@@ -164,12 +180,31 @@ impl World {
                     Some("failed") => true,
                     _ => false,
                 };
-                self.judge
-                    .hold(given_back && whole == Some(payment.fee), || {
-                        format!("{pk} has not given back {payment:?}: {status:?}")
-                    });
+                // People were faster, or have given back a part of it.
+                let by_people = self.wechat.given_back(&payment.id) > 0;
+                let given_back = given_back && whole == Some(payment.fee);
+                self.judge.hold(given_back || by_people, || {
+                    format!("{pk} has not given back {payment:?}: {status:?}")
+                });
             }
         }
+    }
+
+    /// Whether a notification or a question had to tell the hub of a refund that
+    /// it did not ask for.
+    fn can_be_known(&self, number: &str) -> bool {
+        /// A question that was asked before is answered, and written down, by then.
+        const UNDER_WAY: i64 = 2 * MINUTE;
+        let Some((order, refund)) = self.wechat.pay.refund_of(number) else {
+            return true;
+        };
+        let paid = order.payment.as_ref().map(|paid| &paid.transaction_id);
+        let known_at = paid.and_then(|id| self.judge.first_known.get(id));
+        let is_asked =
+            self.plan.confirm && known_at.is_none_or(|at| *at > refund.created_ms + UNDER_WAY);
+        let must_be_known = self.judge.told_by_hand.contains(number) || is_asked;
+        // What a person did and WeChat undid moved no money.
+        !refund.by_hand || (must_be_known && refund.status == RefundStatus::Success)
     }
 
     /// What became of the orders.
@@ -179,6 +214,7 @@ impl World {
         let taken_back = orders.filter(|order| order.payment.is_some() && !order.is_paid());
         let mut results = Results {
             taken_back: count(taken_back.count()),
+            late: count(self.wechat.late_charges()),
             ..Results::default()
         };
         for ((_, sk), row) in &self.engine.rows {
@@ -191,6 +227,7 @@ impl World {
                     }
                 }
             }
+            results.found += u64::from(sk.starts_with("refund#ext-"));
             match string(row, "status") {
                 Some("delivered") => results.delivered += 1,
                 Some("exhausted") => results.exhausted += 1,

@@ -13,7 +13,9 @@ use shared::callback::Caller;
 use shared::config;
 use shared::domain::delivery::{STANDARD_SCHEDULE, Schedule};
 use shared::domain::order::MicropayTiming;
+use shared::flows::ask::Asking;
 use shared::flows::checkout::Checkout;
+use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
 use shared::flows::token_cache::TokenCache;
@@ -69,6 +71,21 @@ impl Deployment {
         }
     }
 
+    fn asking(&self, merchant: Merchant) -> Asking {
+        Asking {
+            settler: self.settler(),
+            merchant,
+        }
+    }
+
+    fn notified(&self) -> Notified {
+        Notified {
+            ledger: self.ledger(),
+            settler: self.settler(),
+            confirm: self.confirm,
+        }
+    }
+
     fn refunds(&self, merchant: Merchant) -> Refunds {
         Refunds {
             settler: self.settler(),
@@ -87,6 +104,7 @@ impl Deployment {
                 tokens: TokenCache::new(self.registry(), merchant.clone()),
                 merchant,
                 notify_url: NOTIFY_URL.to_owned(),
+                reconcile: self.queue("reconcile"),
             },
             till: create_order::Till {
                 prefixes: vec!["13".to_owned()],
@@ -98,6 +116,7 @@ impl Deployment {
                 reconcile: self.queue("reconcile"),
             },
             public_url: "https://hub.example".to_owned(),
+            payer_address_header: None,
         }
     }
 
@@ -106,8 +125,9 @@ impl Deployment {
             clock: self.clock.clone(),
             registry: self.registry(),
             ledger: self.ledger(),
-            grace_seconds: GRACE_SECONDS,
             reconcile: self.queue("reconcile"),
+            asking: self.asking(merchant.clone()),
+            notified: self.notified(),
             refunds: self.refunds(merchant),
             notify_url: NOTIFY_URL.to_owned(),
             public_url: "https://hub.example".to_owned(),
@@ -119,9 +139,8 @@ impl Deployment {
             clock: self.clock.clone(),
             ledger: self.ledger(),
             merchant: merchant.clone(),
-            settler: self.settler(),
+            notified: self.notified(),
             refunds: self.refunds(merchant),
-            confirm: self.confirm,
         }
     }
 
@@ -142,8 +161,7 @@ impl Deployment {
         reconcile::Reconcile {
             clock: self.clock.clone(),
             ledger: self.ledger(),
-            merchant: merchant.clone(),
-            settler: self.settler(),
+            asking: self.asking(merchant.clone()),
             refunds: self.refunds(merchant),
             notify_url: NOTIFY_URL.to_owned(),
             reconcile: self.queue("reconcile"),

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::engine::{Change, Key, number, string};
-use crate::ledger::is_owed;
+use crate::ledger::{DELIVERY, ORDER, is_look_owed, is_owed, is_watched, payments};
 use crate::plan::{HOUR, MINUTE, SECOND};
 use crate::scheduler::Record;
 use crate::wechat::Wechat;
@@ -41,6 +41,10 @@ pub(crate) struct Judge {
     pub(crate) troubled: BTreeSet<Record>,
     /// The apps that give back by hand what does not fit.
     pub(crate) by_hand: BTreeSet<String>,
+    /// The refunds by people of which WeChat tells until it is heard.
+    pub(crate) told_by_hand: BTreeSet<String>,
+    /// When the ledger first knew a payment.
+    pub(crate) first_known: BTreeMap<String, i64>,
     leases: BTreeMap<Key, Vec<(Record, i64)>>,
 }
 
@@ -60,7 +64,8 @@ impl Judge {
             return;
         };
         let status = string(after, "status").unwrap_or_default();
-        let owed = is_owed(status);
+        let look = sk == ORDER && is_look_owed(after);
+        let owed = is_owed(status) || is_watched(after) || look;
         for name in ["wake", "shard"] {
             let present = after.get(name).is_some();
             self.hold(owed == present, || {
@@ -71,11 +76,20 @@ impl Judge {
         match sk.split_once('#') {
             Some(("refund", part)) => {
                 self.refund_written(pk, part, before, after, rows);
+                self.refund_given_up(pk, part, after, wechat, now);
                 self.refund_believed(pk, part, after, wechat, now);
                 self.sums_agree(pk, rows);
             }
-            Some(_) => self.delivery_written(&change.key, before, after),
+            Some(_) => {
+                if before.is_none() && sk == &format!("{DELIVERY}payment.succeeded") {
+                    self.money_is_there(pk, rows);
+                }
+                self.delivery_written(&change.key, before, after);
+            }
             None => {
+                for payment in payments(after) {
+                    self.first_known.entry(payment.id).or_insert(now);
+                }
                 self.order_written(pk, before, after, rows, wechat);
                 self.sums_agree(pk, rows);
             }

@@ -1,6 +1,6 @@
 //! What the ledger's rows say, read from DynamoDB's own JSON.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::engine::{number, string};
 
@@ -59,6 +59,38 @@ pub(crate) fn failures(order: &Value) -> Vec<(i64, &str)> {
         .collect()
 }
 
+/// The numbers of the attempts that nobody can pay any more, or that somebody
+/// still can. Those by payment code are not closed but taken back, and a charge
+/// may come late.
+pub(crate) fn attempts(order: &Value, closed: bool) -> Vec<i64> {
+    let list = order.get("attempts").and_then(|list| list.get("L"));
+    let attempts = list.and_then(Value::as_array).into_iter().flatten();
+    attempts
+        .filter_map(|attempt| {
+            let attempt = attempt.get("M")?;
+            if attempt.get("scan").is_some() {
+                return None;
+            }
+            let is = attempt.get("closed").and_then(|flag| flag.get("BOOL"));
+            let is = is.and_then(Value::as_bool).unwrap_or_default();
+            (is == closed).then(|| number(attempt, "number"))?
+        })
+        .collect()
+}
+
+/// Whether a payment by code was taken back and not looked at once more.
+pub(crate) fn is_look_owed(order: &Value) -> bool {
+    let list = order.get("attempts").and_then(|list| list.get("L"));
+    let mut attempts = list.and_then(Value::as_array).into_iter().flatten();
+    let is_true = |row: &Value, name: &str| row.get(name) == Some(&json!({"BOOL": true}));
+    attempts.any(|attempt| {
+        let attempt = attempt.get("M").unwrap_or(&Value::Null);
+        let code = attempt.get("scan").and_then(|code| code.get("M"));
+        is_true(attempt, "closed")
+            && code.is_some_and(|code| is_true(code, "reversing") && !is_true(code, "looked_again"))
+    })
+}
+
 /// Whether the hub tells the app, and not WeChat itself.
 pub(crate) fn is_told_by_hub(order: &Value) -> bool {
     let request = order.get("request").and_then(|request| request.get("M"));
@@ -68,4 +100,9 @@ pub(crate) fn is_told_by_hub(order: &Value) -> bool {
 /// Whether a row of this status owes something.
 pub(crate) fn is_owed(status: &str) -> bool {
     ["pending", "created", "paying", "processing", "change"].contains(&status)
+}
+
+/// Whether an order is paid and could be paid once more.
+pub(crate) fn is_watched(row: &Value) -> bool {
+    row.get("payment").is_some() && !attempts(row, false).is_empty()
 }

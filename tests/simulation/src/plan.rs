@@ -1,6 +1,8 @@
 //! What a seed's world is like before anything happens: apps with their
 //! tempers, orders with their payers, and how bad the network will be.
 
+use shared::domain::order::TradeType;
+
 use crate::random::Random;
 
 /// Where every run's clock starts: 2026-09-21 in milliseconds.
@@ -23,6 +25,11 @@ pub enum Plant {
     BlindCommit,
     /// It is not written down that a payment is being taken back.
     ForgottenReversal,
+    /// What WeChat does not close counts as closed.
+    BlindClosing,
+    /// A refused refund counts as refused for hours at once: its amount is free
+    /// long before WeChat can be sure that it does not have it.
+    HastyRefusal,
 }
 
 /// How an app answers.
@@ -64,6 +71,18 @@ pub(crate) enum Purse {
     Unsure(i64),
     /// WeChat does not know, and it is never paid.
     Lost,
+    /// Nobody answers, and the charge reaches WeChat after so long.
+    Late(i64),
+}
+
+/// A person gives money back in WeChat's merchant platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ByHand {
+    pub(crate) at: i64,
+    /// Of which attempt's payment.
+    pub(crate) attempt: u8,
+    /// How much in a thousand of what is left.
+    pub(crate) share: i64,
 }
 
 /// An app wants money back.
@@ -92,6 +111,8 @@ pub(crate) enum Story {
     WrongAmount,
     /// Two attempts, and the one that WeChat had closed is paid as well.
     PaidTwice,
+    /// Several payers come, perhaps at once, and each pays what he is served.
+    ManyWays,
     /// It is paid although WeChat had closed it.
     PaidAfterClose,
     /// The till scans the codes on the payer's phone, one after the other.
@@ -122,8 +143,25 @@ pub(crate) struct OrderPlan {
     pub(crate) temper: Temper,
     /// What its app wants back.
     pub(crate) wishes: Vec<Wish>,
+    /// When its app has WeChat asked, and how many times at once.
+    pub(crate) queries: Vec<(i64, i64)>,
+    /// What people give back of it.
+    pub(crate) by_hand: Vec<ByHand>,
     /// The codes that the payer shows, one after the other.
     pub(crate) codes: Vec<(String, Purse)>,
+    /// Who opens the pay page, and when.
+    pub(crate) visits: Vec<(i64, Visitor)>,
+}
+
+/// A payer at the pay page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Visitor {
+    pub(crate) trade_type: TradeType,
+    /// The openid and the address are made of it.
+    pub(crate) number: u8,
+    /// How long the payer takes to pay what was served; without it the page is
+    /// left.
+    pub(crate) pays_after: Option<i64>,
 }
 
 /// Faults in a thousand calls, while there are any.
@@ -152,6 +190,8 @@ pub(crate) struct Plan {
     pub(crate) unswept: Vec<(i64, i64)>,
     /// Nothing of AWS answers in these times.
     pub(crate) outages: Vec<(i64, i64)>,
+    /// The merchant's balance is empty in these times.
+    pub(crate) empty: Vec<(i64, i64)>,
     /// Whether notifications are confirmed by a query.
     pub(crate) confirm: bool,
     /// The bug that was planted.
@@ -191,6 +231,13 @@ impl Plan {
         };
         let unswept = windows(random, 2, HOUR);
         let outages = windows(random, 1, 4 * MINUTE);
+        let empty = (0..random.within(-1, 1).max(0))
+            .map(|_| {
+                let from = EPOCH + random.within(0, 2 * HOUR);
+                // A person fills it up, after days perhaps.
+                (from, from + random.within(MINUTE, 50 * HOUR))
+            })
+            .collect();
         Self {
             apps,
             orders,
@@ -198,6 +245,7 @@ impl Plan {
             calm_at,
             unswept,
             outages,
+            empty,
             confirm: random.chance(800),
             plant,
         }
@@ -234,7 +282,7 @@ fn order(random: &mut Random, apps: usize) -> OrderPlan {
         1 | 2 => 7200,
         _ => random.within(600, 86_400),
     };
-    let story = match random.within(0, 24) {
+    let story = match random.within(0, 29) {
         0..=1 => Story::Unpaid,
         2..=11 => Story::Paid,
         12..=14 => Story::PaidSilently,
@@ -242,6 +290,7 @@ fn order(random: &mut Random, apps: usize) -> OrderPlan {
         16 => Story::WrongAmount,
         20..=24 => Story::CodeUse,
         17..=18 => Story::PaidTwice,
+        25..=29 => Story::ManyWays,
         _ => Story::PaidAfterClose,
     };
     let longest = (expires_in - 5).min(1800) * SECOND;
@@ -260,7 +309,12 @@ fn order(random: &mut Random, apps: usize) -> OrderPlan {
         true => wishes(paid_at, total_fee, random),
         false => Vec::new(),
     };
+    let by_hand = match random.chance(250) && story != Story::CodeUse {
+        true => by_hand(paid_at, random),
+        false => Vec::new(),
+    };
     OrderPlan {
+        by_hand,
         closed_at,
         app: random.index(apps),
         order_no: random.word(10),
@@ -269,8 +323,13 @@ fn order(random: &mut Random, apps: usize) -> OrderPlan {
         expires_in,
         paid_at,
         wishes,
+        queries: queries(created_at, paid_at, expires_in, random),
         codes: match story {
             Story::CodeUse => codes(random),
+            _ => Vec::new(),
+        },
+        visits: match story {
+            Story::ManyWays => visits(created_at, longest, random),
             _ => Vec::new(),
         },
         story,
@@ -316,12 +375,78 @@ fn wishes(paid_at: i64, total_fee: i64, random: &mut Random) -> Vec<Wish> {
     wishes
 }
 
+/// None for most orders; else while the payer pays, around the end, or whenever.
+fn queries(created_at: i64, paid_at: i64, expires_in: i64, random: &mut Random) -> Vec<(i64, i64)> {
+    if random.chance(600) {
+        return Vec::new();
+    }
+    let count = random.within(1, 6);
+    let query = |random: &mut Random| {
+        let at = match random.within(0, 3) {
+            0 => created_at + random.within(0, 60 * SECOND),
+            1 => paid_at + random.within(-SECOND, 5 * SECOND),
+            2 => created_at + expires_in * SECOND + random.within(-MINUTE, 10 * MINUTE),
+            _ => created_at + random.within(0, HOUR),
+        };
+        let copies = if random.chance(200) { 20 } else { 1 };
+        (at, copies)
+    };
+    (0..count).map(|_| query(random)).collect()
+}
+
+/// Two to five visits of at most three payers: at the same moment, within
+/// seconds, or when WeChat has begun to close what others have left.
+fn visits(created_at: i64, longest: i64, random: &mut Random) -> Vec<(i64, Visitor)> {
+    let mut at = created_at + 2 * SECOND;
+    let count = random.within(2, 5);
+    let mut visit = |random: &mut Random| {
+        let later = match random.within(0, 5) {
+            0..=1 => 0,
+            2..=3 => random.within(0, 5 * SECOND),
+            4 => random.within(0, 90 * SECOND),
+            _ => random.within(5 * MINUTE, 7 * MINUTE),
+        };
+        at = (at + later).min(created_at + longest.max(3 * SECOND));
+        let ways = [TradeType::Native, TradeType::Jsapi, TradeType::Mweb];
+        let pays_after = match random.within(0, 3) {
+            0 => None,
+            1 => Some(random.within(SECOND, 6 * MINUTE)),
+            _ => Some(random.within(SECOND, 20 * SECOND)),
+        };
+        let visitor = Visitor {
+            trade_type: random.pick(&ways).unwrap_or(TradeType::Native),
+            number: u8::try_from(random.within(1, 3)).unwrap_or(1),
+            pays_after,
+        };
+        (at, visitor)
+    };
+    (0..count).map(|_| visit(random)).collect()
+}
+
+/// One to three refunds that people make, some before the hub can know of the
+/// payment.
+fn by_hand(paid_at: i64, random: &mut Random) -> Vec<ByHand> {
+    let count = random.within(1, 3);
+    let one = |random: &mut Random| ByHand {
+        at: paid_at
+            + match random.within(0, 2) {
+                0 => random.within(0, 20 * SECOND),
+                1 => random.within(0, 5 * MINUTE),
+                _ => random.within(0, 4 * HOUR),
+            },
+        attempt: u8::try_from(random.within(1, 2)).unwrap_or(1),
+        share: random.pick(&[1000, 1000, 500, 100]).unwrap_or(1000),
+    };
+    (0..count).map(|_| one(random)).collect()
+}
+
 /// One to four codes; who was refused shows the next one.
 fn codes(random: &mut Random) -> Vec<(String, Purse)> {
     let count = random.within(1, 4);
     let code = |random: &mut Random| {
         let digits = random.within(0, 9_999_999_999_999_999);
-        let purse = match random.within(0, 13) {
+        let purse = match random.within(0, 15) {
+            14..=15 => Purse::Late(random.within(1, 500)),
             0..=2 => Purse::Pays,
             3..=4 => Purse::Types(random.within(1, 35)),
             5 | 12..=13 => Purse::Races,

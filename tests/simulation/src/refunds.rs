@@ -1,5 +1,6 @@
 //! The apps want money back: refunds of a paid order, and of what does not fit
-//! when they have that in their own hands. What the hub answers must be so.
+//! when they have that in their own hands. What the hub answers must be so. And
+//! people who give money back without the hub.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::apps::Told;
 use crate::engine::number;
 use crate::events::{Event, Job};
 use crate::ledger::{ORDER, REFUND, payments};
-use crate::plan::{SECOND, Wish};
+use crate::plan::{ByHand, HOUR, SECOND, Wish};
 use crate::scheduler::Ended;
 use crate::shop::signed;
 use crate::world::World;
@@ -64,6 +65,40 @@ impl World {
         self.jobs.insert(invocation, Job::Refund(asked));
     }
 
+    /// An app hurries a refund that it has asked for.
+    pub(crate) fn hurry(&mut self, index: usize, part: &str) {
+        let Some((mut fields, order, app)) = self.about(index) else {
+            return;
+        };
+        fields.insert("action".to_owned(), json!("retry"));
+        fields.insert("refund_no".to_owned(), json!(part));
+        let mut body = signed(fields, &order, &app);
+        body.remove("order_no");
+        body.remove("refund_no");
+        let path = format!("/v1/orders/{}/refunds/{part}/retry", order.order_no);
+        let body = Body::from(Value::Object(body).to_string());
+        let router = orders::router(Arc::clone(&self.functions.orders));
+        let invocation = self.ask(router, Request::post(path).body(body));
+        self.note(|| format!("#{invocation} hurry {} {part}", order.order_no));
+        self.jobs.insert(invocation, Job::Ask);
+    }
+
+    /// A person gives money back in WeChat's platform, once it is there.
+    pub(crate) fn give_back_by_hand(&mut self, index: usize, by_hand: ByHand) {
+        let Some(pk) = self.key_of(index) else { return };
+        let number = format!("{}{:02}", pk.replace('#', ""), by_hand.attempt);
+        let now = self.now();
+        let made = self
+            .wechat
+            .give_back(&number, by_hand.share, now, &mut self.random);
+        let Some(refund) = made else { return };
+        self.note(|| format!("by hand {refund} of {number}"));
+        let is_told = self.announce_refund(&refund);
+        if is_told {
+            self.judge.told_by_hand.insert(refund);
+        }
+    }
+
     /// The hub has answered, or died.
     pub(crate) fn asked_back(&mut self, asked: Asked, ended: Ended) {
         let (status, body) = match ended {
@@ -98,6 +133,11 @@ impl World {
         self.judge.hold(right, || {
             format!("{key:?} of {fee} was answered {status} {body}, and is {kept:?}")
         });
+        if status == 202 && self.random.chance(300) {
+            let at = self.now() + self.random.within(SECOND, 3 * HOUR);
+            let hurry = Event::Hurry(asked.index, asked.wish.part.clone());
+            self.plan_for(at, hurry);
+        }
         let early = matches!(code, Some("order_not_paid" | "order_not_found"));
         // An answer may be lost on its way, too.
         let lost = self.is_faulty() && self.random.chance(self.plan.rates.call);
@@ -135,7 +175,8 @@ impl World {
             }
         }
         let others = if payment.own { 0 } else { payment.reserved };
-        wanted.values().sum::<i64>() + others > payment.fee
+        let by_hand = self.wechat.given_back(&payment.id);
+        wanted.values().sum::<i64>() + others + by_hand > payment.fee
     }
 
     /// An app has taken an event into its books.
@@ -152,10 +193,16 @@ impl World {
                 told.field("total_fee"),
             ),
             // Once more, under another number.
-            "refund.failed" if part.len() < 36 && self.random.chance(500) => (
-                format!("{}x", part.replace("auto-", "")),
-                told.field("refund_fee"),
-            ),
+            "refund.failed"
+                if part.len() < 36
+                    && told.field("source") != "wechat"
+                    && self.random.chance(500) =>
+            {
+                (
+                    format!("{}x", part.replace("auto-", "")),
+                    told.field("refund_fee"),
+                )
+            }
             _ => return,
         };
         let at = self.now() + self.random.within(0, 60) * SECOND;

@@ -7,7 +7,7 @@ use crate::aws::{ATTEMPT_MILLIS, secret};
 use crate::engine::{Change, string};
 use crate::events::Event;
 use crate::faults::{Fault, Wire, choose};
-use crate::plan::Plant;
+use crate::plan::{Plan, Plant};
 use crate::scheduler::{Call, Parked, Record, Reply};
 use crate::world::World;
 
@@ -140,12 +140,17 @@ impl World {
             false => 0,
         };
         let now = self.now();
+        let is_empty = Plan::within(&self.plan.empty, now);
+        self.wechat.pay.rules.balance_fen = is_empty.then_some(0);
         let answer = self.wechat.answer(path, body, now, rate, &mut self.random);
         for _ in 0..std::mem::take(&mut self.wechat.difficulties) {
             self.tally.note(Wire::Wechat, Fault::Difficult);
         }
         for number in std::mem::take(&mut self.wechat.accepted) {
-            self.announce_refund(&number);
+            let _told = self.announce_refund(&number);
+        }
+        if std::mem::take(&mut self.wechat.unanswered) {
+            return Reply::Broken;
         }
         match answer {
             Ok(answer) => ok(answer),
@@ -236,6 +241,23 @@ impl World {
                     r#""reversing":{"BOOL":false}"#,
                 );
                 *body = serde_json::from_str(&forgetful).ok()?;
+                None
+            }
+            (Plant::BlindClosing, "PutItem") => {
+                let attempts = body.pointer_mut("/Item/attempts/L")?.as_array_mut()?;
+                let attempts = attempts.iter_mut().filter_map(|one| one.get_mut("M"));
+                for attempt in attempts.filter_map(Value::as_object_mut) {
+                    if attempt.remove("close_at").is_some() {
+                        attempt.insert("closed".to_owned(), json!({"BOOL": true}));
+                    }
+                }
+                None
+            }
+            (Plant::HastyRefusal, "PutItem") => {
+                const HOURS: i64 = 3 * 3_600_000;
+                let since = body.get_mut("Item")?.get_mut("refused_since")?;
+                let at: i64 = since.get("N")?.as_str()?.parse().ok()?;
+                *since = json!({"N": (at - HOURS).to_string()});
                 None
             }
             (Plant::RingBeforeCommit, "TransactWriteItems") => {

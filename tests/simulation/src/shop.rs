@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Request;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
@@ -42,7 +44,7 @@ impl World {
             if let Some(code) = code {
                 fields.insert("trade_type".to_owned(), json!("MICROPAY"));
                 fields.insert("auth_code".to_owned(), json!(code));
-            } else if order.story != Story::PaidTwice {
+            } else if !matches!(order.story, Story::PaidTwice | Story::ManyWays) {
                 fields.insert("trade_type".to_owned(), json!("NATIVE"));
             }
             if order.direct {
@@ -64,9 +66,10 @@ impl World {
 
     /// The app gives its order up.
     pub(crate) fn close_order(&mut self, index: usize) {
-        let Some((fields, order, app)) = self.about(index) else {
+        let Some((mut fields, order, app)) = self.about(index) else {
             return;
         };
+        fields.insert("action".to_owned(), json!("close"));
         let mut body = signed(fields, &order, &app);
         body.remove("order_no");
         let path = format!("/v1/orders/{}/close", order.order_no);
@@ -75,6 +78,38 @@ impl World {
         let invocation = self.ask(router, Request::post(path).body(body));
         self.note(|| format!("#{invocation} close {}", order.order_no));
         self.jobs.insert(invocation, Job::Ask);
+    }
+
+    /// The app has WeChat asked about its order, so many times at once.
+    pub(crate) fn query_order(&mut self, index: usize, copies: i64) {
+        for _ in 0..copies {
+            let Some((mut fields, order, app)) = self.about(index) else {
+                return;
+            };
+            fields.insert("action".to_owned(), json!("query"));
+            let mut body = signed(fields, &order, &app);
+            body.remove("order_no");
+            let path = format!("/v1/orders/{}/query", order.order_no);
+            let body = Body::from(Value::Object(body).to_string());
+            let router = orders::router(Arc::clone(&self.functions.orders));
+            let invocation = self.ask(router, Request::post(path).body(body));
+            self.note(|| format!("#{invocation} query {}", order.order_no));
+            self.jobs.insert(invocation, Job::Ask);
+        }
+    }
+
+    /// WeChat has told the app of a payment (version 1.0): it passes that on.
+    pub(crate) fn verify(&mut self, index: usize, xml: &str) -> Option<Invocation> {
+        let (mut fields, order, app) = self.about(index)?;
+        fields.insert("notification".to_owned(), json!(STANDARD.encode(xml)));
+        let sign = demo_shop::sign(&demo_shop::texts(&fields), &app.secret);
+        fields.insert("sign".to_owned(), json!(sign));
+        let body = Body::from(Value::Object(fields).to_string());
+        let router = orders::router(Arc::clone(&self.functions.orders));
+        let request = Request::post("/v1/notifications/verify").body(body);
+        let invocation = self.ask(router, request);
+        self.note(|| format!("#{invocation} verify {}", order.order_no));
+        Some(invocation)
     }
 
     /// The app looks at its order.

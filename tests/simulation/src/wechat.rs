@@ -3,15 +3,17 @@
 //! how a refund ends, and the difficulties that WeChat makes. A request that no
 //! honest hub would send is a broken promise, not a refusal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wechat_simulator::Config;
 use wechat_simulator::pay::{
-    Charge, Moment, Password, RefundStatus, Refusal, Request, Rules, TradeState, WechatPay, Wish,
+    Charge, Moment, Order, Password, RefundStatus, Refusal, Request, Rules, TradeState, WechatPay,
+    Wish,
 };
 use wechat_simulator::sign::Fields;
 use wechat_simulator::xml;
 
+use crate::judge::out_refund_no;
 use crate::plan::{HOUR, MINUTE, Purse, SECOND};
 use crate::random::Random;
 
@@ -80,6 +82,29 @@ impl Course {
     }
 }
 
+/// What WeChat says to a refund, whatever is right, until then.
+#[derive(Debug, Clone, Copy)]
+struct Stubborn {
+    code: &'static str,
+    until: i64,
+}
+
+/// What WeChat says for hours or days; the first ones are final.
+const REFUSALS: [&str; 5] = [
+    "TRADE_OVERDUE",
+    "USER_ACCOUNT_ABNORMAL",
+    "NOTENOUGH",
+    "ERROR",
+    "INVALID_REQUEST",
+];
+
+/// A charge that is on its way.
+#[derive(Debug)]
+struct LateCharge {
+    at: i64,
+    asked: Request,
+}
+
 /// The difficulties that WeChat makes over a refund, and whether it has done it
 /// all the same.
 const DIFFICULTIES: [(&str, bool); 7] = [
@@ -91,6 +116,18 @@ const DIFFICULTIES: [(&str, bool); 7] = [
     ("FREQUENCY_LIMITED", false),
     ("INVALID_REQ_TOO_MUCH", false),
 ];
+
+impl Stubborn {
+    fn new(now: i64, random: &mut Random) -> Option<Self> {
+        let lasts = match random.within(0, 3) {
+            0 => random.within(MINUTE, HOUR),
+            1..=2 => random.within(HOUR, 30 * HOUR),
+            _ => random.within(30 * HOUR, 10 * 24 * HOUR),
+        };
+        let until = now + lasts;
+        random.pick(&REFUSALS).map(|code| Self { code, until })
+    }
+}
 
 /// What WeChat decides; the error is a broken promise of the hub's.
 type Decided = Result<Result<Fields, Refusal>, String>;
@@ -105,6 +142,13 @@ pub(crate) struct Wechat {
     pub(crate) accepted: Vec<String>,
     /// The difficulties made since somebody last looked.
     pub(crate) difficulties: u64,
+    /// The last call was heard by nobody, or its answer is lost.
+    pub(crate) unanswered: bool,
+    /// By the hub's number of the refund; nothing where WeChat is not stubborn.
+    stubborn: BTreeMap<String, Option<Stubborn>>,
+    /// By the hub's number of the payment.
+    late: BTreeMap<String, LateCharge>,
+    came_late: BTreeSet<String>,
     codes: BTreeMap<String, Purse>,
     charged: BTreeMap<String, Charged>,
     serial: u128,
@@ -129,6 +173,10 @@ impl Wechat {
             courses: BTreeMap::new(),
             accepted: Vec::new(),
             difficulties: 0,
+            unanswered: false,
+            stubborn: BTreeMap::new(),
+            late: BTreeMap::new(),
+            came_late: BTreeSet::new(),
             codes,
             charged: BTreeMap::new(),
             serial: 0,
@@ -157,8 +205,8 @@ impl Wechat {
             "/pay/micropay" => self.micropay(&asked, now, random)?,
             REVERSE => self.reverse(&asked, now, rate, random)?,
             REFUND => self.refund(&asked, now, rate, random)?,
-            "/pay/refundquery" if asked.get("out_refund_no").is_none() => {
-                return Err("the hub asked about refunds otherwise than by its own number".into());
+            "/pay/refundquery" if !self.is_good_question(&asked) => {
+                return Err(format!("the hub asked oddly about refunds: {asked:?}"));
             }
             _ => self.decide(path, &asked, now, |_| Charge::Paid)?,
         };
@@ -178,9 +226,108 @@ impl Wechat {
             let moment = self.moment(at);
             self.pay.type_password(&number, password, moment);
         }
+        let arrived = self.late.extract_if(.., |_, charge| charge.at <= now);
+        for (number, charge) in arrived.collect::<Vec<_>>() {
+            let moment = self.moment(charge.at);
+            let paid = |_: &str| Charge::Paid;
+            // Nobody waits for the answer.
+            let _answer = self
+                .pay
+                .decide("/pay/micropay", &charge.asked, moment, paid);
+            self.came_late.insert(number);
+        }
         for (number, course) in &self.courses {
             self.pay
                 .refund_becomes(number, course.status(now), course.ends_at);
+        }
+    }
+
+    /// A person gives back so much in a thousand of what is left of a payment.
+    /// The refund's number, if there was anything.
+    pub(crate) fn give_back(
+        &mut self,
+        number: &str,
+        share: i64,
+        now: i64,
+        random: &mut Random,
+    ) -> Option<String> {
+        self.pass(now);
+        let order = self.pay.order(number)?;
+        let fee = (order.rest() * share / 1000).max(1);
+        let moment = self.moment(now);
+        self.pay.rules.balance_fen = None;
+        let refund = self.pay.refund_by_hand(number, Some(fee), None, moment);
+        let number = refund.ok()?.out_refund_no;
+        self.courses
+            .insert(number.clone(), Course::new(now, random));
+        self.pass(now);
+        Some(number)
+    }
+
+    /// What people have given back, or are about to, of a payment.
+    pub(crate) fn given_back(&self, transaction_id: &str) -> i64 {
+        let is_its = |order: &&Order| {
+            let paid = order.payment.as_ref();
+            paid.is_some_and(|paid| paid.transaction_id == transaction_id)
+        };
+        let refunds = self.pay.orders().filter(is_its);
+        let refunds = refunds.flat_map(|order| &order.refunds);
+        let by_hand = refunds.filter(|refund| refund.by_hand);
+        by_hand.map(|refund| refund.refund_fee).sum()
+    }
+
+    /// Whether this payment was charged after its call was over.
+    pub(crate) fn came_late(&self, number: &str) -> bool {
+        self.came_late.contains(number)
+    }
+
+    /// How many were.
+    pub(crate) fn late_charges(&self) -> usize {
+        self.came_late.len()
+    }
+
+    /// WeChat's number for the merchant's refund in this row of the ledger.
+    pub(crate) fn number_of(&self, pk: &str, part: &str) -> String {
+        let by_hand = part.strip_prefix("ext-");
+        let by_hand = by_hand.and_then(|id| self.pay.refund_by_id(id));
+        match by_hand {
+            Some((_, refund)) => refund.out_refund_no.clone(),
+            None => out_refund_no(pk, part),
+        }
+    }
+
+    /// How the refund in this row goes; nothing when WeChat does not have it.
+    pub(crate) fn course_of(&self, pk: &str, part: &str) -> Option<Course> {
+        self.courses.get(&self.number_of(pk, part)).copied()
+    }
+
+    /// The row of a payment or a refund with this number: its order's key, and
+    /// what follows that in a refund's number.
+    pub(crate) fn row_of(&self, number: &str) -> (String, String) {
+        let by_hand = self.pay.refund_of(number);
+        let by_hand = by_hand.filter(|(_, refund)| refund.by_hand);
+        let (named, part) = match by_hand {
+            Some((order, refund)) => (order.out_trade_no.as_str(), Some(&refund.refund_id)),
+            None => (number, None),
+        };
+        let (app_id, rest) = named.split_at_checked(16).unwrap_or_default();
+        let (order_no, own) = rest.split_at_checked(10).unwrap_or_default();
+        let part = part.map_or(own.to_owned(), |id| format!("ext-{id}"));
+        (format!("{app_id}#{order_no}"), part)
+    }
+
+    /// About one refund by the hub's number, about one that the hub did not make
+    /// by WeChat's, or about all of a payment, page by page.
+    fn is_good_question(&self, asked: &Request) -> bool {
+        let names = ["out_refund_no", "refund_id", "transaction_id", "offset"];
+        match names.map(|name| asked.get(name)) {
+            [Some(_), None, None, None] => true,
+            [None, Some(id), None, None] => {
+                let refund = self.pay.refund_by_id(id);
+                refund.is_some_and(|(_, refund)| refund.by_hand)
+            }
+            [None, None, Some(_), Some(offset)] => offset.parse::<u8>().is_ok(),
+            _ => false,
         }
     }
 
@@ -248,11 +395,22 @@ impl Wechat {
         let moment = self.moment(now);
         let decided = self.pay.decide(path, asked, moment, charge);
         match &decided {
-            Err(refusal) if is_the_hubs_fault(path, &refusal.code) => {
+            Err(refusal)
+                if is_the_hubs_fault(path, &refusal.code)
+                    || (path == REFUND
+                        && refusal.code == "INVALID_REQUEST"
+                        && !self.has_people(asked)) =>
+            {
                 Err(format!("the hub called {path} wrongly: {refusal:?}"))
             }
             _ => Ok(decided),
         }
+    }
+
+    /// Whether people have given back some of the payment that is asked for.
+    fn has_people(&self, asked: &Request) -> bool {
+        let id = asked.get("transaction_id").unwrap_or_default();
+        self.given_back(id) > 0
     }
 
     /// A code is charged. A number is charged once: the second time could move
@@ -280,8 +438,15 @@ impl Wechat {
         if known || self.pay.order(number).is_some() {
             return Err(format!("{number} was charged twice"));
         }
+        if let Purse::Late(after) = purse {
+            let (at, asked) = (now + after * SECOND, asked.clone());
+            self.late
+                .insert(number.to_owned(), LateCharge { at, asked });
+            self.unanswered = true;
+            return Ok(Ok(Fields::new()));
+        }
         self.decide("/pay/micropay", asked, now, |_| match purse {
-            Purse::Pays => Charge::Paid,
+            Purse::Pays | Purse::Late(_) => Charge::Paid,
             Purse::Types(_) | Purse::Mistypes(_) | Purse::Leaves | Purse::Races => {
                 Charge::Open("USERPAYING")
             }
@@ -331,6 +496,17 @@ impl Wechat {
     }
 
     fn refund(&mut self, asked: &Request, now: i64, rate: u32, random: &mut Random) -> Decided {
+        let number = asked.get("out_refund_no").unwrap_or_default();
+        let fresh = || {
+            random
+                .chance(150)
+                .then(|| Stubborn::new(now, random))
+                .flatten()
+        };
+        let stubborn = self.stubborn.entry(number.to_owned()).or_insert_with(fresh);
+        if let Some(refusal) = stubborn.filter(|refusal| now < refusal.until) {
+            return Ok(Err(Refusal::business(refusal.code, "a stubborn refusal")));
+        }
         let before = self.pay.clone();
         let decided = self.decide(REFUND, asked, now, |_| Charge::Paid)?;
         let difficulty = random.chance(rate * 2).then(|| random.pick(&DIFFICULTIES));
@@ -338,6 +514,15 @@ impl Wechat {
         self.difficulties += u64::from(difficulty.is_some());
         if let Some((_, false)) = difficulty {
             self.pay = before;
+        }
+        if let Some((_, true)) = difficulty {
+            // Nor does WeChat find it at once.
+            let trade = self
+                .pay
+                .refund_of(asked.get("out_refund_no").unwrap_or_default());
+            let trade = trade.map(|(order, _)| order.out_trade_no.clone());
+            let lag = random.within(0, HOUR);
+            self.pay.lag_refunds(&trade.unwrap_or_default(), lag);
         }
         for number in self.pay.accepted_refunds() {
             self.courses
@@ -356,8 +541,9 @@ impl Wechat {
 fn is_the_hubs_fault(path: &str, code: &str) -> bool {
     match code {
         "PARAM_ERROR" | "LACK_PARAMS" | "NOT_FOUND" => true,
-        // The order may have reached WeChat later than the hub began it.
-        "INVALID_REQUEST" => path != "/pay/closeorder",
+        // The order may have reached WeChat later than the hub began it, and
+        // people may have given back what was promised.
+        "INVALID_REQUEST" => path != "/pay/closeorder" && path != REFUND,
         "ORDERNOTEXIST" | "TRADE_STATE_ERROR" => path == REFUND,
         _ => false,
     }

@@ -58,6 +58,7 @@ fn no_seed_breaks_a_promise_and_every_fault_fires() {
     let results = played.results;
     assert!(results.paid > 0 && results.anomalies > 0, "{results:?}");
     assert!(results.refunded > 0 && results.refused > 0, "{results:?}");
+    assert!(results.late > 0 && results.found > 0, "{results:?}");
     assert!(
         results.delivered > 0 && results.exhausted > 0,
         "{results:?}"
@@ -94,6 +95,16 @@ fn a_sweeper_that_skips_a_shard_is_noticed() {
 #[test]
 fn a_commit_that_overwrites_another_is_noticed() {
     is_noticed(Plant::BlindCommit);
+}
+
+#[test]
+fn an_attempt_that_counts_as_closed_and_can_be_paid_is_noticed() {
+    is_noticed(Plant::BlindClosing);
+}
+
+#[test]
+fn an_amount_that_is_free_at_the_first_refusal_is_noticed() {
+    is_noticed(Plant::HastyRefusal);
 }
 
 fn is_noticed(plant: Plant) {

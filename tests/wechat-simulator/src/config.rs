@@ -51,6 +51,10 @@ pub struct Config {
     /// The simulator's own public address, without a trailing slash.
     #[arg(long, env = "SIMULATOR_URL")]
     pub url: Option<String>,
+    /// The merchant's H5 payment domains, `host[:port]` with commas. Without any
+    /// nobody pays in a phone's browser.
+    #[arg(long, env = "SIMULATOR_H5_DOMAINS", value_delimiter = ',')]
+    pub h5_domains: Vec<String>,
     /// How many milliseconds one second of the notification schedule lasts.
     #[arg(long, env = "NOTIFY_TIME_SCALE", default_value_t = 1000)]
     pub notify_time_scale: u64,
@@ -70,6 +74,7 @@ impl Default for Config {
             api_key: "192006250b4c09247ec02edce69f6a2d".to_owned(),
             pay_sign_key: None,
             url: None,
+            h5_domains: Vec::new(),
             notify_time_scale: 1000,
         }
     }

@@ -7,6 +7,12 @@
 //! | `GET /_control/orders/{out_trade_no}` | | an order, see below |
 //! | `POST /_control/pay` | `{out_trade_no or code_url or prepay_id, openid?, notify?, copies?, coupon_fee?, force?, total_fee?}` | `{out_trade_no, transaction_id}` |
 //! | `POST /_control/notify` | `{out_trade_no, copies?, fault?, url?, transaction_id?}` | `[attempt]`, one per copy |
+//! | `POST /_control/compose` | as for `notify`, without `copies` | `{body}`: what would have been sent |
+//! | `POST /_control/age` | `{prefix, seconds}` | `{aged}`: so many orders whose number begins so are older now |
+//! | `POST /_control/charge` | `{out_trade_no}` | `{}`; the charge that is on its way arrives now |
+//! | `POST /_control/refund` | `{out_trade_no, refund_fee?, status?, notify?, copies?, url?}` | a refund, made by a person in the merchant platform |
+//! | `POST /_control/refund_becomes` | `{out_refund_no, status, notify?, copies?}` | the refund |
+//! | `POST /_control/obstacles` | `{out_trade_no, refund?: [{err_code, times?, although_done?}], refund_lag_seconds?}` | the order |
 //! | `GET /_control/faults` | | `[{path, kind, err_code, left, delay_ms, fired}]` |
 //! | `POST /_control/faults` | `{path, kind, err_code?, times?, delay_ms?}` | the list |
 //! | `DELETE /_control/faults` | | `[]` |
@@ -18,14 +24,17 @@
 //!
 //! An order is `{out_trade_no, trade_type, state, total_fee, prepay_id,
 //! prepay_until_ms, code_url, mweb_url, mweb_until_ms, created_ms, expires_ms,
-//! parameters, refunds, notifications}`, and `transaction_id, openid,
+//! parameters, refunds, notifications, obstacles, refund_lag_ms, queries}`, and `transaction_id, openid,
 //! coupon_fee, paid_ms` once it is paid. A refund is `{refund_id,
-//! out_refund_no, refund_fee, status, created_ms, success_ms, notify_url,
-//! notifications}`. An attempt is `{at_ms, status, body, latency_ms, accepted,
+//! out_refund_no, refund_fee, status, created_ms, success_ms, by_hand,
+//! notify_url, notifications}`. An attempt is `{at_ms, status, body, latency_ms, accepted,
 //! fault}`, with `status` null when no answer came in time.
 //!
 //! `notify` defaults to the setting `auto_notify`; `force` pays a closed or
-//! expired order; `total_fee` makes the order another amount's. Fault names of a
+//! expired order; a refund by hand is of all that is left, `SUCCESS`, and told to
+//! the order's `notify_url` unless said otherwise (`notify: false` loses its
+//! notifications); obstacles of one order leave all others alone, and new ones
+//! replace the old; `total_fee` makes the order another amount's. Fault names of a
 //! notification: `forge::Flaw`; kinds of faults: `faults::Kind`; settings and
 //! their defaults: `settings::Settings` and `pay::Rules`.
 
@@ -40,8 +49,8 @@ use serde_json::{Value, json};
 
 use crate::faults::Fault;
 use crate::forge::{self, Flaw};
-use crate::notify::{self, Subject};
-use crate::pay::{CannotPay, Order, Rules, Wish};
+use crate::notify::{self, Message, Subject};
+use crate::pay::{CannotPay, Obstacle, Order, RefundStatus, Rules, Wish};
 use crate::settings::Settings;
 use crate::state::{Simulator, World};
 
@@ -139,23 +148,168 @@ struct Notify {
 /// `POST /_control/notify`
 pub(crate) async fn notify(State(simulator): State<Simulator>, body: Bytes) -> Answer {
     let asked: Notify = parse(&body)?;
-    let order = asked.out_trade_no;
-    let message = {
-        let world = simulator.world();
-        let order = world.pay.order(&order).ok_or_else(unknown)?;
-        let order = forge::as_paid(order, asked.transaction_id, world.moment());
-        let given = || order.given("notify_url").map(ToOwned::to_owned);
-        let url = asked.url.or_else(given);
-        url.and_then(|url| forge::forge(&world, &order, asked.fault, &url))
-    };
-    let message = message.ok_or_else(|| {
-        let why = "this order has no such notification, or no address for it";
-        Refused(StatusCode::CONFLICT, why.to_owned())
-    })?;
+    let message = message(&simulator, &asked)?;
     let messages = vec![message; asked.copies.clamp(1, MOST_COPIES)];
-    let subject = Subject::Payment(order);
+    let subject = Subject::Payment(asked.out_trade_no);
     let attempts = notify::send_all(&simulator, &subject, messages).await;
     Ok(Json(attempts).into_response())
+}
+
+/// `POST /_control/compose`
+pub(crate) async fn compose(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let message = message(&simulator, &parse(&body)?)?;
+    Ok(Json(json!({"body": message.body})).into_response())
+}
+
+fn message(simulator: &Simulator, asked: &Notify) -> Result<Message, Refused> {
+    let world = simulator.world();
+    let order = world.pay.order(&asked.out_trade_no).ok_or_else(unknown)?;
+    let order = forge::as_paid(order, asked.transaction_id.clone(), world.moment());
+    let given = || order.given("notify_url").map(ToOwned::to_owned);
+    let url = asked.url.clone().or_else(given);
+    let message = url.and_then(|url| forge::forge(&world, &order, asked.fault, &url));
+    message.ok_or_else(|| {
+        let why = "this order has no such notification, or no address for it";
+        Refused(StatusCode::CONFLICT, why.to_owned())
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arrival {
+    out_trade_no: String,
+}
+
+/// `POST /_control/charge`
+pub(crate) async fn charge(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let asked: Arrival = parse(&body)?;
+    match simulator.world().charge_arrives(&asked.out_trade_no) {
+        true => Ok(Json(json!({})).into_response()),
+        false => Err(unknown()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ByHand {
+    out_trade_no: String,
+    refund_fee: Option<i64>,
+    #[serde(default = "succeeded")]
+    status: RefundStatus,
+    notify: Option<bool>,
+    #[serde(default = "one")]
+    copies: usize,
+    url: Option<String>,
+}
+
+/// `POST /_control/refund`
+pub(crate) async fn refund(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let asked: ByHand = parse(&body)?;
+    let refund = {
+        let mut world = simulator.world();
+        let moment = world.moment();
+        let order = world.pay.order(&asked.out_trade_no).ok_or_else(unknown)?;
+        let url = asked
+            .url
+            .or(order.given("notify_url").map(ToOwned::to_owned));
+        let made = world
+            .pay
+            .refund_by_hand(&asked.out_trade_no, asked.refund_fee, url, moment);
+        made.map_err(|refusal| Refused(StatusCode::CONFLICT, refusal.code))?
+    };
+    become_and_tell(
+        &simulator,
+        &refund.out_refund_no,
+        asked.status,
+        asked.notify,
+        asked.copies,
+    )
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Becomes {
+    out_refund_no: String,
+    status: RefundStatus,
+    notify: Option<bool>,
+    #[serde(default = "one")]
+    copies: usize,
+}
+
+/// `POST /_control/refund_becomes`
+pub(crate) async fn refund_becomes(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let asked: Becomes = parse(&body)?;
+    become_and_tell(
+        &simulator,
+        &asked.out_refund_no,
+        asked.status,
+        asked.notify,
+        asked.copies,
+    )
+}
+
+/// Moves a refund on; the merchant is told of all but its being under way.
+fn become_and_tell(
+    simulator: &Simulator,
+    out_refund_no: &str,
+    status: RefundStatus,
+    tell: Option<bool>,
+    copies: usize,
+) -> Answer {
+    let (refund, automatic) = {
+        let mut world = simulator.world();
+        let now = world.now_ms();
+        world.pay.refund_becomes(out_refund_no, status, now);
+        let refund = world.pay.refund_of(out_refund_no);
+        let refund = refund.map(|(_, refund)| refund.clone());
+        (
+            refund.ok_or_else(unknown)?,
+            world.settings.auto_notify_refunds,
+        )
+    };
+    if status != RefundStatus::Processing && tell.unwrap_or(automatic) {
+        let subject = Subject::Refund(refund.out_refund_no.clone());
+        notify::announce(simulator, subject, copies.clamp(1, MOST_COPIES));
+    }
+    Ok(Json(refund).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Age {
+    prefix: String,
+    seconds: i64,
+}
+
+/// `POST /_control/age`
+pub(crate) async fn age(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let asked: Age = parse(&body)?;
+    let aged = simulator.world().pay.age(&asked.prefix, asked.seconds);
+    Ok(Json(json!({ "aged": aged })).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Obstacles {
+    out_trade_no: String,
+    refund: Option<Vec<Obstacle>>,
+    refund_lag_seconds: Option<i64>,
+}
+
+/// `POST /_control/obstacles`
+pub(crate) async fn obstacles(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let asked: Obstacles = parse(&body)?;
+    let mut world = simulator.world();
+    if let Some(seconds) = asked.refund_lag_seconds {
+        let lag_ms = seconds.saturating_mul(1000);
+        world.pay.lag_refunds(&asked.out_trade_no, lag_ms);
+    }
+    let order = world.pay.order_mut(&asked.out_trade_no);
+    let order = order.ok_or_else(unknown)?;
+    if let Some(obstacles) = asked.refund {
+        order.obstacles = obstacles;
+    }
+    Ok(Json(&*order).into_response())
 }
 
 /// `GET /_control/faults`
@@ -235,6 +389,10 @@ pub(crate) async fn reset(State(simulator): State<Simulator>) -> Response {
 
 fn one() -> usize {
     1
+}
+
+fn succeeded() -> RefundStatus {
+    RefundStatus::Success
 }
 
 fn unknown() -> Refused {

@@ -113,6 +113,12 @@ fn control_side() -> Router<Simulator> {
         .route("/_control/orders/{out_trade_no}", get(control::order))
         .route("/_control/pay", post(control::pay))
         .route("/_control/notify", post(control::notify))
+        .route("/_control/compose", post(control::compose))
+        .route("/_control/age", post(control::age))
+        .route("/_control/charge", post(control::charge))
+        .route("/_control/refund", post(control::refund))
+        .route("/_control/refund_becomes", post(control::refund_becomes))
+        .route("/_control/obstacles", post(control::obstacles))
         .route(
             "/_control/faults",
             get(control::faults)

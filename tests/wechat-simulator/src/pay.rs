@@ -25,7 +25,7 @@ pub use micropay::Charge;
 pub use moment::Moment;
 pub use notification::{ACCEPTED, ANSWER_SECONDS, SCHEDULE, accepts};
 pub(crate) use order::Attempt;
-pub use order::{Order, Payment, Refund, RefundStatus, TradeState, TradeType};
+pub use order::{Obstacle, Order, Payment, Refund, RefundStatus, TradeState, TradeType};
 pub use payer::{CannotPay, Password, Receipt, Wish};
 pub use rules::Rules;
 pub(crate) use rules::flaw_of_seconds;
@@ -78,7 +78,7 @@ impl WechatPay {
             "/pay/micropay" => self.micropay(request, moment, charge),
             "/secapi/pay/reverse" => self.reverse(request, moment),
             "/secapi/pay/refund" => self.refund(request, moment),
-            "/pay/refundquery" => self.refund_query(request),
+            "/pay/refundquery" => self.refund_query(request, moment),
             _ => Err(Refusal::transport("NOT_FOUND", "没有此接口")),
         }
     }
@@ -110,6 +110,23 @@ impl WechatPay {
         })
     }
 
+    /// A refund by WeChat's number, with its order.
+    #[must_use]
+    pub fn refund_by_id(&self, refund_id: &str) -> Option<(&Order, &Refund)> {
+        self.orders().find_map(|order| {
+            let mut refunds = order.refunds.iter();
+            let refund = refunds.find(|refund| refund.refund_id == refund_id)?;
+            Some((order, refund))
+        })
+    }
+
+    /// Questions about refunds of this order lag so far behind.
+    pub fn lag_refunds(&mut self, out_trade_no: &str, milliseconds: i64) {
+        if let Some(order) = self.orders.get_mut(out_trade_no) {
+            order.refund_lag_ms = milliseconds;
+        }
+    }
+
     /// The numbers of the refunds that were accepted since the last question;
     /// their driver decides how and when each ends.
     pub fn accepted_refunds(&mut self) -> Vec<String> {
@@ -127,6 +144,14 @@ impl WechatPay {
                     || order.is_payment(handle)
             })
         })
+    }
+
+    /// Makes the orders whose number begins so older by so many seconds, as if
+    /// they had been asked for earlier; how many there are.
+    pub(crate) fn age(&mut self, prefix: &str, seconds: i64) -> usize {
+        let orders = self.orders.values_mut();
+        let aged = orders.filter(|order| order.out_trade_no.starts_with(prefix));
+        aged.map(|order| order.age(seconds)).count()
     }
 
     pub(crate) fn refund_mut(&mut self, out_refund_no: &str) -> Option<&mut Refund> {

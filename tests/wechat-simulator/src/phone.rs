@@ -1,9 +1,11 @@
 //! The payer's telephone: pages to look at orders and to pay them, and the page
-//! behind `mweb_url`. A script or an app invokes a payment through `client`.
+//! behind `mweb_url` with all that WeChat refuses there. A script or an app
+//! invokes a payment through `client`.
 
 use askama::Template;
 use axum::extract::{Form, Query, State};
-use axum::http::StatusCode;
+use axum::http::header::{REFERER, USER_AGENT};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 use url::Url;
@@ -13,6 +15,10 @@ use crate::notify;
 use crate::oauth::page;
 use crate::pay::{Order, Wish};
 use crate::state::Simulator;
+
+/// In which a browser of the tests says the address it comes from: on one
+/// machine all are 127.0.0.1. Without it the address is right.
+const ADDRESS: HeaderName = HeaderName::from_static("x-payer-address");
 
 /// How many orders the list shows.
 const LATEST: usize = 50;
@@ -130,28 +136,92 @@ pub(crate) async fn decide(
     }
 }
 
+/// Why the page of `mweb_url` does not open: WeChat's words, and ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Objection {
+    title: &'static str,
+    detail: &'static str,
+}
+
+const fn objection(title: &'static str, detail: &'static str) -> Objection {
+    Objection { title, detail }
+}
+
+const INSIDE: Objection = objection(
+    "请在微信外打开订单",
+    "WeChat's own browser does not open H5 payments.",
+);
+const NO_REFERER: Objection = objection(
+    "商家参数格式有误，请联系商家解决",
+    "The browser comes from nowhere: there is no Referer.",
+);
+const FOREIGN: Objection = objection(
+    "商家存在未配置的参数，请联系商家解决",
+    "The Referer, or redirect_url, is on no H5 payment domain of the merchant.",
+);
+const ELSEWHERE: Objection = objection(
+    "网络环境未能通过安全验证，请稍后再试",
+    "The payer's address is not the order's spbill_create_ip.",
+);
+
 /// `GET /cgi-bin/mmpayweb-bin/checkmweb`: the page of `mweb_url`.
 pub(crate) async fn mweb(
     State(simulator): State<Simulator>,
     Query(handle): Query<Handle>,
+    headers: HeaderMap,
 ) -> Response {
-    let world = simulator.world();
+    let mut world = simulator.world();
     let now = world.now_ms();
     let known = world.pay.find(handle.text()).filter(|order| {
         let package = handle.package.as_deref().unwrap_or_default();
         let given = order.mweb_url.as_deref().unwrap_or_default();
         given.ends_with(&format!("&package={package}")) && order.mweb_until_ms > now
     });
-    match known {
-        None => done(
+    let Some(order) = known else {
+        return done(
             StatusCode::BAD_REQUEST,
             "支付链接已过期",
             "The address is wrong or too old.",
-        ),
-        Some(order) => page(&PayPage {
+        );
+    };
+    let domains = &world.settings.h5_domains;
+    match check_visit(order, &headers, handle.redirect_url.as_deref(), domains) {
+        Err(Objection { title, detail }) => {
+            world.reject("/cgi-bin/mmpayweb-bin/checkmweb", title, detail);
+            done(StatusCode::FORBIDDEN, title, detail)
+        }
+        Ok(()) => page(&PayPage {
             row: row(order, now),
             redirect_url: handle.back().unwrap_or_default().to_owned(),
         }),
+    }
+}
+
+fn check_visit(
+    order: &Order,
+    headers: &HeaderMap,
+    redirect_url: Option<&str>,
+    domains: &[String],
+) -> Result<(), Objection> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let registered = |address: &str| {
+        let url = Url::parse(address).ok();
+        url.is_some_and(|url| domains.iter().any(|domain| domain == url.authority()))
+    };
+    if text(USER_AGENT).is_some_and(|agent| agent.contains("MicroMessenger")) {
+        return Err(INSIDE);
+    }
+    let referer = text(REFERER).filter(|referer| !referer.is_empty());
+    if !registered(referer.ok_or(NO_REFERER)?) {
+        return Err(FOREIGN);
+    }
+    let told = order.given("spbill_create_ip");
+    if text(ADDRESS).is_some_and(|address| Some(address) != told) {
+        return Err(ELSEWHERE);
+    }
+    match redirect_url {
+        Some(address) if !registered(address) => Err(FOREIGN),
+        _ => Ok(()),
     }
 }
 

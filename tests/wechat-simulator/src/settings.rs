@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::pay::{RefundStatus, flaw_of_seconds};
 use crate::users;
 
@@ -41,8 +42,13 @@ pub(crate) struct Settings {
     pub(crate) oauth_user: Option<String>,
     /// The only `host[:port]` that OAuth redirects to; any when absent.
     pub(crate) oauth_domain: Option<String>,
+    /// The merchant's H5 payment domains: the `host[:port]` of the pages from
+    /// which a phone's browser may come, and to which it is sent back.
+    pub(crate) h5_domains: Vec<String>,
     /// How long a payer of the `USERPAYING` case types the password.
     pub(crate) userpaying_ms: u64,
+    /// How long a charge of the late case is on its way.
+    pub(crate) late_charge_ms: u64,
     /// How long an answer that "times out" is held back.
     pub(crate) hang_ms: u64,
     /// What `/phone/jsapi` and `/phone/app` do with a valid request.
@@ -66,19 +72,21 @@ impl Settings {
         })
     }
 
-    pub(crate) fn honest(notify_time_scale: u64) -> Self {
+    pub(crate) fn honest(config: &Config) -> Self {
         Self {
             auto_notify: true,
             auto_notify_refunds: true,
             notify_delay_ms: 0,
-            notify_time_scale,
+            notify_time_scale: config.notify_time_scale,
             refund_delay_ms: 500,
             refund_result: RefundStatus::Success,
             token_ttl_seconds: 7200,
             code_ttl_seconds: 300,
             oauth_user: None,
             oauth_domain: None,
+            h5_domains: config.h5_domains.clone(),
             userpaying_ms: 3000,
+            late_charge_ms: 40_000,
             hang_ms: 60_000,
             jsapi_result: Bridge::Ok,
             clock_ahead_seconds: 0,

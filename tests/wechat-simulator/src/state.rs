@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::faults::Fault;
 use crate::ids;
 use crate::oauth::Identities;
-use crate::pay::{ANSWER_SECONDS, Moment, Rules, WechatPay};
+use crate::pay::{ANSWER_SECONDS, Charge, Moment, Request, Rules, WechatPay};
 use crate::settings::Settings;
 use crate::token::Tokens;
 
@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) faults: Vec<Fault>,
     pub(crate) counters: BTreeMap<String, u64>,
     pub(crate) rejections: Vec<Rejection>,
+    /// Charges on their way to WeChat, by the merchant's number.
+    pub(crate) late_charges: BTreeMap<String, Request>,
 }
 
 impl World {
@@ -48,14 +50,28 @@ impl World {
         };
         Self {
             generation,
-            settings: Settings::honest(config.notify_time_scale),
+            settings: Settings::honest(config),
             pay: WechatPay::new(config.clone(), rules),
             identities: Identities::default(),
             tokens: Tokens::default(),
             faults: Vec::new(),
             counters: BTreeMap::new(),
             rejections: Vec::new(),
+            late_charges: BTreeMap::new(),
         }
+    }
+
+    /// A charge that was on its way reaches WeChat and is paid, unless its number
+    /// was used meanwhile. Whether there was one.
+    pub(crate) fn charge_arrives(&mut self, out_trade_no: &str) -> bool {
+        let Some(asked) = self.late_charges.remove(out_trade_no) else {
+            return false;
+        };
+        let moment = self.moment();
+        let charge = |_: &str| Charge::Paid;
+        // Nobody waits for the answer.
+        let _answer = self.pay.decide("/pay/micropay", &asked, moment, charge);
+        true
     }
 
     /// Now, by the simulated clock.

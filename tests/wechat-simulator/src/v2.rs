@@ -11,14 +11,15 @@
 //! | 05 | `NOTENOUGH`, the query says `PAYERROR` |
 //! | 06 | `AUTHCODEEXPIRE`, and no order is made |
 //! | 07 | paid, but the answer is held back for `hang_ms` |
+//! | 08 | no answer within `hang_ms`; the charge arrives after `late_charge_ms`, or when told |
 //! | else | paid at once |
 
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::Uri;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use tokio::time::sleep;
 
@@ -30,6 +31,11 @@ use crate::state::{Simulator, World};
 /// `POST` to any address of the order book.
 pub(crate) async fn call(State(simulator): State<Simulator>, uri: Uri, body: Bytes) -> Response {
     let path = uri.path();
+    if path == "/pay/micropay" && keep_late_charge(&simulator, &body) {
+        let hang_ms = simulator.world().settings.hang_ms;
+        sleep(Duration::from_millis(hang_ms)).await;
+        return StatusCode::GATEWAY_TIMEOUT.into_response();
+    }
     let mut charged = None;
     let (answer, hang_ms) = {
         let mut world = simulator.world();
@@ -65,6 +71,28 @@ pub(crate) async fn call(State(simulator): State<Simulator>, uri: Uri, body: Byt
         sleep(Duration::from_millis(hang_ms)).await;
     }
     answer
+}
+
+/// A charge that reaches WeChat late is kept until then. Whether this is one.
+fn keep_late_charge(simulator: &Simulator, body: &Bytes) -> bool {
+    let mut world = simulator.world();
+    let asked = world.pay.open(body).ok();
+    let asked = asked.filter(|asked| {
+        let code = asked.get("auth_code").unwrap_or_default();
+        code.get(16..) == Some("08")
+    });
+    let Some(asked) = asked else { return false };
+    let number = asked.get("out_trade_no").unwrap_or_default().to_owned();
+    world.late_charges.insert(number.clone(), asked);
+    let (generation, wait) = (world.generation, world.settings.late_charge_ms);
+    let simulator = simulator.clone();
+    tokio::spawn(async move {
+        sleep(Duration::from_millis(wait)).await;
+        if let Some(mut world) = simulator.world_of(generation) {
+            world.charge_arrives(&number);
+        }
+    });
+    true
 }
 
 fn charge(case: &str) -> Charge {

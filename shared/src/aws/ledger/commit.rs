@@ -3,10 +3,10 @@
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 
-use super::{Item, Ledger, Saved, deliveries, has_token, orders, refunds, revision};
+use super::{Item, Ledger, Saved, deliveries, has_token, orders, refunds, revision, text};
 use crate::ambient::random_hex;
 use crate::aws::Failure;
 use crate::domain::delivery::Delivery;
@@ -15,67 +15,104 @@ use crate::domain::refund::Refund;
 
 const OPERATION: &str = "commit an order";
 
+/// A row, and the revision that it must be at; none when it must be new.
+struct Part {
+    item: Item,
+    revision: Option<u64>,
+}
+
 impl Ledger {
-    /// Writes an order that was read at `order.revision`, a new delivery, and a
-    /// refund: a new row at revision 0, else the row read at its revision, which
-    /// is the new one afterwards. [`Saved::Changed`] has the order as it is now, also when it was the
-    /// refund that somebody else wrote first: read that again, too.
+    /// Writes an order that was read at `order.revision`, new deliveries, and
+    /// refunds: a new row at revision 0, else the row read at its revision, which
+    /// is the new one afterwards. [`Saved::Changed`] has the order as it is now,
+    /// also when it was a refund that somebody else wrote first: read that again,
+    /// too.
+    ///
+    /// A new row that is there already, about the same payment, is left as it is:
+    /// an order that was restored from a backup meets what was owed for it. Its
+    /// sums become those of the refunds that are there.
     pub async fn commit(
         &self,
         order: &mut Order,
-        delivery: Option<&Delivery>,
-        refund: Option<&mut Refund>,
+        deliveries: &[Delivery],
+        refunds: &mut [Refund],
     ) -> Result<Saved, Failure> {
+        let token = random_hex();
         let expected = order.revision;
         order.revision += 1;
-        let token = random_hex();
-        let mut puts = vec![self.expecting(orders::write(order, &token)?, Some(expected))?];
-        if let Some(delivery) = delivery {
-            puts.push(self.expecting(deliveries::write(delivery)?, None)?);
+        let mut parts = vec![Part {
+            item: orders::write(order, &token)?,
+            revision: Some(expected),
+        }];
+        for delivery in deliveries {
+            parts.push(Part {
+                item: deliveries::write(delivery)?,
+                revision: None,
+            });
         }
-        if let Some(refund) = refund {
-            let expected = (refund.revision > 0).then_some(refund.revision);
+        for refund in refunds.iter_mut() {
+            let revision = (refund.revision > 0).then_some(refund.revision);
             refund.revision += 1;
-            puts.push(self.expecting(refunds::write(refund, &token)?, expected)?);
+            let item = refunds::write(refund, &token)?;
+            parts.push(Part { item, revision });
         }
-        let items = puts
-            .into_iter()
-            .map(|put| TransactWriteItem::builder().put(put).build());
-        let result = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(items.collect()))
-            .send()
-            .await;
-        let Err(error) = result else {
-            return Ok(Saved::Done);
-        };
-        let reasons = match error.as_service_error() {
-            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                cancelled.cancellation_reasons()
+        loop {
+            let Err(error) = self.write_all(&parts).await? else {
+                return Ok(Saved::Done);
+            };
+            let reasons = match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                    cancelled.cancellation_reasons()
+                }
+                _ => return Err(Failure::of(OPERATION)(error)),
+            };
+            match reasons.first().and_then(CancellationReason::item) {
+                Some(item) if has_token(item, &token) => return Ok(Saved::Done),
+                Some(item) => return Ok(Saved::Changed(Box::new(orders::read(item.clone())?))),
+                None => {}
             }
-            _ => return Err(Failure::of(OPERATION)(error)),
-        };
-        match reasons.first().and_then(CancellationReason::item) {
-            Some(item) if has_token(item, &token) => return Ok(Saved::Done),
-            Some(item) => return Ok(Saved::Changed(Box::new(orders::read(item.clone())?))),
-            None => {}
-        }
-        // Another row was changed, or another transaction is under way on
-        // these: read and decide again.
-        match self.order(&order.key()).await? {
-            Some(now) => Ok(Saved::Changed(Box::new(now))),
-            None => Err(Failure::of(OPERATION)(error)),
+            let before = parts.len();
+            let mut reasons = reasons.iter();
+            parts.retain(|part| {
+                let row = reasons.next().and_then(CancellationReason::item);
+                !row.is_some_and(|row| part.is_there_as(row))
+            });
+            if parts.len() < before {
+                tracing::warn!(order = %order.key(), "what is owed for it was there before");
+                let known = self.partition(&order.key()).await?;
+                let known = known.map(|known| known.refunds).unwrap_or_default();
+                order.recount_all(&merged(&parts, refunds, known));
+                if let Some(part) = parts.first_mut() {
+                    part.item = orders::write(order, &token)?;
+                }
+                continue;
+            }
+            // Another row was changed, or another transaction is under way on
+            // these: read and decide again.
+            return match self.order(&order.key()).await? {
+                Some(now) => Ok(Saved::Changed(Box::new(now))),
+                None => Err(Failure::of(OPERATION)(error)),
+            };
         }
     }
 
-    /// A put of a row that must be at this revision, or not be there.
-    fn expecting(&self, item: Item, at_revision: Option<u64>) -> Result<Put, Failure> {
+    async fn write_all(&self, parts: &[Part]) -> Result<Written, Failure> {
+        let mut items = Vec::with_capacity(parts.len());
+        for part in parts {
+            let put = self.expecting(part)?;
+            items.push(TransactWriteItem::builder().put(put).build());
+        }
+        let transaction = self.client.transact_write_items();
+        let written = transaction.set_transact_items(Some(items)).send().await;
+        Ok(written.map(drop))
+    }
+
+    fn expecting(&self, part: &Part) -> Result<Put, Failure> {
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(item))
+            .set_item(Some(part.item.clone()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let put = match at_revision {
+        let put = match part.revision {
             None => put.condition_expression("attribute_not_exists(pk)"),
             Some(expected) => put
                 .condition_expression("revision = :expected")
@@ -83,4 +120,36 @@ impl Ledger {
         };
         put.build().map_err(Failure::of(OPERATION))
     }
+}
+
+type Written = Result<(), aws_sdk_dynamodb::error::SdkError<TransactWriteItemsError>>;
+
+impl Part {
+    /// Whether this new row is the one that is there: the keys are the same.
+    fn is_there_as(&self, row: &Item) -> bool {
+        let ours = transaction(&self.item);
+        self.revision.is_none() && ours.is_some() && ours == transaction(row)
+    }
+}
+
+/// The refunds as they are after the write: those that are written, and what else
+/// is there.
+fn merged(parts: &[Part], ours: &[Refund], known: Vec<Refund>) -> Vec<Refund> {
+    let is_written = |refund: &&Refund| {
+        let sk = refunds::sort_key(refund);
+        parts.iter().any(|part| text(&part.item, "sk") == Some(&sk))
+    };
+    let mut all: Vec<Refund> = ours.iter().filter(is_written).cloned().collect();
+    all.extend(known.into_iter().filter(|refund| !is_written(&refund)));
+    all
+}
+
+/// The payment that a delivery or a refund is about: WeChat's number, or the
+/// hub's, if there never was a payment.
+fn transaction(item: &Item) -> Option<&AttributeValue> {
+    let payload = item.get("payload").and_then(|payload| payload.as_m().ok());
+    let about = payload.unwrap_or(item);
+    about
+        .get("transaction_id")
+        .or_else(|| about.get("trade_no"))
 }

@@ -75,6 +75,11 @@ impl Ledger {
     }
 }
 
+/// The sort key of a refund's row.
+pub(super) fn sort_key(refund: &Refund) -> String {
+    key(&refund.number()).1
+}
+
 fn key(number: &OutRefundNo) -> (String, String) {
     let OutRefundNo { order, refund_no } = number;
     (order.to_string(), format!("{PREFIX}{refund_no}"))

@@ -102,6 +102,7 @@ impl Delivery {
         let mut payload = Params::from([
             ("refund_no".into(), refund.refund_no.to_string()),
             ("refund_fee".into(), refund.refund_fee.to_string()),
+            ("source".into(), refund.refund_no.source().as_str().into()),
             ("transaction_id".into(), refund.transaction_id.clone()),
         ]);
         let mut put = |name: &str, value: Option<String>| {
@@ -294,6 +295,7 @@ mod tests {
         let about = [
             ("refund_no", "R1"),
             ("refund_fee", "5"),
+            ("source", "app"),
             ("transaction_id", "tx1"),
             ("refund_id", "5000"),
         ];

@@ -18,6 +18,17 @@ const PREPAY_SECONDS: i64 = 7200 - 120;
 /// Its address for a phone's browser lives five minutes.
 const MWEB_SECONDS: i64 = 300 - 30;
 
+/// Payers who come at the same time keep what they opened: otherwise each would
+/// take the other's place again and again.
+const TOGETHER_SECONDS: i64 = 60;
+/// Whoever has the link can open attempts: at most so many within
+/// [`MANY_SECONDS`].
+const MOST_ATTEMPTS: usize = 10;
+/// See [`MOST_ATTEMPTS`].
+const MANY_SECONDS: i64 = 300;
+/// At least so long WeChat is not asked again.
+pub(super) const PAUSE_SECONDS: i64 = 60;
+
 /// What WeChat gave for one payment attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepay {
@@ -67,6 +78,10 @@ pub struct Attempt {
     /// Paid, or closed at WeChat: nobody can pay it any more.
     #[serde(default, skip_serializing_if = "is_false")]
     pub closed: bool,
+    /// Another attempt has taken its place, and WeChat has not closed it: when
+    /// it is asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_at: Option<Timestamp>,
     /// MICROPAY: how the payer's code fares.
     #[serde(default, rename = "scan", skip_serializing_if = "Option::is_none")]
     pub payment_code: Option<PaymentCode>,
@@ -86,6 +101,7 @@ impl Attempt {
             prepay: None,
             prepaid_at: None,
             closed: false,
+            close_at: None,
             payment_code: None,
             unknown: UnknownAttributes::new(),
         }
@@ -104,57 +120,79 @@ impl Attempt {
         given.is_some_and(|at| now < at.plus_seconds(lives))
     }
 
-    fn suits(&self, trade_type: TradeType, openid: Option<&str>) -> bool {
+    /// Whether this payer can pay it in this way. WeChat takes a JSAPI payment
+    /// from the openid it was ordered for, and opens its page for a phone's
+    /// browser only at the address it was told.
+    fn suits(&self, trade_type: TradeType, payer: &Payer) -> bool {
         self.trade_type == trade_type
-            && (trade_type != TradeType::Jsapi || self.openid.as_deref() == openid)
+            && match trade_type {
+                TradeType::Jsapi => self.openid == payer.openid,
+                TradeType::Mweb => self.client_ip == payer.ip,
+                TradeType::Native | TradeType::App | TradeType::Genprepay | TradeType::Micropay => {
+                    true
+                }
+            }
+    }
+
+    fn closing_at(&self) -> Timestamp {
+        let earliest = self.started_at.plus_seconds(CLOSE_GUARD_SECONDS);
+        self.close_at.unwrap_or(earliest)
     }
 }
 
 /// What stands between the payer and the payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preparation {
-    /// Nothing: the current attempt can be paid.
-    Ready,
+    /// Nothing: this attempt can be paid.
+    Ready(u8),
     /// WeChat must be asked for this attempt's session.
     Ask(u8),
-    /// This earlier attempt must be closed first, or both could be paid.
+    /// This earlier attempt should be closed first, or both could be paid. If
+    /// WeChat does not, it is left for later: see [`Order::close_later`].
     Close(u8),
     /// A new attempt must be opened.
     Open,
 }
 
 impl Order {
-    /// What must be done before this payer can pay in this way. An attempt that
-    /// WeChat would not close yet is left to its payer, whoever asks.
+    /// What must be done before this payer can pay in this way. Whoever can pay
+    /// is not told to wait: an attempt that does not suit makes room for a new
+    /// one at once.
     #[must_use]
-    pub fn preparation(
-        &self,
-        trade_type: TradeType,
-        openid: Option<&str>,
-        now: Timestamp,
-    ) -> Preparation {
-        let Some((current, earlier)) = self.attempts.split_last() else {
+    pub fn preparation(&self, trade_type: TradeType, payer: &Payer, now: Timestamp) -> Preparation {
+        let Some(last) = self.attempts.last() else {
             return Preparation::Open;
         };
-        let young = now < current.started_at.plus_seconds(CLOSE_GUARD_SECONDS);
-        if current.closed || !(young || current.suits(trade_type, openid)) {
+        let serves = |attempt: &&Attempt| {
+            let fresh = now < attempt.started_at.plus_seconds(TOGETHER_SECONDS);
+            !attempt.closed
+                && (fresh || attempt.number == last.number)
+                && attempt.suits(trade_type, payer)
+        };
+        let Some(theirs) = self.attempts.iter().rev().find(serves) else {
             return Preparation::Open;
-        }
-        if let Some(live) = earlier.iter().find(|attempt| !attempt.closed) {
+        };
+        let is_due = |attempt: &&Attempt| {
+            !attempt.closed && attempt.close_at.is_none_or(|close_at| now >= close_at)
+        };
+        let mut earlier = self.attempts.iter();
+        let mut earlier = earlier.by_ref().take_while(|a| a.number < theirs.number);
+        if let Some(live) = earlier.find(is_due) {
             return Preparation::Close(live.number);
         }
-        if current.is_ready(now) {
-            Preparation::Ready
+        if theirs.is_ready(now) {
+            Preparation::Ready(theirs.number)
         } else {
-            Preparation::Ask(current.number)
+            Preparation::Ask(theirs.number)
         }
     }
 
     /// Opens the next attempt. The earlier ones are closed before WeChat is
-    /// asked for this one's session.
+    /// asked for this one's session, if WeChat closes them.
     ///
     /// # Errors
-    /// When the order is not open, or 99 attempts were made.
+    /// When the order is not open, ten attempts were opened in the last five
+    /// minutes, or 99 in all.
     pub fn open_attempt(
         &mut self,
         trade_type: TradeType,
@@ -163,10 +201,15 @@ impl Order {
     ) -> Result<(), Refusal> {
         self.check_open(now)?;
         let number = self.next_attempt_number()?;
+        let since = now.plus_seconds(-MANY_SECONDS);
+        let recent = self.attempts.iter().filter(|a| a.started_at > since);
+        if recent.count() >= MOST_ATTEMPTS {
+            return Err(Refusal::TooManyAttempts);
+        }
         let attempt = Attempt::new(number, trade_type, payer, now);
         self.attempts.push(attempt);
         self.step = 0;
-        self.plan(self.query_at());
+        self.plan_question(self.query_at(), now);
         Ok(())
     }
 
@@ -177,9 +220,57 @@ impl Order {
         }
     }
 
+    /// WeChat did not close this attempt, because it is too young or for another
+    /// reason: it is asked again as soon as it may do so, and less and less
+    /// often if it does not.
+    pub fn close_later(&mut self, number: u8, now: Timestamp) {
+        if let Some(attempt) = self.attempt_mut(number) {
+            let age = now.seconds().saturating_sub(attempt.started_at.seconds());
+            let again = now.plus_seconds(PAUSE_SECONDS.max(age / 4));
+            let allowed = attempt.started_at.plus_seconds(CLOSE_GUARD_SECONDS);
+            attempt.close_at = Some(allowed.max(again));
+        }
+        if let Some(due) = self.due {
+            self.plan_question(due, now);
+        }
+    }
+
+    /// Whether this attempt has lost its place, to another one or because the
+    /// order has ended, and WeChat is now to close it.
+    #[must_use]
+    pub fn is_to_be_closed(&self, number: u8, now: Timestamp) -> bool {
+        let mut left = self.left_open();
+        left.any(|attempt| attempt.number == number && now >= attempt.closing_at())
+    }
+
+    /// When WeChat is next asked to close one of those.
+    pub(super) fn closing_at(&self) -> Option<Timestamp> {
+        self.left_open().map(Attempt::closing_at).min()
+    }
+
+    /// Those that can still be paid and should not be. A payer's code is not
+    /// closed but taken back.
+    fn left_open(&self) -> impl Iterator<Item = &Attempt> {
+        let last = self.attempts.last().filter(|_| self.status.is_open());
+        let current = last.map(|attempt| attempt.number);
+        self.attempts.iter().filter(move |attempt| {
+            !attempt.closed && attempt.payment_code.is_none() && current != Some(attempt.number)
+        })
+    }
+
+    /// The attempt with this number.
+    #[must_use]
+    pub fn attempt(&self, number: u8) -> Option<&Attempt> {
+        self.attempts.iter().find(|a| a.number == number)
+    }
+
+    fn attempt_mut(&mut self, number: u8) -> Option<&mut Attempt> {
+        self.attempts.iter_mut().find(|a| a.number == number)
+    }
+
     /// WeChat accepted the attempt: the payer can pay.
     pub fn prepaid(&mut self, number: u8, prepay: Prepay, now: Timestamp) {
-        if let Some(attempt) = self.attempts.iter_mut().find(|a| a.number == number) {
+        if let Some(attempt) = self.attempt_mut(number) {
             attempt.prepay = Some(prepay);
             attempt.prepaid_at = Some(now);
         }
@@ -190,7 +281,7 @@ impl Order {
 
     /// The attempt is paid, or WeChat closed it or says that it is closed.
     pub fn attempt_closed(&mut self, number: u8) {
-        if let Some(attempt) = self.attempts.iter_mut().find(|a| a.number == number) {
+        if let Some(attempt) = self.attempt_mut(number) {
             attempt.closed = true;
         }
     }

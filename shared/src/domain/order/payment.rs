@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Order, Refusal, Status};
 use crate::domain::UnknownAttributes;
 use crate::domain::money::Fen;
+use crate::domain::refund::{self, Refund};
 use crate::domain::time::Timestamp;
 
 /// A payment as WeChat confirmed it.
@@ -35,6 +36,60 @@ pub struct Payment {
     /// What only newer versions know.
     #[serde(flatten)]
     pub unknown: UnknownAttributes,
+}
+
+/// A payment, and what WeChat says has gone back of it already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// As WeChat confirmed it.
+    pub payment: Payment,
+    /// Refunds, the hub's own among them.
+    pub returned: Vec<Returned>,
+}
+
+impl Found {
+    /// Whether all of it has gone back, or is on its way.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let back = self.returned.iter();
+        let back = back.filter(|back| back.standing != Standing::Closed);
+        let mut fees = back.map(|back| back.refund_fee);
+        let sum = fees.try_fold(Fen::ZERO, Fen::checked_add);
+        sum.is_none_or(|sum| sum >= self.payment.total_fee)
+    }
+}
+
+impl From<Payment> for Found {
+    fn from(payment: Payment) -> Self {
+        Self {
+            payment,
+            returned: Vec::new(),
+        }
+    }
+}
+
+/// A refund that WeChat knows, whoever asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Returned {
+    /// The number it was asked for under; anything, if a person asked.
+    pub out_refund_no: String,
+    /// WeChat's number.
+    pub refund_id: String,
+    /// How much.
+    pub refund_fee: Fen,
+    /// Where it stands.
+    pub standing: Standing,
+}
+
+/// Where a refund stands at WeChat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// On its way.
+    UnderWay,
+    /// It reached the payer then.
+    Succeeded(Timestamp),
+    /// It was undone: the money is the merchant's again.
+    Closed,
 }
 
 /// A payment that must not simply be taken.
@@ -76,24 +131,17 @@ impl AnomalyKind {
 }
 
 impl Payment {
+    /// What no refund has been promised yet.
+    #[must_use]
+    pub fn rest(&self) -> Fen {
+        let rest = self.total_fee.checked_sub(self.refund_reserved);
+        rest.unwrap_or_default()
+    }
+
     fn reserve(&mut self, amount: Fen) -> Result<(), Refusal> {
         let sum = self.refund_reserved.checked_add(amount);
         let sum = sum.filter(|sum| *sum <= self.total_fee);
         self.refund_reserved = sum.ok_or(Refusal::Exceeds)?;
-        Ok(())
-    }
-
-    fn release(&mut self, amount: Fen) -> Result<(), Refusal> {
-        let left = self.refund_reserved.checked_sub(amount);
-        let left = left.filter(|left| *left >= self.refunded);
-        self.refund_reserved = left.ok_or(Refusal::Exceeds)?;
-        Ok(())
-    }
-
-    fn complete(&mut self, amount: Fen) -> Result<(), Refusal> {
-        let sum = self.refunded.checked_add(amount);
-        let sum = sum.filter(|sum| *sum <= self.refund_reserved);
-        self.refunded = sum.ok_or(Refusal::Exceeds)?;
         Ok(())
     }
 }
@@ -118,20 +166,47 @@ impl Order {
         self.payment_mut(transaction_id)?.reserve(amount)
     }
 
-    /// A promised refund failed for good: its amount is free again.
+    /// The sums of a payment are those of its refunds: what is promised and has
+    /// not failed, and what has gone back. `refunds` are all rows of the order,
+    /// those of other payments among them. WeChat may have given back what was
+    /// promised here as well, so that no sum is more than the payment.
     ///
     /// # Errors
-    /// [`Refusal::Exceeds`] when that much was not promised.
-    pub fn release_refund(&mut self, transaction_id: &str, amount: Fen) -> Result<(), Refusal> {
-        self.payment_mut(transaction_id)?.release(amount)
+    /// [`Refusal::NotPaid`] when there is no such payment.
+    pub fn recount<'r>(
+        &mut self,
+        transaction_id: &str,
+        refunds: impl IntoIterator<Item = &'r Refund>,
+    ) -> Result<(), Refusal> {
+        let payment = self.payment_mut(transaction_id)?;
+        let total = payment.total_fee;
+        let plus = |sum: Fen, fee: Fen| sum.checked_add(fee).unwrap_or(total).min(total);
+        (payment.refund_reserved, payment.refunded) = (Fen::ZERO, Fen::ZERO);
+        for refund in refunds {
+            if refund.transaction_id != transaction_id || refund.status == refund::Status::Failed {
+                continue;
+            }
+            payment.refund_reserved = plus(payment.refund_reserved, refund.refund_fee);
+            if refund.status == refund::Status::Succeeded {
+                payment.refunded = plus(payment.refunded, refund.refund_fee);
+            }
+        }
+        self.note_refunded();
+        Ok(())
     }
 
-    /// A promised refund reached the payer.
-    ///
-    /// # Errors
-    /// [`Refusal::Exceeds`] when that much was not promised.
-    pub fn complete_refund(&mut self, transaction_id: &str, amount: Fen) -> Result<(), Refusal> {
-        self.payment_mut(transaction_id)?.complete(amount)?;
+    /// The same for every payment: the order met rows that it did not know.
+    pub fn recount_all(&mut self, refunds: &[Refund]) {
+        let anomalies = self.anomalies.iter().map(|anomaly| &anomaly.payment);
+        let payments = self.payment.iter().chain(anomalies);
+        let ids: Vec<String> = payments.map(|paid| paid.transaction_id.clone()).collect();
+        for id in ids {
+            // Each is a payment of this order.
+            let _recounted = self.recount(&id, refunds);
+        }
+    }
+
+    fn note_refunded(&mut self) {
         if let Some(payment) = self
             .payment
             .as_ref()
@@ -143,7 +218,6 @@ impl Order {
                 Status::PartlyRefunded
             };
         }
-        Ok(())
     }
 
     fn payment_mut(&mut self, transaction_id: &str) -> Result<&mut Payment, Refusal> {

@@ -13,6 +13,11 @@ use crate::domain::time::Timestamp;
 
 /// WeChat does not take back a payment that began less than this ago.
 const REVERSE_GUARD_SECONDS: i64 = 15;
+/// WeChat takes a code for a minute. A charge is sent at once, and once more to
+/// the spare host: after this long none can arrive any more.
+const CODE_LIFE_SECONDS: i64 = 120;
+/// When the hub looks once more at what was taken back.
+const LOOK_AGAIN_SECONDS: i64 = 600;
 /// When taking back does not succeed for so long, asking every few seconds
 /// helps nobody any more.
 const URGENT_SECONDS: i64 = 60;
@@ -38,12 +43,24 @@ pub struct PaymentCode {
     /// It is being taken back.
     #[serde(default, skip_serializing_if = "is_false")]
     pub reversing: bool,
+    /// It was taken back, and looked at once more long after that.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub looked_again: bool,
     /// Why it failed: WeChat's code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub err_code: Option<String>,
     /// What only newer versions know.
     #[serde(flatten)]
     pub unknown: UnknownAttributes,
+}
+
+/// How far taking a payment by code back has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TakingBack {
+    /// WeChat is being asked to.
+    UnderWay,
+    /// WeChat said that there is nothing left of it.
+    Over,
 }
 
 /// What a code means for an order.
@@ -93,6 +110,7 @@ impl Order {
             query_seconds: timing.query_seconds,
             give_up_at: seconds(timing.give_up_seconds),
             reversing: false,
+            looked_again: false,
             err_code: None,
             unknown: UnknownAttributes::new(),
         });
@@ -117,11 +135,59 @@ impl Order {
         }
     }
 
-    pub(super) fn is_taken_back(&self, number: u8) -> bool {
+    /// Whether a charge of the current code may still reach WeChat.
+    #[must_use]
+    pub fn is_code_alive(&self, now: Timestamp) -> bool {
+        now < self.started_at().plus_seconds(CODE_LIFE_SECONDS)
+    }
+
+    /// The attempts that were taken back and not looked at since.
+    #[must_use]
+    pub fn attempts_taken_back(&self) -> Vec<u8> {
+        let taken_back = self.attempts.iter().filter(|attempt| {
+            let code = attempt.payment_code.as_ref();
+            attempt.closed && code.is_some_and(|code| code.reversing && !code.looked_again)
+        });
+        taken_back.map(|attempt| attempt.number).collect()
+    }
+
+    /// When to look at those.
+    pub(super) fn look_again_at(&self) -> Option<Timestamp> {
+        let numbers = self.attempts_taken_back();
+        let attempts = self.attempts.iter();
+        attempts
+            .filter(|attempt| numbers.contains(&attempt.number))
+            .map(|attempt| attempt.started_at.plus_seconds(LOOK_AGAIN_SECONDS))
+            .max()
+    }
+
+    /// Whether nothing is being paid and it is time to look.
+    #[must_use]
+    pub fn is_look_due(&self, now: Timestamp) -> bool {
+        !self.status.is_open() && self.look_again_at().is_some_and(|at| at <= now)
+    }
+
+    /// They have been looked at.
+    pub fn looked_again(&mut self) {
+        for attempt in &mut self.attempts {
+            if let Some(code) = attempt.payment_code.as_mut().filter(|code| code.reversing) {
+                code.looked_again = true;
+            }
+        }
+        if !self.status.is_open() {
+            self.rest();
+        }
+    }
+
+    /// Whether the attempt with this number is, or was, taken back.
+    pub(super) fn taking_back(&self, number: u8) -> Option<TakingBack> {
         let mut attempts = self.attempts.iter();
-        let attempt = attempts.find(|attempt| attempt.number == number);
-        let code = attempt.and_then(|attempt| attempt.payment_code.as_ref());
-        code.is_some_and(|code| code.reversing)
+        let attempt = attempts.find(|attempt| attempt.number == number)?;
+        let is_reversed = attempt.payment_code.as_ref()?.reversing;
+        is_reversed.then_some(match attempt.closed {
+            true => TakingBack::Over,
+            false => TakingBack::UnderWay,
+        })
     }
 
     /// The payment by code failed for good, or was taken back.

@@ -111,10 +111,11 @@ pub struct Request {
 
 impl Request {
     /// Whether the app asks for the same order again, as far as this version
-    /// knows what was asked.
+    /// knows what was asked. The payer may have moved to another network.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let known = Self {
+            client_ip: other.client_ip,
             unknown: other.unknown.clone(),
             ..self.clone()
         };

@@ -22,7 +22,10 @@ fn order(status: Status) -> Order {
             order.fail(1, "NOTENOUGH").unwrap();
         }
         Status::Paid | Status::PartlyRefunded | Status::Refunded => {
-            assert_eq!(order.pay(payment("tx1", 100), NOW), Settlement::Paid);
+            assert_eq!(
+                order.pay(&payment("tx1", 100).into(), NOW),
+                Settlement::Paid
+            );
         }
     }
     let back = match status {
@@ -31,11 +34,20 @@ fn order(status: Status) -> Order {
         _ => 0,
     };
     if back > 0 {
-        order.reserve_refund("tx1", fen(back)).unwrap();
-        order.complete_refund("tx1", fen(back)).unwrap();
+        let refund = refund("tx1", back, refund::Status::Succeeded);
+        order.recount("tx1", [&refund]).unwrap();
     }
     assert_eq!(order.status, status);
     order
+}
+
+fn refund(transaction_id: &str, fee: i64, status: refund::Status) -> Refund {
+    Refund {
+        transaction_id: transaction_id.to_owned(),
+        refund_fee: fen(fee),
+        status,
+        ..fixtures::refund()
+    }
 }
 
 const TIMING: MicropayTiming = MicropayTiming {
@@ -80,11 +92,10 @@ enum Event {
     Fail,
     Expired,
     ReserveRefund,
-    CompleteRefund,
-    ReleaseRefund,
+    Recount,
 }
 
-const EVENTS: [Event; 12] = [
+const EVENTS: [Event; 11] = [
     Event::Open,
     Event::Prepaid,
     Event::Pay,
@@ -95,8 +106,7 @@ const EVENTS: [Event; 12] = [
     Event::Fail,
     Event::Expired,
     Event::ReserveRefund,
-    Event::CompleteRefund,
-    Event::ReleaseRefund,
+    Event::Recount,
 ];
 
 const STATUSES: [Status; 7] = [
@@ -121,15 +131,19 @@ fn apply(order: &mut Order, event: Event) -> String {
             order.prepaid(1, prepay(), NOW);
             "ok".into()
         }
-        Event::Pay | Event::PayAgain => format!("{:?}", order.pay(payment("tx1", 100), NOW)),
-        Event::PayOther => format!("{:?}", order.pay(payment("tx2", 100), NOW)),
-        Event::PayWrongAmount => format!("{:?}", order.pay(payment("tx3", 1), NOW)),
+        Event::Pay | Event::PayAgain => {
+            format!("{:?}", order.pay(&payment("tx1", 100).into(), NOW))
+        }
+        Event::PayOther => format!("{:?}", order.pay(&payment("tx2", 100).into(), NOW)),
+        Event::PayWrongAmount => format!("{:?}", order.pay(&payment("tx3", 1).into(), NOW)),
         Event::Close => done(order.close()),
         Event::Fail => done(order.fail(1, "NOTENOUGH")),
         Event::Expired => done(order.check_open(order.expires_at)),
         Event::ReserveRefund => done(order.reserve_refund("tx1", fen(60))),
-        Event::CompleteRefund => done(order.complete_refund("tx1", fen(60))),
-        Event::ReleaseRefund => done(order.release_refund("tx1", fen(60))),
+        Event::Recount => {
+            let refund = refund("tx1", 60, refund::Status::Succeeded);
+            done(order.recount("tx1", [&refund]))
+        }
     }
 }
 
@@ -167,13 +181,12 @@ fn every_state_answers_every_event_as_the_table_says() {
                 (S::Created | S::Paying | S::Failed, E::Fail) => ("NotPaying", status),
                 (S::Closed, E::Fail) => ("Closed", status),
                 (_, E::Fail) => ("Paid", status),
-                (
-                    S::Created | S::Paying | S::Closed | S::Failed,
-                    E::ReserveRefund | E::CompleteRefund | E::ReleaseRefund,
-                ) => ("NotPaid", status),
+                (S::Created | S::Paying | S::Closed | S::Failed, E::ReserveRefund | E::Recount) => {
+                    ("NotPaid", status)
+                }
                 (S::Paid | S::PartlyRefunded, E::ReserveRefund) => ("ok", status),
-                // Nothing is outstanding in any of these states.
-                (_, E::ReserveRefund | E::CompleteRefund | E::ReleaseRefund) => ("Exceeds", status),
+                (_, E::ReserveRefund) => ("Exceeds", status),
+                (_, E::Recount) => ("ok", S::PartlyRefunded),
             };
             assert_eq!(did, expected, "{status:?} x {event:?}");
             assert_eq!(order.status, then, "{status:?} x {event:?}");
@@ -267,7 +280,7 @@ fn an_order_reads_back_from_its_row_whatever_happened_to_it() {
 fn a_row_says_of_an_attempt_only_what_has_happened_to_it() {
     let row = serde_json::to_value(till()).unwrap();
     let attempt = row["attempts"][0].as_object().unwrap();
-    for absent in ["closed", "openid", "prepay", "prepaid_at"] {
+    for absent in ["closed", "close_at", "openid", "prepay", "prepaid_at"] {
         assert!(!attempt.contains_key(absent), "{absent}");
     }
     assert_eq!(attempt["scan"].get("reversing"), None);
@@ -280,17 +293,17 @@ fn the_payers_number_is_the_paid_attempts_or_the_current_ones() {
     open(&mut order).unwrap();
     open(&mut order).unwrap();
     assert_eq!(order.trade_no().to_string(), "demo000000000001A00000000102");
-    order.pay(payment("tx1", 100), NOW);
+    order.pay(&payment("tx1", 100).into(), NOW);
     assert_eq!(order.trade_no().to_string(), "demo000000000001A00000000101");
 }
 
 #[test]
 fn an_anomalys_refund_leaves_the_order_paid() {
     let mut order = order(Status::Paid);
-    let twice = order.pay(payment("tx2", 100), NOW);
+    let twice = order.pay(&payment("tx2", 100).into(), NOW);
     assert_eq!(twice, Settlement::Anomaly(AnomalyKind::PaidTwice));
-    order.reserve_refund("tx2", fen(100)).unwrap();
-    order.complete_refund("tx2", fen(100)).unwrap();
+    let refund = refund("tx2", 100, refund::Status::Succeeded);
+    order.recount("tx2", [&refund]).unwrap();
     assert_eq!(order.status, Status::Paid);
     assert_eq!(order.payment_of("tx1").unwrap().refunded.get(), 0);
     assert_eq!(order.payment_of("tx2").unwrap().refunded.get(), 100);
@@ -303,23 +316,32 @@ fn refunds_are_promised_and_made_to_the_last_fen_and_not_further() {
     order.reserve_refund("tx1", fen(99)).unwrap();
     assert_eq!(order.reserve_refund("tx1", fen(2)), Err(Refusal::Exceeds));
     order.reserve_refund("tx1", fen(1)).unwrap();
-    order.complete_refund("tx1", fen(99)).unwrap();
+    let whole = |order: &Order| order.payment_of("tx1").unwrap().rest().is_zero();
+    assert!(whole(&order));
+    // What has gone back is not free again; what has failed is.
+    let mut last = refund("tx1", 1, refund::Status::Pending);
+    let first = refund("tx1", 99, refund::Status::Succeeded);
+    order.recount("tx1", [&first, &last]).unwrap();
     assert_eq!(order.status, Status::PartlyRefunded);
-    assert_eq!(order.complete_refund("tx1", fen(2)), Err(Refusal::Exceeds));
-    // What has gone back is not free again; what has not is.
-    assert_eq!(order.release_refund("tx1", fen(2)), Err(Refusal::Exceeds));
-    order.release_refund("tx1", fen(1)).unwrap();
+    assert!(whole(&order));
+    last.status = refund::Status::Failed;
+    order.recount("tx1", [&first, &last]).unwrap();
+    assert_eq!(order.reserve_refund("tx1", fen(2)), Err(Refusal::Exceeds));
     order.reserve_refund("tx1", fen(1)).unwrap();
-    order.complete_refund("tx1", fen(1)).unwrap();
+    last.status = refund::Status::Succeeded;
+    order.recount("tx1", [&first, &last]).unwrap();
     assert_eq!(order.status, Status::Refunded);
 }
 
 #[test]
 fn a_repeated_anomaly_is_kept_once() {
     let mut order = order(Status::Paying);
-    let first = order.pay(payment("tx3", 1), NOW);
+    let first = order.pay(&payment("tx3", 1).into(), NOW);
     assert_eq!(first, Settlement::Anomaly(AnomalyKind::AmountMismatch));
-    assert_eq!(order.pay(payment("tx3", 1), NOW), Settlement::Repeated);
+    assert_eq!(
+        order.pay(&payment("tx3", 1).into(), NOW),
+        Settlement::Repeated
+    );
     assert_eq!(order.anomalies.len(), 1);
     assert_eq!(order.status, Status::Paying);
 }
@@ -328,6 +350,76 @@ fn a_repeated_anomaly_is_kept_once() {
 fn a_quiet_order_is_asked_about_at_1_5_15_30_minutes_and_after_its_expiry() {
     let mut order = order(Status::Paying);
     assert_eq!(questions(&mut order), [60, 300, 900, 1800, 7230]);
+}
+
+#[test]
+fn an_order_whose_notification_goes_to_the_app_is_asked_about_early() {
+    let mut order = order(Status::Created);
+    order.request.version = Version::Direct;
+    open(&mut order).unwrap();
+    assert_eq!(questions(&mut order), [5, 15, 30, 60, 300, 900, 1800, 7230]);
+    // One that an older version planned goes on from where it is.
+    order.step = 1;
+    order.ask_later(NOW.plus_seconds(300));
+    assert_eq!(order.due, Some(NOW.plus_seconds(900)));
+}
+
+#[test]
+fn an_app_has_wechat_asked_once_in_two_seconds_and_only_while_somebody_could_pay() {
+    let millis = |millis| Timestamp::from_millis(NOW.millis() + millis);
+    let mut order = order(Status::Paying);
+    let plan = (order.due, order.wake, order.step);
+    for (now, asks) in [
+        (0, true),
+        (0, false),
+        (1999, false),
+        (2000, true),
+        // Whose clock is a little behind does not ask before the others.
+        (1500, false),
+        (3999, false),
+        (4000, true),
+    ] {
+        let asked = order.claim_question(Curious::App, millis(now));
+        assert_eq!(asked, asks, "at {now} ms");
+    }
+    assert_eq!((order.due, order.wake, order.step), plan);
+    order.attempt_closed(1);
+    assert!(!order.claim_question(Curious::App, millis(10_000)));
+    assert!(till().claim_question(Curious::App, NOW));
+    for status in STATUSES.into_iter().filter(|&one| one != Status::Paying) {
+        let mut order = self::order(status);
+        assert!(!order.claim_question(Curious::App, NOW), "{status:?}");
+        assert_eq!(order.asked_at, None);
+    }
+}
+
+/// When a page that never stops has WeChat asked, in seconds.
+fn page_questions(order: &mut Order, from: i64, until: i64) -> Vec<i64> {
+    (from..until)
+        .filter(|&second| order.claim_question(Curious::Page, NOW.plus_seconds(second)))
+        .collect()
+}
+
+#[test]
+fn a_page_asks_at_most_ten_times_in_its_first_minute_and_ever_more_rarely() {
+    let mut order = order(Status::Paying);
+    let minute = page_questions(&mut order, 0, 60);
+    assert_eq!(minute, [0, 2, 4, 6, 9, 13, 19, 28, 42]);
+    let hour = page_questions(&mut order, 60, 3660);
+    assert!(hour.len() < 65, "{hour:?}");
+    assert!(hour.windows(2).skip(2).all(|two| two[1] - two[0] == 60));
+    // Somebody who comes later is served as the first one was.
+    let later = page_questions(&mut order, 5000, 5007);
+    assert_eq!(later, [5000, 5002, 5004, 5006]);
+}
+
+#[test]
+fn what_an_app_had_asked_the_page_does_not_ask_again_at_once() {
+    let mut order = order(Status::Paying);
+    assert!(order.claim_question(Curious::App, NOW));
+    assert_eq!(page_questions(&mut order, 0, 5), [2, 4]);
+    assert!(!order.claim_question(Curious::App, NOW.plus_seconds(5)));
+    assert!(order.claim_question(Curious::App, NOW.plus_seconds(6)));
 }
 
 /// When WeChat is asked, up to the last question, in seconds from the start.
@@ -375,40 +467,142 @@ fn a_short_order_is_not_closed_before_wechat_allows_it() {
     assert_eq!(order.wake, Some(NOW.plus_seconds(300)));
     assert!(!order.is_last_question(NOW.plus_seconds(300)));
     order.ask_later(NOW.plus_seconds(240));
-    assert_eq!(order.wake, Some(NOW.plus_seconds(310)));
+    assert_eq!(
+        order.wake,
+        Some(NOW.plus_seconds(300)),
+        "that was an extra one"
+    );
+    order.ask_later(NOW.plus_seconds(300));
+    assert_eq!(order.wake, Some(NOW.plus_seconds(360)));
     assert!(order.is_last_question(NOW.plus_seconds(310)));
 }
 
+fn at(seconds: i64) -> Timestamp {
+    NOW.plus_seconds(seconds)
+}
+
+/// Somebody with this openid, or without one, at this address.
+fn somebody(openid: Option<&str>, ip: &str) -> Payer {
+    Payer {
+        openid: openid.map(str::to_owned),
+        ip: ip.parse().unwrap(),
+    }
+}
+
+const HOME: &str = "192.0.2.1";
+const TRAIN: &str = "2001:db8::1";
+
 #[test]
-fn an_attempt_is_replaced_only_when_wechat_would_close_it_and_closed_before_the_next_is_asked_for()
-{
+fn an_attempt_suits_who_can_pay_it_in_that_way() {
+    use TradeType::{App, Jsapi, Mweb, Native};
+    let nobody = || somebody(None, HOME);
+    for (opened, by, asked, payer, suits) in [
+        (Native, nobody(), Native, nobody(), true),
+        (
+            Native,
+            somebody(Some("o1"), HOME),
+            Native,
+            somebody(Some("o2"), TRAIN),
+            true,
+        ),
+        (Native, nobody(), Jsapi, somebody(Some("o1"), HOME), false),
+        (Native, nobody(), Mweb, nobody(), false),
+        (App, nobody(), App, somebody(None, TRAIN), true),
+        (
+            Jsapi,
+            somebody(Some("o1"), HOME),
+            Jsapi,
+            somebody(Some("o1"), TRAIN),
+            true,
+        ),
+        (
+            Jsapi,
+            somebody(Some("o1"), HOME),
+            Jsapi,
+            somebody(Some("o2"), HOME),
+            false,
+        ),
+        (
+            Jsapi,
+            somebody(Some("o1"), HOME),
+            Native,
+            somebody(Some("o1"), HOME),
+            false,
+        ),
+        (Mweb, nobody(), Mweb, somebody(Some("o1"), HOME), true),
+        (Mweb, nobody(), Mweb, somebody(None, TRAIN), false),
+        (Mweb, nobody(), Mweb, somebody(None, "192.0.2.2"), false),
+    ] {
+        let mut order = order(Status::Created);
+        order.open_attempt(opened, by.clone(), NOW).unwrap();
+        order.prepaid(1, prepay(), NOW);
+        let expected = match suits {
+            true => Preparation::Ready(1),
+            false => Preparation::Open,
+        };
+        let preparation = order.preparation(asked, &payer, at(200));
+        assert_eq!(
+            preparation, expected,
+            "{opened:?} by {by:?}, {asked:?} by {payer:?}"
+        );
+    }
+}
+
+#[test]
+fn whoever_cannot_pay_the_current_attempt_gets_another_at_once() {
     use Preparation as P;
     use TradeType::{Jsapi, Native};
-    let at = |seconds| NOW.plus_seconds(seconds);
+    let payer = somebody(Some("o1"), HOME);
     let mut order = order(Status::Created);
-    assert_eq!(order.preparation(Native, None, NOW), P::Open);
+    assert_eq!(order.preparation(Native, &payer, NOW), P::Open);
     open(&mut order).unwrap();
-    assert_eq!(order.preparation(Native, None, NOW), P::Ask(1));
+    assert_eq!(order.preparation(Native, &payer, NOW), P::Ask(1));
     order.prepaid(1, prepay(), NOW);
-    assert_eq!(order.preparation(Native, None, NOW), P::Ready);
-    assert_eq!(order.preparation(Native, None, at(7079)), P::Ready);
-    assert_eq!(order.preparation(Native, None, at(7080)), P::Ask(1));
-    assert_eq!(order.preparation(Jsapi, Some("o1"), at(309)), P::Ready);
-    assert_eq!(order.preparation(Jsapi, Some("o1"), at(310)), P::Open);
+    assert_eq!(order.preparation(Native, &payer, NOW), P::Ready(1));
+    assert_eq!(order.preparation(Native, &payer, at(7079)), P::Ready(1));
+    assert_eq!(order.preparation(Native, &payer, at(7080)), P::Ask(1));
+    assert_eq!(order.preparation(Jsapi, &payer, at(3)), P::Open);
 
-    let payer = Payer {
-        openid: Some("o1".to_owned()),
-        ..payer()
-    };
-    order.open_attempt(Jsapi, payer, at(311)).unwrap();
-    assert_eq!(order.preparation(Jsapi, Some("o1"), at(311)), P::Close(1));
+    order.open_attempt(Jsapi, payer.clone(), at(100)).unwrap();
+    assert_eq!(order.preparation(Jsapi, &payer, at(100)), P::Close(1));
+    let mut closed = order.clone();
+    closed.attempt_closed(1);
+    assert_eq!(closed.preparation(Jsapi, &payer, at(100)), P::Ask(2));
+    // WeChat does not close one so young: the payer does not wait for that.
+    order.close_later(1, at(100));
+    assert_eq!(order.preparation(Jsapi, &payer, at(100)), P::Ask(2));
+    order.prepaid(2, prepay(), at(100));
+    assert_eq!(order.preparation(Jsapi, &payer, at(309)), P::Ready(2));
+    // Whoever comes by when WeChat would close it closes it.
+    assert_eq!(order.preparation(Jsapi, &payer, at(310)), P::Close(1));
+    order.close_later(1, at(310));
+    assert_eq!(order.preparation(Jsapi, &payer, at(386)), P::Ready(2));
+    assert_eq!(order.preparation(Jsapi, &payer, at(387)), P::Close(1));
     order.attempt_closed(1);
-    assert_eq!(order.preparation(Jsapi, Some("o1"), at(311)), P::Ask(2));
-    order.prepaid(2, prepay(), at(312));
-    assert_eq!(order.preparation(Jsapi, Some("o1"), at(312)), P::Ready);
-    assert_eq!(order.preparation(Jsapi, Some("o2"), at(700)), P::Open);
+    assert_eq!(order.preparation(Jsapi, &payer, at(387)), P::Ready(2));
     order.attempt_closed(2);
-    assert_eq!(order.preparation(Jsapi, Some("o1"), at(312)), P::Open);
+    assert_eq!(order.preparation(Jsapi, &payer, at(387)), P::Open);
+}
+
+#[test]
+fn payers_who_come_at_once_do_not_take_each_others_place() {
+    use Preparation as P;
+    use TradeType::{Mweb, Native};
+    let (home, train) = (somebody(None, HOME), somebody(None, TRAIN));
+    let mut order = order(Status::Created);
+    order.open_attempt(Mweb, home.clone(), NOW).unwrap();
+    order.open_attempt(Mweb, train.clone(), NOW).unwrap();
+    order.open_attempt(Native, home.clone(), NOW).unwrap();
+    assert_eq!(order.preparation(Mweb, &home, NOW), P::Ask(1));
+    assert_eq!(order.preparation(Mweb, &train, NOW), P::Close(1));
+    order.close_later(1, NOW);
+    assert_eq!(order.preparation(Mweb, &train, at(59)), P::Ask(2));
+    assert_eq!(order.preparation(Native, &home, NOW), P::Close(2));
+    order.close_later(2, NOW);
+    assert_eq!(order.preparation(Native, &home, NOW), P::Ask(3));
+    // After a minute only the current one is left.
+    assert_eq!(order.preparation(Mweb, &home, at(60)), P::Open);
+    assert_eq!(order.preparation(Native, &home, at(60)), P::Ask(3));
 }
 
 #[test]
@@ -417,35 +611,93 @@ fn what_wechat_gave_for_a_phones_browser_is_asked_for_again_after_four_and_a_hal
     let mut order = order(Status::Created);
     order.open_attempt(TradeType::Mweb, payer(), NOW).unwrap();
     order.prepaid(1, prepay(), NOW);
-    for (seconds, expected) in [(269, P::Ready), (270, P::Ask(1))] {
-        let now = NOW.plus_seconds(seconds);
-        assert_eq!(order.preparation(TradeType::Mweb, None, now), expected);
+    for (seconds, expected) in [(269, P::Ready(1)), (270, P::Ask(1))] {
+        let preparation = order.preparation(TradeType::Mweb, &payer(), at(seconds));
+        assert_eq!(preparation, expected);
     }
 }
 
 #[test]
-fn only_inside_wechat_is_an_attempt_one_payers() {
-    use Preparation as P;
-    use TradeType::{Jsapi, Native};
-    let now = NOW.plus_seconds(400);
-    for (opened, asked, expected) in [
-        ((Native, None), (Native, Some("o1")), P::Ready),
-        ((Native, Some("o1")), (Native, Some("o2")), P::Ready),
-        ((Native, None), (Jsapi, Some("o1")), P::Open),
-        ((Jsapi, Some("o1")), (Jsapi, Some("o1")), P::Ready),
-        ((Jsapi, Some("o1")), (Jsapi, Some("o2")), P::Open),
-        ((Jsapi, Some("o1")), (Native, Some("o1")), P::Open),
-    ] {
-        let mut order = order(Status::Created);
-        let payer = Payer {
-            openid: opened.1.map(str::to_owned),
-            ..payer()
-        };
-        order.open_attempt(opened.0, payer, NOW).unwrap();
-        order.prepaid(1, prepay(), NOW);
-        let preparation = order.preparation(asked.0, asked.1, now);
-        assert_eq!(preparation, expected, "{opened:?}, then {asked:?}");
+fn a_stranger_with_the_link_opens_ten_attempts_in_five_minutes_and_no_more() {
+    let mut order = order(Status::Created);
+    for second in 0..10 {
+        order
+            .open_attempt(TradeType::Native, payer(), at(second))
+            .unwrap();
     }
+    let next = |order: &mut Order, now| order.open_attempt(TradeType::Native, payer(), now);
+    assert_eq!(next(&mut order, at(10)), Err(Refusal::TooManyAttempts));
+    assert_eq!(next(&mut order, at(299)), Err(Refusal::TooManyAttempts));
+    assert_eq!(next(&mut order, at(300)), Ok(()));
+    assert_eq!(next(&mut order, at(300)), Err(Refusal::TooManyAttempts));
+    assert_eq!(order.attempts.len(), 11);
+}
+
+#[test]
+fn an_attempt_that_lost_its_place_is_closed_as_soon_as_wechat_does_so() {
+    let mut order = order(Status::Paying);
+    order
+        .open_attempt(TradeType::Mweb, payer(), at(100))
+        .unwrap();
+    order.close_later(1, at(100));
+    assert!(!order.is_to_be_closed(1, at(309)) && order.is_to_be_closed(1, at(310)));
+    assert!(!order.is_to_be_closed(2, at(7000)), "it is the current one");
+    fn asks(order: &mut Order, now: i64, wake: i64, step: u8) {
+        order.ask_later(at(now));
+        assert_eq!((order.wake, order.step), (Some(at(wake)), step), "{now}");
+    }
+    asks(&mut order, 160, 310, 1);
+    order.close_later(1, at(310));
+    asks(&mut order, 310, 387, 1);
+    order.attempt_closed(1);
+    // What was asked in between replaces none of the planned questions.
+    asks(&mut order, 387, 447, 1);
+    asks(&mut order, 447, 1000, 2);
+}
+
+#[test]
+fn a_paid_order_is_watched_until_nobody_can_pay_it_again() {
+    let mut order = order(Status::Paying);
+    order
+        .open_attempt(TradeType::Mweb, payer(), at(100))
+        .unwrap();
+    order.close_later(1, at(100));
+    let mut by_first = order.clone();
+    assert_eq!(
+        by_first.pay(&payment("tx1", 100).into(), at(120)),
+        Settlement::Paid
+    );
+    assert!(by_first.is_to_be_closed(2, at(410)), "the current one, too");
+    assert_eq!(
+        (by_first.due, by_first.wake),
+        (Some(at(410)), Some(at(410)))
+    );
+
+    let second = Payment {
+        attempt: 2,
+        ..payment("tx2", 100)
+    };
+    assert_eq!(order.pay(&second.into(), at(500)), Settlement::Paid);
+    assert_eq!(order.wake, Some(at(500)), "WeChat closes it already");
+    order.close_later(1, at(510));
+    order.ask_later(at(510));
+    assert_eq!(order.wake, Some(at(637)));
+    let mut paid_twice = order.clone();
+    let twice = paid_twice.pay(&payment("tx1", 100).into(), at(520));
+    assert_eq!(twice, Settlement::Anomaly(AnomalyKind::PaidTwice));
+    order.attempt_closed(1);
+    order.ask_later(at(637));
+    for order in [order, paid_twice] {
+        assert_eq!((order.due, order.wake), (None, None));
+        assert!(!order.is_watched());
+    }
+}
+
+#[test]
+fn a_payers_code_is_never_closed() {
+    let mut order = till();
+    order.status = Status::Paid;
+    assert!(!order.is_to_be_closed(1, at(7000)));
 }
 
 #[test]
@@ -461,7 +713,10 @@ fn an_order_given_up_is_closed_when_wechat_allows_it() {
     assert_eq!(order.wake, Some(NOW.plus_seconds(310)));
     assert_eq!(order.give_up(now.plus_seconds(5)), Ok(false));
     assert_eq!(order.expires_at, now);
-    assert_eq!(order.pay(payment("tx1", 100), now), Settlement::Paid);
+    assert_eq!(
+        order.pay(&payment("tx1", 100).into(), now),
+        Settlement::Paid
+    );
     assert_eq!(order.give_up(now), Err(Refusal::Paid));
 }
 
@@ -492,15 +747,18 @@ fn giving_up_an_order_whose_attempts_are_all_closed_closes_it() {
 #[test]
 fn attempt_numbers_end_at_99() {
     let mut order = order(Status::Created);
-    for _ in 0..99 {
-        open(&mut order).unwrap();
+    order.expires_at = at(86_400);
+    for number in 0..99 {
+        order
+            .open_attempt(TradeType::Native, payer(), at(number * 60))
+            .unwrap();
     }
-    assert_eq!(open(&mut order), Err(Refusal::NoAttemptLeft));
+    let again = order.open_attempt(TradeType::Native, payer(), at(86_000));
+    assert_eq!(again, Err(Refusal::NoAttemptLeft));
 }
 
 #[test]
 fn a_payers_code_is_charged_once_and_asked_about_every_five_seconds() {
-    let at = |seconds| NOW.plus_seconds(seconds);
     let mut order = till();
     assert_eq!(order.status, Status::Paying);
     assert_eq!(scan(&mut order, "code1", at(1)), Ok(CodeUse::Known));
@@ -531,7 +789,7 @@ fn after_a_failed_code_another_one_may_be_shown_until_the_order_expires() {
         attempt: 2,
         ..payment("tx1", 100)
     };
-    assert_eq!(order.pay(paid, NOW), Settlement::Paid);
+    assert_eq!(order.pay(&paid.into(), NOW), Settlement::Paid);
     assert_eq!(scan(&mut order, "code3", NOW), Err(Refusal::Paid));
 }
 
@@ -539,11 +797,98 @@ fn after_a_failed_code_another_one_may_be_shown_until_the_order_expires() {
 fn a_payment_that_is_being_taken_back_is_never_taken_for_one() {
     let mut order = till();
     order.reverse();
-    assert_eq!(order.pay(payment("tx1", 100), NOW), Settlement::TakenBack);
+    assert_eq!(
+        order.pay(&payment("tx1", 100).into(), NOW),
+        Settlement::TakenBack
+    );
     assert_eq!(order.status, Status::Paying);
     order.fail(1, "REVERSED").unwrap();
-    assert_eq!(order.pay(payment("tx1", 100), NOW), Settlement::TakenBack);
+    let in_part = Found {
+        payment: payment("tx1", 100),
+        returned: vec![
+            returned("500", 99, Standing::Succeeded(NOW)),
+            returned("501", 1, Standing::Closed),
+        ],
+    };
+    assert_eq!(
+        order.clone().pay(&in_part, NOW),
+        Settlement::Anomaly(AnomalyKind::PaidAfterClose)
+    );
+    let gone_back = Found {
+        payment: payment("tx1", 100),
+        returned: vec![returned("500", 100, Standing::UnderWay)],
+    };
+    assert_eq!(order.pay(&gone_back, NOW), Settlement::TakenBack);
     assert_eq!((order.status, order.anomalies.len()), (Status::Failed, 0));
+}
+
+#[test]
+fn a_charge_that_comes_after_there_was_nothing_to_take_back_goes_back_by_refund() {
+    let mut order = till();
+    assert!(order.is_code_alive(NOW.plus_seconds(119)));
+    assert!(!order.is_code_alive(NOW.plus_seconds(120)));
+    order.reverse();
+    order.fail(1, "REVERSED").unwrap();
+    let later = NOW.plus_seconds(600);
+    assert_eq!((order.due, order.wake), (Some(later), Some(later)));
+    assert!(!order.is_look_due(NOW.plus_seconds(599)) && order.is_look_due(later));
+    // Another code does not make it fit, and the first one is still looked at.
+    assert_eq!(scan(&mut order, "code2", NOW), Ok(CodeUse::New(2)));
+    let late = order.pay(&payment("tx1", 100).into(), NOW);
+    assert_eq!(late, Settlement::Anomaly(AnomalyKind::PaidAfterClose));
+    let paid = Payment {
+        attempt: 2,
+        ..payment("tx2", 100)
+    };
+    assert_eq!(order.pay(&paid.into(), NOW), Settlement::Paid);
+    assert_eq!(order.attempts_taken_back(), [1]);
+    assert_eq!(order.wake, Some(later));
+    order.looked_again();
+    assert_eq!((order.due, order.wake), (None, None));
+    assert!(!order.is_look_due(later.plus_seconds(1)));
+}
+
+fn returned(refund_id: &str, fee: i64, standing: Standing) -> Returned {
+    Returned {
+        out_refund_no: "by hand".into(),
+        refund_id: refund_id.into(),
+        refund_fee: fen(fee),
+        standing,
+    }
+}
+
+#[test]
+fn what_wechat_has_given_back_is_booked_whatever_was_promised_here() {
+    use refund::Status as R;
+    let mut order = order(Status::Paid);
+    let twice = order.pay(&payment("tx2", 100).into(), NOW);
+    assert_eq!(twice, Settlement::Anomaly(AnomalyKind::PaidTwice));
+    let sums = |order: &Order, id: &str| {
+        let paid = order.payment_of(id).unwrap();
+        (paid.refund_reserved.get(), paid.refunded.get())
+    };
+    let of_the_other = refund("tx2", 7, R::Pending);
+    let mut promised = refund("tx1", 50, R::Pending);
+    let by_hand = refund("tx1", 30, R::Succeeded);
+    // On its way: promised, not gone.
+    let coming = refund("tx1", 40, R::Processing);
+    order
+        .recount("tx1", [&promised, &by_hand, &of_the_other])
+        .unwrap();
+    assert_eq!(sums(&order, "tx1"), (80, 30));
+    assert_eq!(sums(&order, "tx2"), (0, 0), "it was not asked for");
+    assert_eq!(order.status, Status::PartlyRefunded);
+    // More than there is: WeChat, which knows, will refuse some of it.
+    order
+        .recount("tx1", [&promised, &by_hand, &coming])
+        .unwrap();
+    assert_eq!(sums(&order, "tx1"), (100, 30));
+    promised.status = R::Failed;
+    let all = [promised, by_hand, coming, of_the_other];
+    order.recount_all(&all);
+    assert_eq!(sums(&order, "tx1"), (70, 30));
+    assert_eq!(sums(&order, "tx2"), (7, 0));
+    assert_eq!(order.recount("tx9", &all), Err(Refusal::NotPaid));
 }
 
 #[test]

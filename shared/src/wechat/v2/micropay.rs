@@ -29,6 +29,8 @@ pub enum Reversal {
     Done,
     /// WeChat wants to be called again.
     Again,
+    /// WeChat does not know the payment: the charge may still be on its way.
+    Unknown,
 }
 
 /// WeChat wants the expiry at least a minute after the start.
@@ -101,12 +103,8 @@ impl Wechat {
         {
             Ok(answer) if field(&answer, "recall") == "Y" => Ok(Reversal::Again),
             Ok(_) => Ok(Reversal::Done),
-            // The payment never reached WeChat, or was taken back before.
-            Err(Error::Business { code, .. })
-                if matches!(code.as_str(), "ORDERNOTEXIST" | "ORDERREVERSED") =>
-            {
-                Ok(Reversal::Done)
-            }
+            Err(Error::Business { code, .. }) if code == "ORDERREVERSED" => Ok(Reversal::Done),
+            Err(Error::Business { code, .. }) if code == "ORDERNOTEXIST" => Ok(Reversal::Unknown),
             Err(error) => Err(error),
         }
     }

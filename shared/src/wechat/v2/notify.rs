@@ -57,8 +57,21 @@ impl Notice {
 pub enum Notification {
     /// A payment, on WeChat's signature.
     Payment(Notice),
-    /// Perhaps this refund: nothing is proven.
-    Refund(OutRefundNo),
+    /// Perhaps a refund: nothing is proven.
+    Refund(RefundNotice),
+}
+
+/// What a refund notification claims to be about.
+#[derive(Debug)]
+pub struct RefundNotice {
+    /// The payment's number, the hub's.
+    pub trade: OutTradeNo,
+    /// WeChat's number of the payment.
+    pub transaction_id: String,
+    /// The refund's number, if it is one of the hub's form.
+    pub refund: Option<OutRefundNo>,
+    /// WeChat's number of the refund.
+    pub refund_id: String,
 }
 
 /// Why a notification was refused.
@@ -79,9 +92,6 @@ pub enum Rejection {
     /// The number was not made by this hub.
     #[error("the notification's out_trade_no is not this hub's: {0}")]
     UnknownNumber(String),
-    /// The refund was not made by this hub, but by hand perhaps.
-    #[error("the notification's out_refund_no is not this hub's")]
-    UnknownRefund,
     /// It tells of a failed payment: there is nothing to settle.
     #[error("the notification tells of no payment")]
     NoPayment,

@@ -40,6 +40,8 @@ pub enum Closing {
     Closed,
     /// It was paid before: query and settle.
     Paid,
+    /// WeChat has no such order: it never had, or is only about to create it.
+    Unknown,
 }
 
 impl Wechat {
@@ -130,7 +132,8 @@ impl Wechat {
         match self.post("/pay/closeorder", fields).await {
             Ok(_) => Ok(Closing::Closed),
             Err(Error::Business { code, .. }) => match code.as_str() {
-                "ORDERCLOSED" | "ORDERNOTEXIST" => Ok(Closing::Closed),
+                "ORDERCLOSED" => Ok(Closing::Closed),
+                "ORDERNOTEXIST" => Ok(Closing::Unknown),
                 "ORDERPAID" => Ok(Closing::Paid),
                 _ => Err(Error::Business {
                     code,

@@ -7,24 +7,28 @@ use ecb::cipher::block_padding::Pkcs7;
 use ecb::cipher::{BlockModeDecrypt, KeyInit};
 use md5::{Digest, Md5};
 
-use crate::domain::id::OutRefundNo;
+use crate::domain::id::{OutRefundNo, OutTradeNo, RefundSource};
+use crate::domain::money::Fen;
+use crate::domain::order::{Returned, Standing};
 use crate::domain::refund::{Answer, Refund};
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
-use super::notify::Rejection;
+use super::notify::{RefundNotice, Rejection};
 use super::pay::cut;
 use super::xml;
 use crate::wechat::{Error, Wechat};
 
+const REFUNDS_MAX: usize = 50;
+const REFUNDS_A_PAGE: usize = 10;
 /// A longer reason is refused as a whole.
 const REASON_MAX_BYTES: usize = 80;
 
 impl Wechat {
     /// refund, under the merchant's certificate. The same refund always sends
-    /// the same parameters, so repeating it is safe. A refusal is believed only
-    /// when a query does not know the refund either: an earlier call may have
-    /// come through.
+    /// the same parameters, so repeating it is safe. A refusal counts only when
+    /// a query does not know the refund either: an earlier call may have come
+    /// through.
     ///
     /// # Errors
     /// When WeChat's answer is unusable, unknown, or asks to come again.
@@ -39,17 +43,18 @@ impl Wechat {
             ("refund_desc".into(), cut(reason, REASON_MAX_BYTES).into()),
             ("notify_url".into(), notify_url.into()),
         ]);
-        let code = match self
+        let err_code = match self
             .post_with_certificate("/secapi/pay/refund", fields)
             .await
         {
             Ok(answer) => return accepted(&answer, &number),
             Err(Error::Business { code, .. }) if is_too_soon(&code) => return Ok(Answer::Later),
-            Err(Error::Business { code, .. }) if is_final(&code) => code,
+            Err(Error::Business { code, .. }) => code,
             Err(error) => return Err(error),
         };
+        let is_final = is_final(&err_code);
         match self.refund_query(refund).await? {
-            Answer::Unknown => Ok(Answer::Failed(code)),
+            Answer::Unknown => Ok(Answer::Refused { err_code, is_final }),
             known => Ok(known),
         }
     }
@@ -60,8 +65,13 @@ impl Wechat {
     /// # Errors
     /// When WeChat's answer is unusable or unknown; nothing may be concluded.
     pub async fn refund_query(&self, refund: &Refund) -> Result<Answer, Error> {
-        let number = refund.number();
-        let fields = Params::from([("out_refund_no".to_owned(), number.to_string())]);
+        let number = refund.number().to_string();
+        // One that a person made is known by WeChat's number only.
+        let by = match (refund.refund_no.source(), &refund.refund_id) {
+            (RefundSource::Wechat, Some(refund_id)) => ("refund_id", refund_id.as_str()),
+            _ => ("out_refund_no", number.as_str()),
+        };
+        let fields = Params::from([(by.0.to_owned(), by.1.to_owned())]);
         let answer = match self.post("/pay/refundquery", fields).await {
             Err(Error::Business { code, .. }) if code == "REFUNDNOTEXIST" => {
                 return Ok(Answer::Unknown);
@@ -69,8 +79,8 @@ impl Wechat {
             other => other?,
         };
         let field = |name: &str| field(&answer, name);
-        if field("out_refund_no_0") != number.to_string() {
-            return Err(Error::Forged("out_refund_no is another's"));
+        if field(&format!("{}_0", by.0)) != by.1 {
+            return Err(Error::Forged("the refund's number is another's"));
         }
         if field("refund_fee_0") != refund.refund_fee.to_string() {
             return Err(Error::Forged("refund_fee is another's"));
@@ -87,12 +97,50 @@ impl Wechat {
         }
     }
 
-    /// Opens a refund notification and says which refund it is about. The
-    /// encryption does not prove who wrote it: only a query's answer counts.
+    /// refundquery by WeChat's number of the payment: every refund of it, whoever
+    /// asked for it. None when WeChat knows of none at all.
+    ///
+    /// # Errors
+    /// When WeChat's answer is unusable or unknown; nothing may be concluded.
+    pub async fn returned(
+        &self,
+        transaction_id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Returned>>, Error> {
+        let mut found = None;
+        // WeChat allows fifty refunds of a payment and tells ten at a time.
+        for offset in (0..REFUNDS_MAX).step_by(REFUNDS_A_PAGE) {
+            let fields = Params::from([
+                ("transaction_id".to_owned(), transaction_id.to_owned()),
+                ("offset".to_owned(), offset.to_string()),
+            ]);
+            let answer = match self.post("/pay/refundquery", fields).await {
+                Err(Error::Business { code, .. }) if code == "REFUNDNOTEXIST" => break,
+                other => other?,
+            };
+            if field(&answer, "transaction_id") != transaction_id {
+                return Err(Error::Forged("transaction_id is another's"));
+            }
+            let count: usize = field(&answer, "refund_count")
+                .parse()
+                .map_err(|_| Error::Forged("refund_count is no number"))?;
+            let page: &mut Vec<Returned> = found.get_or_insert_default();
+            for index in 0..count.min(REFUNDS_A_PAGE) {
+                page.push(read_returned(&answer, index, now)?);
+            }
+            if count < REFUNDS_A_PAGE {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Opens a refund notification and says what it is about. The encryption does
+    /// not prove who wrote it: only a query's answer counts.
     ///
     /// # Errors
     /// The first check it fails.
-    pub(super) fn open_refund_notice(&self, fields: &Params) -> Result<OutRefundNo, Rejection> {
+    pub(super) fn open_refund_notice(&self, fields: &Params) -> Result<RefundNotice, Rejection> {
         if field(fields, "return_code") != "SUCCESS" {
             return Err(Rejection::Invalid("return_code is not SUCCESS"));
         }
@@ -101,8 +149,36 @@ impl Wechat {
         }
         let plain = open(field(fields, "req_info"), &self.secrets.api_key)?;
         let inner = xml::parse(&plain)?;
-        OutRefundNo::parse(field(&inner, "out_refund_no")).map_err(|_| Rejection::UnknownRefund)
+        let number = field(&inner, "out_trade_no");
+        let trade = OutTradeNo::parse(number)
+            .map_err(|_| Rejection::UnknownNumber(number.chars().take(32).collect()))?;
+        Ok(RefundNotice {
+            trade,
+            transaction_id: field(&inner, "transaction_id").to_owned(),
+            refund: OutRefundNo::parse(field(&inner, "out_refund_no")).ok(),
+            refund_id: field(&inner, "refund_id").to_owned(),
+        })
     }
+}
+
+fn read_returned(answer: &Params, index: usize, now: Timestamp) -> Result<Returned, Error> {
+    let field = |name: &str| field(answer, &format!("{name}_{index}"));
+    let standing = match field("refund_status") {
+        "SUCCESS" => {
+            let at = Timestamp::parse_beijing_spaced(field("refund_success_time"));
+            Standing::Succeeded(at.unwrap_or(now))
+        }
+        "PROCESSING" | "CHANGE" => Standing::UnderWay,
+        "REFUNDCLOSE" => Standing::Closed,
+        _ => return Err(Error::Forged("refund_status is not one of WeChat's")),
+    };
+    Ok(Returned {
+        out_refund_no: field("out_refund_no").to_owned(),
+        refund_id: field("refund_id").to_owned(),
+        refund_fee: Fen::parse(field("refund_fee"))
+            .map_err(|_| Error::Forged("refund_fee is no amount"))?,
+        standing,
+    })
 }
 
 fn accepted(answer: &Params, number: &OutRefundNo) -> Result<Answer, Error> {
@@ -123,22 +199,18 @@ fn is_too_soon(code: &str) -> bool {
     )
 }
 
-/// Whether asking again would not help. Codes of a wrong configuration, which an
-/// operator can mend, are not among them.
+/// Whether WeChat defines that the same number will never succeed: the payment is
+/// too old, the payer's account is gone, or there is no such payment or sum. All
+/// other codes, the merchant's empty balance among them, may pass.
+/// <https://pay.weixin.qq.com/wiki/doc/api/jsapi.php?chapter=9_4>
 fn is_final(code: &str) -> bool {
-    !matches!(
+    matches!(
         code,
-        "NOAUTH"
-            | "APPID_NOT_EXIST"
-            | "MCHID_NOT_EXIST"
-            | "APPID_MCHID_NOT_MATCH"
-            | "LACK_PARAMS"
-            | "SIGNERROR"
-            | "XML_FORMAT_ERROR"
-            | "REQUIRE_POST_METHOD"
-            | "POST_DATA_EMPTY"
-            | "NOT_UTF8"
-            | "CERT_ERROR"
+        "TRADE_OVERDUE"
+            | "USER_ACCOUNT_ABNORMAL"
+            | "REFUND_FEE_MISMATCH"
+            | "INVALID_TRANSACTIONID"
+            | "ORDERNOTEXIST"
     )
 }
 

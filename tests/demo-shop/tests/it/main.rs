@@ -342,3 +342,24 @@ async fn a_refused_order_is_struck_out_and_its_reason_passed_back() {
         .await;
     assert_eq!(status, 400);
 }
+
+#[tokio::test]
+async fn wechats_notification_is_believed_when_the_hub_says_so() {
+    let stand = Stand::open().await;
+    let order = json!({"order_no": "A000000001", "total_fee": 100, "version": "1.0"});
+    stand.control("orders", order).await;
+    for (notification, answer, paid) in [
+        ("forged", "FAIL", false),
+        ("dear", "SUCCESS", false),
+        ("odd", "SUCCESS", false),
+        ("paid", "SUCCESS", true),
+        ("paid", "SUCCESS", true),
+    ] {
+        let url = format!("{}/notify", stand.shop);
+        let said = stand.client.post(url).body(notification).send().await;
+        let said = said.unwrap().text().await.unwrap();
+        assert!(said.contains(answer), "{notification}: {said}");
+        let summary = stand.show("orders/A000000001").await;
+        assert_eq!(summary["paid"], paid, "{notification}");
+    }
+}

@@ -8,6 +8,8 @@ use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use demo_shop::{App, Config, Shop, sign};
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
@@ -77,6 +79,25 @@ async fn order(
     (StatusCode::OK, Json(body))
 }
 
+/// Takes `paid` for WeChat's notification of an order of 100 fen that is paid,
+/// `dear` for one of another price, `odd` for one whose payment does not fit,
+/// and nothing else for WeChat's.
+async fn verify(Json(body): Json<BTreeMap<String, Value>>) -> (StatusCode, Json<Value>) {
+    let flat = demo_shop::texts(&body.into_iter().collect());
+    if flat["sign"] != sign(&flat, SECRET) {
+        return (StatusCode::UNAUTHORIZED, Json(json!({})));
+    }
+    let raw = STANDARD.decode(&flat["notification"]).unwrap();
+    let (status, fee) = match raw.as_slice() {
+        b"paid" => ("paid", 100),
+        b"dear" => ("paid", 101),
+        b"odd" => ("closed", 100),
+        _ => return (StatusCode::BAD_REQUEST, Json(json!({}))),
+    };
+    let order = json!({"order_no": "A000000001", "status": status, "total_fee": fee});
+    (StatusCode::OK, Json(order))
+}
+
 impl Stand {
     pub(crate) async fn open() -> Self {
         let hub = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -93,7 +114,8 @@ impl Stand {
         };
         let hub_router = Router::new()
             .route("/v1/orders", post(create))
-            .route("/v1/orders/{no}", get(order));
+            .route("/v1/orders/{no}", get(order))
+            .route("/v1/notifications/verify", post(verify));
         tokio::spawn(serve(hub, hub_router));
         tokio::spawn(serve(shop, demo_shop::router(Arc::new(Shop::new(config)))));
         let client = reqwest::Client::builder()

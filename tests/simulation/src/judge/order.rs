@@ -1,10 +1,11 @@
 //! The promises about an order's row and what must be beside it.
 
 use serde_json::Value;
+use wechat_simulator::pay::Order;
 
 use super::{Judge, Rows};
 use crate::engine::string;
-use crate::ledger::{DELIVERY, REFUND, failures, is_told_by_hub, payments};
+use crate::ledger::{DELIVERY, ORDER, REFUND, attempts, failures, is_told_by_hub, payments};
 use crate::wechat::Wechat;
 
 const PAID: [&str; 3] = ["paid", "partly_refunded", "refunded"];
@@ -56,13 +57,17 @@ impl Judge {
         let mut owed = Vec::new();
         for payment in &now {
             let id = &payment.id;
+            // People have given all of it back before the hub knew of it.
+            let was_gone = payment.reserved == payment.fee && by_people(pk, id, rows);
             if payment.own {
-                owed.push(format!("{DELIVERY}payment.succeeded"));
+                if !was_gone {
+                    owed.push(format!("{DELIVERY}payment.succeeded"));
+                }
                 continue;
             }
             owed.push(format!("{DELIVERY}payment.anomaly#{id}"));
             let app_id = pk.split('#').next().unwrap_or_default();
-            if !self.by_hand.contains(app_id) {
+            if !self.by_hand.contains(app_id) && !by_people(pk, id, rows) {
                 let refund = (pk.to_owned(), format!("{REFUND}auto-{id}"));
                 self.hold(rows.contains_key(&refund), || {
                     format!("{pk} has the anomaly {id} and nobody gives it back")
@@ -72,14 +77,22 @@ impl Judge {
         for (attempt, _) in failures(after) {
             let number = format!("{}{attempt:02}", pk.replace('#', ""));
             let trade = wechat.pay.order(&number);
-            let over = trade.is_none_or(|trade| !trade.is_open() && !trade.is_paid());
+            let over = trade.is_none_or(|trade| !trade.is_open() && !trade.is_paid())
+                || wechat.came_late(&number);
             self.hold(over, || {
                 let state = trade.map(|trade| trade.state);
                 format!("{number} has failed, and at WeChat it is {state:?}")
             });
             owed.push(format!("{DELIVERY}payment.failed#{attempt:02}"));
         }
-        if is_told_by_hub(after) {
+        for attempt in attempts(after, true) {
+            let number = format!("{}{attempt:02}", pk.replace('#', ""));
+            let open = wechat.pay.order(&number).is_some_and(Order::is_open);
+            self.hold(!open, || {
+                format!("{number} counts as closed and can be paid")
+            });
+        }
+        if is_told_by_hub(after) && !owed.is_empty() {
             for sk in owed {
                 let key = (pk.to_owned(), sk);
                 self.hold(rows.contains_key(&key), || {
@@ -88,4 +101,24 @@ impl Judge {
             }
         }
     }
+}
+
+impl Judge {
+    /// Nobody is told of a payment that is known to be gone.
+    pub(super) fn money_is_there(&mut self, pk: &str, rows: &Rows) {
+        let order = rows.get(&(pk.to_owned(), ORDER.to_owned()));
+        let known = order.map(payments).unwrap_or_default();
+        let own = known.iter().find(|payment| payment.own);
+        let there = own.is_some_and(|payment| payment.reserved < payment.fee);
+        self.hold(there, || format!("{pk} is told as paid, with {own:?}"));
+    }
+}
+
+/// Whether people gave back some of this payment.
+pub(super) fn by_people(pk: &str, id: &str, rows: &Rows) -> bool {
+    let from = (pk.to_owned(), format!("{REFUND}ext-"));
+    let mut outside = rows
+        .range(from..)
+        .take_while(|((other, sk), _)| other == pk && sk.starts_with(&format!("{REFUND}ext-")));
+    outside.any(|(_, row)| string(row, "transaction_id") == Some(id))
 }

@@ -4,17 +4,25 @@
 use serde_json::Value;
 use wechat_simulator::pay::RefundStatus;
 
+use super::order::by_people;
 use super::{Judge, Rows};
 use crate::engine::{number, string};
 use crate::ledger::{DELIVERY, ORDER, REFUND, is_owed, is_told_by_hub, payments};
+use crate::plan::HOUR;
 use crate::wechat::Wechat;
+
+/// For so long WeChat must have refused a refund, and not known it, before its
+/// amount is free: what was first refused, or lost, may have been taken.
+const SURE: i64 = 2 * HOUR;
+/// For so long a refund that WeChat refuses goes on under its number.
+const PATIENCE: i64 = 7 * 24 * HOUR;
 
 /// When nothing more can happen to a refund: it must be known a day later, the
 /// hub's longest pause.
 pub(super) fn end(row: &Value, pk: &str, part: &str, wechat: &Wechat) -> i64 {
     let created = number(row, "created_at").unwrap_or_default();
-    let course = wechat.courses.get(&out_refund_no(pk, part));
-    course.map_or(created, |course| course.ends_at.max(created))
+    let course = wechat.course_of(pk, part);
+    course.map_or(created + PATIENCE, |course| course.ends_at.max(created))
 }
 
 /// The hub's number for a refund at WeChat.
@@ -56,6 +64,27 @@ impl Judge {
         });
     }
 
+    /// An amount is free only when WeChat has refused the refund for hours, or
+    /// has closed it.
+    pub(super) fn refund_given_up(
+        &mut self,
+        pk: &str,
+        part: &str,
+        after: &Value,
+        wechat: &Wechat,
+        now: i64,
+    ) {
+        let created = number(after, "created_at").unwrap_or_default();
+        let is_failed = string(after, "status") == Some("failed");
+        let is_sure = wechat.course_of(pk, part).is_some() || now >= created + SURE;
+        self.hold(!is_failed || is_sure, || {
+            format!(
+                "{pk}'s refund {part} was given up after {} ms",
+                now - created
+            )
+        });
+    }
+
     /// What a row says of a refund is what WeChat says.
     pub(super) fn refund_believed(
         &mut self,
@@ -66,7 +95,7 @@ impl Judge {
         now: i64,
     ) {
         let is = string(row, "status").unwrap_or_default();
-        let course = wechat.courses.get(&out_refund_no(pk, part));
+        let course = wechat.course_of(pk, part);
         let state = course.map(|course| course.status(now));
         let believed = match is {
             "succeeded" => state == Some(RefundStatus::Success),
@@ -104,7 +133,12 @@ impl Judge {
             *reserved += if status == "failed" { 0 } else { fee };
             *refunded += if status == "succeeded" { fee } else { 0 };
         }
-        for (payment, (_, reserved, refunded)) in all.iter().zip(sums) {
+        for (payment, (id, mut reserved, mut refunded)) in all.iter().zip(sums) {
+            // People do not ask what was promised to the app.
+            if by_people(pk, id, rows) {
+                reserved = reserved.min(payment.fee);
+                refunded = refunded.min(payment.fee);
+            }
             self.hold(
                 (payment.reserved, payment.refunded) == (reserved, refunded),
                 || {

@@ -43,6 +43,13 @@ impl Moment {
         )
     }
 
+    /// A refund's number of the merchant platform: the merchant's, the day, and
+    /// digits.
+    pub(super) fn platform_number(self, mch_id: &str) -> String {
+        let day = beijing::compact(self.now_ms);
+        format!("{mch_id}{day}{:010}", self.digits())
+    }
+
     fn digits(self) -> u128 {
         self.unique % 10_000_000_000
     }

@@ -65,7 +65,11 @@ impl WechatPay {
             "refund_account",
             "REFUND_SOURCE_RECHARGE_FUNDS",
         );
-        put(&mut secret, "refund_request_source", "API");
+        let source = match refund.by_hand {
+            true => "VENDOR_PLATFORM",
+            false => "API",
+        };
+        put(&mut secret, "refund_request_source", source);
         let plain = xml::write_under("root", &secret);
         let mut fields = Fields::new();
         put(&mut fields, "return_code", "SUCCESS");

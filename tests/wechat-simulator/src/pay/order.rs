@@ -146,16 +146,20 @@ impl RefundStatus {
 /// A refund as `refundquery` tells it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Refund {
-    pub(crate) refund_id: String,
+    /// WeChat's number of it, 29 digits.
+    pub refund_id: String,
     /// The merchant's number for it.
     pub out_refund_no: String,
     /// What goes back, in fen.
     pub refund_fee: i64,
     /// Where it stands; only its driver moves it on.
     pub status: RefundStatus,
-    pub(super) created_ms: i64,
+    /// When it was made.
+    pub created_ms: i64,
     /// When the money arrived.
     pub success_ms: Option<i64>,
+    /// A person made it in the merchant platform.
+    pub by_hand: bool,
     pub(crate) notify_url: Option<String>,
     pub(crate) notifications: Vec<Attempt>,
 }
@@ -169,10 +173,24 @@ impl Refund {
             status: RefundStatus::Processing,
             created_ms: moment.now_ms,
             success_ms: None,
+            by_hand: false,
             notify_url: None,
             notifications: Vec::new(),
         }
     }
+}
+
+/// The answer to `refund` calls for one order, whatever is right.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Obstacle {
+    /// WeChat's name of it, `NOTENOUGH` for example.
+    pub err_code: String,
+    /// How many more calls it meets; all until it is taken away when absent.
+    pub times: Option<u32>,
+    /// The refund is made all the same: only its answer is lost.
+    #[serde(default)]
+    pub although_done: bool,
 }
 
 /// An order, whatever endpoint made it.
@@ -189,7 +207,8 @@ pub struct Order {
     /// How it was paid. Its fields stand among the order's own in JSON.
     #[serde(flatten)]
     pub payment: Option<Payment>,
-    pub(crate) refunds: Vec<Refund>,
+    /// What went back, or is on its way, the oldest first.
+    pub refunds: Vec<Refund>,
     pub(crate) prepay_id: String,
     pub(crate) prepay_until_ms: i64,
     pub(crate) code_url: Option<String>,
@@ -202,6 +221,12 @@ pub struct Order {
     /// All parameters as given, except `nonce_str` and `sign`.
     pub(crate) parameters: Fields,
     pub(crate) notifications: Vec<Attempt>,
+    /// How often orderquery found it.
+    pub(crate) queries: u64,
+    /// What stands in the way of its refunds, the first one first.
+    pub(crate) obstacles: Vec<Obstacle>,
+    /// `refundquery` knows a refund of it only so long after it was made.
+    pub(crate) refund_lag_ms: i64,
     /// How its notifications are signed.
     #[serde(skip)]
     pub sign_type: SignType,
@@ -233,7 +258,21 @@ impl Order {
             expires_ms: None,
             parameters,
             notifications: Vec::new(),
+            queries: 0,
+            obstacles: Vec::new(),
+            refund_lag_ms: 0,
             sign_type,
+        }
+    }
+
+    pub(super) fn age(&mut self, seconds: i64) {
+        let times = [
+            &mut self.created_ms,
+            &mut self.prepay_until_ms,
+            &mut self.mweb_until_ms,
+        ];
+        for time in times.into_iter().chain(&mut self.expires_ms) {
+            *time = time.saturating_sub(seconds.saturating_mul(1000));
         }
     }
 
@@ -290,6 +329,12 @@ impl Order {
             .iter()
             .filter(|refund| refund.status != RefundStatus::Closed);
         live.map(|refund| refund.refund_fee).sum()
+    }
+
+    /// What nobody has given back.
+    #[must_use]
+    pub fn rest(&self) -> i64 {
+        self.total_fee - self.refunded()
     }
 
     /// The fields of a payment, the same in queries, notifications and micropay.

@@ -1,7 +1,8 @@
-//! Refunds: taken, ended when their driver says so, and asked about.
+//! Refunds: taken from the merchant's servers and from people in its platform,
+//! ended when their driver says so, and asked about.
 
 use super::message::{Field, Refusal, Request, put};
-use super::{Moment, Order, Refund, RefundStatus, TradeState, WechatPay};
+use super::{Moment, Obstacle, Order, Refund, RefundStatus, TradeState, WechatPay};
 use crate::beijing;
 use crate::sign::Fields;
 
@@ -25,7 +26,15 @@ impl WechatPay {
     pub(super) fn refund(&mut self, request: &Request, moment: Moment) -> Result<Fields, Refusal> {
         request.check(FIELDS)?;
         let out_trade_no = self.numbered(request)?.out_trade_no.clone();
+        let obstacle = self.meet_obstacle(&out_trade_no);
+        let in_the_way = |code: &str| Refusal::business(code, "退款失败，请稍后再试");
+        if let Some(obstacle) = obstacle.as_ref().filter(|met| !met.although_done) {
+            return Err(in_the_way(&obstacle.err_code));
+        }
         let refund = self.take(&out_trade_no, request, moment)?;
+        if let Some(obstacle) = obstacle {
+            return Err(in_the_way(&obstacle.err_code));
+        }
         let total_fee = request.fen("total_fee")?;
         let mut answer = Fields::new();
         put(&mut answer, "out_trade_no", out_trade_no);
@@ -87,19 +96,7 @@ impl WechatPay {
         if let Some(known) = known {
             return Ok(known);
         }
-        if order
-            .payment
-            .as_ref()
-            .is_some_and(|paid| now - paid.paid_ms > YEAR_MS)
-        {
-            return Err(Refusal::business(
-                "TRADE_OVERDUE",
-                "订单已经超过可退款的最大期限",
-            ));
-        }
-        if order.refunds.len() >= MOST_PARTS {
-            return Err(wrong("部分退款次数超过50次"));
-        }
+        order.check_refundable(now)?;
         if order
             .refunds
             .last()
@@ -110,11 +107,61 @@ impl WechatPay {
                 "频率限制，请1分钟后再试",
             ));
         }
+        self.rules.draw(refund_fee)?;
         let mut refund = Refund::new(refund_no.to_owned(), refund_fee, moment);
         refund.notify_url = request.get("notify_url").map(ToOwned::to_owned);
         order.refunds.push(refund.clone());
         order.state = TradeState::Refund;
         self.accepted_refunds.push(refund.out_refund_no.clone());
+        Ok(refund)
+    }
+
+    /// The next answer that is given whatever is right, if one is.
+    fn meet_obstacle(&mut self, out_trade_no: &str) -> Option<Obstacle> {
+        let obstacles = &mut self.orders.get_mut(out_trade_no)?.obstacles;
+        obstacles.retain(|obstacle| obstacle.times != Some(0));
+        let met = obstacles.first_mut()?;
+        met.times = met.times.map(|times| times - 1);
+        Some(met.clone())
+    }
+
+    /// A person gives money back in the merchant platform: all that is left, or
+    /// `fee`. WeChat makes the refund's number, and tells `notify_url`.
+    ///
+    /// # Errors
+    /// WeChat's refusal; nothing was done.
+    pub fn refund_by_hand(
+        &mut self,
+        out_trade_no: &str,
+        fee: Option<i64>,
+        notify_url: Option<String>,
+        moment: Moment,
+    ) -> Result<Refund, Refusal> {
+        let order = self
+            .orders
+            .get_mut(out_trade_no)
+            .ok_or_else(|| Refusal::business("ORDERNOTEXIST", "此交易订单号不存在"))?;
+        if !order.is_paid() {
+            return Err(Refusal::business(
+                "TRADE_STATE_ERROR",
+                "订单状态错误，订单未支付",
+            ));
+        }
+        let rest = order.rest();
+        let fee = fee.unwrap_or(rest);
+        if !(1..=rest).contains(&fee) {
+            return Err(Refusal::business(
+                "INVALID_REQUEST",
+                "累计退款金额大于支付金额",
+            ));
+        }
+        order.check_refundable(moment.now_ms)?;
+        self.rules.draw(fee)?;
+        let mut refund = Refund::new(moment.platform_number(&self.merchant.mch_id), fee, moment);
+        refund.by_hand = true;
+        refund.notify_url = notify_url;
+        order.refunds.push(refund.clone());
+        order.state = TradeState::Refund;
         Ok(refund)
     }
 
@@ -126,7 +173,11 @@ impl WechatPay {
         }
     }
 
-    pub(super) fn refund_query(&self, request: &Request) -> Result<Fields, Refusal> {
+    pub(super) fn refund_query(
+        &self,
+        request: &Request,
+        moment: Moment,
+    ) -> Result<Fields, Refusal> {
         request.check(&[
             ("out_refund_no", false, 64),
             ("refund_id", false, 32),
@@ -143,18 +194,15 @@ impl WechatPay {
                 .find(|order| order.refunds.iter().any(|refund| is_asked(request, refund)))
                 .ok_or_else(none)?,
         };
-        let offset = match request.get("offset") {
-            None => 0,
-            Some(text) => text
-                .parse::<usize>()
-                .map_err(|_| Refusal::parameter("offset参数格式有误"))?,
-        };
-        let asked = order
-            .refunds
-            .iter()
-            .filter(|refund| is_asked(request, refund));
+        let odd = |_| Refusal::parameter("offset参数格式有误");
+        let offset = request.get("offset").map(str::parse::<usize>);
+        let offset = offset.transpose().map_err(odd)?;
+        let asked = order.refunds.iter().filter(|refund| {
+            let known_ms = refund.created_ms.saturating_add(order.refund_lag_ms);
+            known_ms <= moment.now_ms && is_asked(request, refund)
+        });
         let asked: Vec<&Refund> = asked.collect();
-        if asked.is_empty() {
+        if asked.len() <= offset.unwrap_or_default() {
             return Err(none());
         }
         Ok(told(order, &asked, offset))
@@ -162,9 +210,24 @@ impl WechatPay {
 }
 
 impl Order {
+    /// Not after a year, and not in more parts than WeChat counts.
+    fn check_refundable(&self, now_ms: i64) -> Result<(), Refusal> {
+        let paid = self.payment.as_ref();
+        if paid.is_some_and(|paid| now_ms - paid.paid_ms > YEAR_MS) {
+            return Err(Refusal::business(
+                "TRADE_OVERDUE",
+                "订单已经超过可退款的最大期限",
+            ));
+        }
+        if self.refunds.len() >= MOST_PARTS {
+            return Err(Refusal::business("INVALID_REQUEST", "部分退款次数超过50次"));
+        }
+        Ok(())
+    }
+
     /// Refunds everything that is left, as `reverse` does; settled at once.
     pub(super) fn refund_rest(&mut self, moment: Moment) {
-        let rest = self.total_fee - self.refunded();
+        let rest = self.rest();
         if self.payment.is_none() || rest <= 0 {
             return;
         }
@@ -183,7 +246,8 @@ fn is_asked(request: &Request, refund: &Refund) -> bool {
     }
 }
 
-fn told(order: &Order, chosen: &[&Refund], offset: usize) -> Fields {
+fn told(order: &Order, chosen: &[&Refund], offset: Option<usize>) -> Fields {
+    let (has_offset, offset) = (offset.is_some(), offset.unwrap_or_default());
     let mut answer = Fields::new();
     put(&mut answer, "out_trade_no", &order.out_trade_no);
     if let Some(payment) = &order.payment {
@@ -196,7 +260,9 @@ fn told(order: &Order, chosen: &[&Refund], offset: usize) -> Fields {
     }
     put(&mut answer, "total_fee", order.total_fee);
     put(&mut answer, "fee_type", "CNY");
-    put(&mut answer, "total_refund_count", chosen.len());
+    if has_offset {
+        put(&mut answer, "total_refund_count", chosen.len());
+    }
     let page: Vec<&&Refund> = chosen.iter().skip(offset).take(PAGE).collect();
     put(&mut answer, "refund_count", page.len());
     for (n, refund) in page.into_iter().enumerate() {

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TradeState;
+use super::{Refusal, TradeState};
 
 /// Seconds are those of the [`Moment`](super::Moment)s.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct Rules {
     pub reverse_guard_seconds: i64,
     /// Between two partial refunds of one order.
     pub refund_gap_seconds: i64,
+    /// What the merchant's account holds for refunds, in fen; enough when absent.
+    /// What it lacks is refused with `NOTENOUGH`.
+    pub balance_fen: Option<i64>,
     /// How many more `reverse` calls answer `recall=Y`.
     pub reverse_recalls: u32,
     /// `trade_state` of an unpaid order past its expiry: `NOTPAY` or `CLOSED`.
@@ -33,6 +36,7 @@ impl Default for Rules {
             close_guard_seconds: 300,
             reverse_guard_seconds: 15,
             refund_gap_seconds: 60,
+            balance_fen: None,
             reverse_recalls: 0,
             expired_state: TradeState::NotPay,
             full_refund_state: TradeState::Refund,
@@ -43,6 +47,20 @@ impl Default for Rules {
 }
 
 impl Rules {
+    /// A refund takes its sum from the merchant's account.
+    pub(super) fn draw(&mut self, fee: i64) -> Result<(), Refusal> {
+        if let Some(balance) = &mut self.balance_fen {
+            if *balance < fee {
+                return Err(Refusal::business(
+                    "NOTENOUGH",
+                    "基本账户余额不足，请充值后重新发起",
+                ));
+            }
+            *balance -= fee;
+        }
+        Ok(())
+    }
+
     /// What no WeChat could keep.
     pub(crate) fn flaw(&self) -> Option<&'static str> {
         use TradeState::{Closed, NotPay, Refund, Revoked};

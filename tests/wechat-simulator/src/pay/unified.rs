@@ -55,7 +55,15 @@ impl WechatPay {
         Ok(answer)
     }
 
-    pub(super) fn order_query(&self, request: &Request, moment: Moment) -> Result<Fields, Refusal> {
+    pub(super) fn order_query(
+        &mut self,
+        request: &Request,
+        moment: Moment,
+    ) -> Result<Fields, Refusal> {
+        let number = self.numbered(request)?.out_trade_no.clone();
+        if let Some(order) = self.order_mut(&number) {
+            order.queries += 1;
+        }
         let order = self.numbered(request)?;
         let wholly = order.state == TradeState::Refund && order.refunded() >= order.total_fee;
         let state = match order.state {

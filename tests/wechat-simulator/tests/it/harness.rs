@@ -37,6 +37,7 @@ impl World {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let config = Config {
             url: Some(url.clone()),
+            h5_domains: vec!["shop.example".to_owned(), "pay.example:8443".to_owned()],
             notify_time_scale: 2,
             ..Config::default()
         };

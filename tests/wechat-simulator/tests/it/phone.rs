@@ -120,21 +120,26 @@ async fn a_person_scans_and_pays() {
     world.hears(1).await;
 }
 
+/// A browser that opens the order's address: what it says of itself, and where
+/// it wants to go back to. The status, and what stands on the page.
+async fn opens(world: &World, url: &str, said: &[(&'static str, &str)]) -> (u16, String) {
+    let mut request = world.http.get(url);
+    for (name, value) in said {
+        request = request.header(*name, *value);
+    }
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
 #[tokio::test]
 async fn the_page_of_a_mobile_browser_leads_back() {
     let world = World::start().await;
     let order = world.order("MWEB", "order-1", &[]).await;
     let back = "&redirect_url=https%3A%2F%2Fshop.example%2Fdone%3Fa%3D1";
     let url = format!("{}{back}", order["mweb_url"]);
-    let page = world
-        .http
-        .get(&url)
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let from = [("referer", "https://shop.example/")];
+    let (status, page) = opens(&world, &url, &from).await;
+    assert_eq!(status, 200);
     assert!(page.contains("https://shop.example/done?a=1"), "{page}");
     let form = [
         ("out_trade_no", "order-1"),
@@ -150,5 +155,73 @@ async fn the_page_of_a_mobile_browser_leads_back() {
         .unwrap();
     assert_eq!(paid.headers()["location"], "https://shop.example/done?a=1");
     world.set(json!({"clock_ahead_seconds": 301})).await;
-    assert_eq!(world.http.get(&url).send().await.unwrap().status(), 400);
+    assert_eq!(opens(&world, &url, &from).await.0, 400);
+}
+
+#[tokio::test]
+async fn the_page_of_a_mobile_browser_opens_for_who_comes_from_the_merchant_only() {
+    let world = World::start().await;
+    let order = world.order("MWEB", "order-1", &[]).await;
+    let url = &order["mweb_url"];
+    let shop = ("referer", "https://shop.example/");
+    let port = ("referer", "https://pay.example:8443/");
+    let payer = ("x-payer-address", "203.0.113.9");
+    let inside = ("user-agent", "Mozilla/5.0 MicroMessenger/8.0.50");
+    for (said, words) in [
+        (&[shop][..], None),
+        (&[port], None),
+        (&[shop, payer], None),
+        (&[], Some("商家参数格式有误")),
+        (&[("referer", "")], Some("商家参数格式有误")),
+        (
+            &[("referer", "android-app://shop")],
+            Some("商家存在未配置的参数"),
+        ),
+        (
+            &[("referer", "https://pay.example/")],
+            Some("商家存在未配置的参数"),
+        ),
+        (
+            &[("referer", "https://not.shop.example/")],
+            Some("商家存在未配置的参数"),
+        ),
+        (
+            &[shop, ("x-payer-address", "203.0.113.8")],
+            Some("网络环境未能通过安全验证"),
+        ),
+        (&[shop, payer, inside], Some("请在微信外打开订单")),
+    ] {
+        let (status, page) = opens(&world, url, said).await;
+        match words {
+            None => assert_eq!(status, 200, "{said:?}: {page}"),
+            Some(words) => assert!(status == 403 && page.contains(words), "{said:?}: {page}"),
+        }
+    }
+    let away = format!("{url}&redirect_url=https%3A%2F%2Fother.example%2F");
+    let (status, page) = opens(&world, &away, &[shop]).await;
+    assert!(
+        status == 403 && page.contains("商家存在未配置的参数"),
+        "{page}"
+    );
+    world.set(json!({"h5_domains": ["other.example"]})).await;
+    let other = ("referer", "https://other.example/");
+    assert_eq!(opens(&world, &away, &[other]).await.0, 200);
+}
+
+#[tokio::test]
+async fn an_order_that_was_made_older_can_be_closed() {
+    let world = World::start().await;
+    world.order("NATIVE", "order-1", &[]).await;
+    world.order("NATIVE", "order-2", &[]).await;
+    let close = async |number: &str| {
+        world
+            .v2("/pay/closeorder", &[("out_trade_no", number)])
+            .await
+    };
+    assert_eq!(close("order-1").await["err_code"], "INVALID_REQUEST");
+    let older = json!({"prefix": "order-1", "seconds": 301});
+    let aged = world.post("/_control/age", &older);
+    assert_eq!(aged.await, json!({"aged": 1}));
+    assert_eq!(close("order-1").await["result_code"], "SUCCESS");
+    assert_eq!(close("order-2").await["err_code"], "INVALID_REQUEST");
 }

@@ -41,7 +41,7 @@ proptest! {
                 2 | 3 if !wechat.paid.is_empty() => {
                     let (id, attempt, fee) = wechat.paid[index % wechat.paid.len()].clone();
                     let found = Payment { attempt, ..payment(&id, i64::from(fee)) };
-                    if let Settlement::Anomaly(_) = order.pay(found.clone(), now) {
+                    if let Settlement::Anomaly(_) = order.pay(&found.clone().into(), now) {
                         order.reserve_refund(&id, found.total_fee).unwrap();
                         let promise = Promise {
                             payment: &found,
@@ -82,11 +82,9 @@ proptest! {
                     };
                     if refund.apply(answer, now) == Transition::Ended {
                         if refund.status == refund::Status::Succeeded {
-                            order.complete_refund(&id, fee).unwrap();
-                            *wechat.back.entry(id).or_default() += fee.get();
-                        } else {
-                            order.release_refund(&id, fee).unwrap();
+                            *wechat.back.entry(id.clone()).or_default() += fee.get();
                         }
+                        order.recount(&id, &refunds).unwrap();
                     }
                 }
                 _ => {}

@@ -1,0 +1,66 @@
+//! `POST /v1/notifications/verify`: WeChat notified an app of version 1.0, which
+//! has no key to verify that with. The hub verifies, settles its own ledger and
+//! says what was paid in its own words.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use shared::http::problem::Problem;
+use shared::http::request::{Fields, Signed};
+use shared::wechat::v2::notify::{Notice, Notification, Rejection};
+
+use crate::{Orders, shown};
+
+/// WeChat gives the app 5 s for its answer.
+const DEADLINE: Duration = Duration::from_millis(4200);
+/// Longer than any request may be.
+const MAX_BYTES: usize = 16 * 1024;
+
+pub(crate) async fn verify(
+    State(state): State<Arc<Orders>>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    // Giving up is safe at every point: WeChat tells the app again, and the app
+    // asks again.
+    let answer = tokio::time::timeout(DEADLINE, answer(&state, &body)).await;
+    answer.unwrap_or(Err(Problem::Unavailable))
+}
+
+async fn answer(state: &Orders, body: &[u8]) -> Result<Response, Problem> {
+    let now = state.clock.now();
+    let signed = Signed::fresh(Fields::from_json(body)?, &state.registry, now).await?;
+    signed.fields.only(&["notification"])?;
+    let raw = signed.fields.base64("notification", MAX_BYTES)?;
+    let wechat = state.asking.merchant.wechat().await?;
+    let notice = read(wechat.read_notification(&raw))?;
+    let key = notice.number().order.clone();
+    // Another app's is as good as unknown: nobody learns what is whose.
+    if key.app_id != signed.app.app_id {
+        return Err(Problem::OrderNotFound);
+    }
+    state.notified.take(&wechat, notice, now).await?;
+    shown(state, &key, &signed.app).await
+}
+
+fn read(read: Result<Notification, Rejection>) -> Result<Notice, Problem> {
+    let refused = match read {
+        Ok(Notification::Payment(notice)) => return Ok(notice),
+        Ok(Notification::Refund(_)) => {
+            tracing::warn!("an app brought the notification of a refund");
+            return Err(Problem::NotificationInvalid);
+        }
+        Err(refused) => refused,
+    };
+    tracing::warn!(reason = %refused, "an app brought a notification that is refused");
+    Err(match refused {
+        Rejection::NoPayment => Problem::OrderNotPaid,
+        Rejection::UnknownNumber(_) => Problem::OrderNotFound,
+        Rejection::Malformed(_)
+        | Rejection::Invalid(_)
+        | Rejection::Signature
+        | Rejection::Stranger => Problem::NotificationInvalid,
+    })
+}

@@ -1,0 +1,63 @@
+//! Asking WeChat out of turn: an app or a payer wants to know now what the plan
+//! would ask about later. The plan stays as it is.
+
+use super::Order;
+use crate::domain::time::Timestamp;
+
+/// However many want to know at once, WeChat is asked once in so long.
+const PAUSE_SECONDS: i64 = 2;
+/// A page that is left open asks at least this rarely in the end.
+const PAGE_PAUSE_MAX_SECONDS: i64 = 60;
+/// After so long without a question a page begins anew: another payer, or the
+/// same one once more.
+const PAGE_REST_SECONDS: i64 = 300;
+
+/// Who wants to know now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Curious {
+    /// An app, with a signed request.
+    App,
+    /// The page of a payer who is back from WeChat. Everybody who has the pay
+    /// address can say so: its questions become rarer the longer they go on.
+    Page,
+}
+
+impl Order {
+    /// Whether WeChat is to be asked now. Then that is noted, and the note must
+    /// be written before WeChat is asked: of twenty at once one gets it written.
+    pub fn claim_question(&mut self, curious: Curious, now: Timestamp) -> bool {
+        let may_be_paid = self.attempts.iter().any(|attempt| !attempt.closed);
+        if !self.status.is_open() || !may_be_paid {
+            return false;
+        }
+        let pause = match curious {
+            Curious::App => PAUSE_SECONDS,
+            Curious::Page => self.page_pause(now),
+        };
+        let too_soon = |asked: Timestamp| now < asked.plus_seconds(pause);
+        if self.asked_at.is_some_and(too_soon) {
+            return false;
+        }
+        if curious == Curious::Page && self.page_began_at(now).is_none() {
+            self.page_asked_from = Some(now);
+        }
+        self.asked_at = Some(now);
+        true
+    }
+
+    /// Half of the time that the page has been asking: nine questions in its
+    /// first minute.
+    fn page_pause(&self, now: Timestamp) -> i64 {
+        let asking = match (self.page_began_at(now), self.asked_at) {
+            (Some(from), Some(last)) => last.millis().saturating_sub(from.millis()),
+            _ => 0,
+        };
+        (asking / 2000).clamp(PAUSE_SECONDS, PAGE_PAUSE_MAX_SECONDS)
+    }
+
+    fn page_began_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let rested = |asked: Timestamp| now >= asked.plus_seconds(PAGE_REST_SECONDS);
+        self.page_asked_from
+            .filter(|_| !self.asked_at.is_none_or(rested))
+    }
+}

@@ -1,0 +1,101 @@
+//! A payment that WeChat tells of in a notification, whoever brought it: WeChat
+//! itself, or an app of version 1.0 that has no key to verify it with. Compare,
+//! confirm, settle.
+
+use crate::aws::Failure;
+use crate::aws::ledger::Ledger;
+use crate::domain::id::OutTradeNo;
+use crate::domain::order::{Found, Order};
+use crate::domain::time::Timestamp;
+use crate::error::causes;
+use crate::flows::settle::{Settler, found};
+use crate::wechat::v2::notify::Notice;
+use crate::wechat::{self, Wechat};
+
+/// Takes notices of payments.
+#[derive(Debug, Clone)]
+pub struct Notified {
+    /// The orders.
+    pub ledger: Ledger,
+    /// Where payments go.
+    pub settler: Settler,
+    /// Whether WeChat is asked before a notification is believed.
+    pub confirm: bool,
+}
+
+/// Why a notice changes nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The hub has no such order, or no such attempt at it.
+    #[error("there is no such order: {0}")]
+    UnknownOrder(OutTradeNo),
+    /// WeChat knows of no such payment.
+    #[error("WeChat's query does not confirm it")]
+    Unconfirmed,
+    /// WeChat was asked, and nobody knows more.
+    #[error("WeChat's query failed: {}", causes(.0))]
+    Query(#[from] wechat::Error),
+    /// The ledger or the registry.
+    #[error(transparent)]
+    Aws(#[from] Failure),
+}
+
+impl Notified {
+    /// Brings a notice's payment into the ledger. The order as it is then: the
+    /// payment is its own, one of its anomalies, or was taken back.
+    pub async fn take(
+        &self,
+        wechat: &Wechat,
+        notice: Notice,
+        now: Timestamp,
+    ) -> Result<Order, Error> {
+        let number = notice.number().clone();
+        let order = self.order(&number).await?;
+        let payment = notice.into_payment();
+        // A repeat needs no question. What does not fit leads to a refund, and
+        // money goes out on WeChat's own answer only.
+        let known = order.payment_of(&payment.transaction_id).is_some();
+        let fits = order.status.is_open() && payment.total_fee == order.request.total_fee;
+        let found = match (self.confirm || !fits) && !known {
+            true => confirm(wechat, &number, &payment.transaction_id, now).await?,
+            false => payment.into(),
+        };
+        let (order, _) = self.settler.settle(order, &found, now).await?;
+        Ok(order)
+    }
+
+    /// The order, if it has asked for a payment under this number.
+    pub async fn order(&self, number: &OutTradeNo) -> Result<Order, Error> {
+        let order = self.ledger.order(&number.order).await?;
+        let asked = order.filter(|order| order.attempt(number.attempt).is_some());
+        asked.ok_or_else(|| Error::UnknownOrder(number.clone()))
+    }
+
+    /// Brings in a payment of which no notice came, on WeChat's own answer.
+    pub async fn settle_confirmed(
+        &self,
+        wechat: &Wechat,
+        order: Order,
+        number: &OutTradeNo,
+        transaction_id: &str,
+        now: Timestamp,
+    ) -> Result<Found, Error> {
+        let found = confirm(wechat, number, transaction_id, now).await?;
+        self.settler.settle(order, &found, now).await?;
+        Ok(found)
+    }
+}
+
+/// WeChat's own answer replaces what the notification said.
+async fn confirm(
+    wechat: &Wechat,
+    number: &OutTradeNo,
+    transaction_id: &str,
+    now: Timestamp,
+) -> Result<Found, Error> {
+    let trade = wechat.query(number).await?;
+    found(wechat, trade, now)
+        .await?
+        .filter(|found| found.payment.transaction_id == transaction_id)
+        .ok_or(Error::Unconfirmed)
+}
