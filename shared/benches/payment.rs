@@ -1,5 +1,5 @@
-//! The computations of every payment, without the network. It refuses to have
-//! budgets: `make bench` prints its figures beside Node.js's.
+//! The computations of every payment, without the network and without budgets:
+//! `make bench` prints its figures beside Node.js's.
 
 use std::hint::black_box;
 

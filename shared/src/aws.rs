@@ -30,13 +30,23 @@ pub struct Failure {
     cause: Box<dyn StdError + Send + Sync>,
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("others kept changing the row")]
+struct Contended;
+
 impl Failure {
     /// Others kept changing the row.
     pub(crate) fn contended(operation: &'static str) -> Self {
         Self {
             operation,
-            cause: "others kept changing the row".into(),
+            cause: Box::new(Contended),
         }
+    }
+
+    /// Whether AWS is well, and others kept changing the row.
+    #[must_use]
+    pub fn is_contended(&self) -> bool {
+        self.cause.is::<Contended>()
     }
 
     /// A row that others hold on to is not there.

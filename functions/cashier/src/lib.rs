@@ -36,7 +36,7 @@ use reader::Reader;
 /// What the function works with.
 #[derive(Debug)]
 pub struct Cashier {
-    /// Read once for each request or doorbell; tests move it by hand.
+    /// Where the time comes from; tests move it by hand.
     pub clock: Clock,
     /// The apps, and the tickets of WeChat users who come back.
     pub registry: Registry,

@@ -19,7 +19,7 @@ use shared::domain::time::Timestamp;
 /// What the function works with.
 #[derive(Debug)]
 pub struct Deliver {
-    /// Read once for each request or doorbell; tests move it by hand.
+    /// Where the time comes from; tests move it by hand.
     pub clock: Clock,
     /// With which secret a callback is signed, and what an app may name.
     pub registry: Registry,

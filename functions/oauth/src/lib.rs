@@ -21,7 +21,7 @@ use shared::http::guarded;
 /// What the function works with.
 #[derive(Debug)]
 pub struct Oauth {
-    /// Read once for each request or doorbell; tests move it by hand.
+    /// Where the time comes from; tests move it by hand.
     pub clock: Clock,
     /// The apps, and the states, codes and tickets of their users.
     pub registry: Registry,

@@ -36,7 +36,7 @@ use shared::http::view;
 /// What the function works with.
 #[derive(Debug)]
 pub struct Orders {
-    /// Read once for each request or doorbell; tests move it by hand.
+    /// Where the time comes from; tests move it by hand.
     pub clock: Clock,
     /// Who may ask, and with which secret.
     pub registry: Registry,

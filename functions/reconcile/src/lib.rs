@@ -20,7 +20,7 @@ use shared::flows::refunds::Refunds;
 /// What the function works with.
 #[derive(Debug)]
 pub struct Reconcile {
-    /// Read once for each request or doorbell; tests move it by hand.
+    /// Where the time comes from; tests move it by hand.
     pub clock: Clock,
     /// The orders and their refunds.
     pub ledger: Ledger,

@@ -20,7 +20,7 @@ const BUDGET_SECONDS: i64 = 40;
 /// What the function works with.
 #[derive(Debug)]
 pub struct Sweep {
-    /// Read once for each request or doorbell; tests move it by hand.
+    /// Where the time comes from; tests move it by hand.
     pub clock: Clock,
     /// The index of what is owed.
     pub ledger: Ledger,

@@ -29,7 +29,7 @@ const DEADLINE: Duration = Duration::from_millis(4700);
 /// What the function works with.
 #[derive(Debug)]
 pub struct WechatNotify {
-    /// Read once for each request or doorbell; tests move it by hand.
+    /// Where the time comes from; tests move it by hand.
     pub clock: Clock,
     /// The refunds.
     pub ledger: Ledger,

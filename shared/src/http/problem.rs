@@ -168,7 +168,11 @@ impl Problem {
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        tracing::error!(%failure, "AWS failed");
+        if failure.is_contended() {
+            tracing::warn!(%failure, "too many at once");
+        } else {
+            tracing::error!(%failure, "AWS failed");
+        }
         Self::Unavailable
     }
 }
@@ -197,7 +201,14 @@ impl From<wechat::Error> for Problem {
 
 impl From<token_cache::Error> for Problem {
     fn from(error: token_cache::Error) -> Self {
-        checkout::Error::from(error).into()
+        match error {
+            token_cache::Error::Aws(failure) => failure.into(),
+            token_cache::Error::Wechat(error) => error.into(),
+            token_cache::Error::Busy => {
+                tracing::warn!(%error, "WeChat failed");
+                Self::Unavailable
+            }
+        }
     }
 }
 

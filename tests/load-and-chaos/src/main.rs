@@ -6,7 +6,7 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::indexing_slicing,
-    reason = "a proof that cannot go on has failed, and its answer is what it prints"
+    reason = "a run that cannot go on has failed, and its answer is what it prints"
 )]
 
 mod buyer;

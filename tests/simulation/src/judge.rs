@@ -18,7 +18,7 @@ use crate::plan::{HOUR, MINUTE, SECOND};
 use crate::scheduler::Record;
 use crate::wechat::Wechat;
 
-/// The offsets of the thirteen repeats, in seconds: the mission's, written
+/// The offsets of the thirteen repeats, in seconds, written
 /// down again.
 pub(crate) const OFFSETS: [i64; 14] = [
     0, 60, 120, 180, 240, 300, 600, 1200, 1800, 3600, 7200, 18_000, 43_200, 86_400,
