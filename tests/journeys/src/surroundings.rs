@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_lambda::primitives::Blob;
 use serde_json::{Value, json};
 
-use crate::{Answer, Stack, with};
+use crate::{Answer, Stack, eventually, with};
 
 /// A row of the ledger.
 pub type Row = HashMap<String, AttributeValue>;
@@ -179,6 +179,42 @@ impl Stack {
             .as_array()
             .unwrap()
             .clone()
+    }
+
+    /// The alarms that a function has raised about this order, by the lines of its
+    /// log.
+    pub async fn alarms(&self, function: &str, order_no: &Value) -> Vec<String> {
+        let order = format!("{}#{}", self.app.id, order_no.as_str().unwrap());
+        let group = format!("/aws/lambda/{}/{function}", self.setting("STACK_NAME"));
+        let asked = json!({"logGroupName": group, "filterPattern": format!("\"{order}\"")});
+        // The local AWS wants to see somebody's key, and verifies no signature.
+        let somebody = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/logs/aws4_request, \
+                        SignedHeaders=host, Signature=none";
+        let request = self.http.post(self.setting("AWS_ENDPOINT_URL"));
+        let request = request
+            .header("x-amz-target", "Logs_20140328.FilterLogEvents")
+            .header("authorization", somebody)
+            .json(&asked);
+        let found = self.answer(request).await;
+        assert_eq!(found.status, 200, "{found:?}");
+        let lines = found.body["events"].as_array().unwrap().iter();
+        let lines = lines.filter_map(|event| event["message"].as_str());
+        let fields = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        fields
+            .filter_map(|line| line["fields"]["alarm"].as_str().map(str::to_owned))
+            .collect()
+    }
+
+    /// Waits until a function has raised this alarm about this order.
+    pub async fn alarmed(&self, function: &str, order_no: &Value, alarm: &str) {
+        eventually(|| async {
+            let raised = self.alarms(function, order_no).await;
+            match raised.iter().any(|one| one == alarm) {
+                true => Ok(()),
+                false => Err(json!(raised)),
+            }
+        })
+        .await;
     }
 
     /// Runs the sweeper now instead of waiting for its minute.

@@ -316,6 +316,48 @@ async fn refunds_that_come_too_fast_for_wechat_go_out_one_after_the_other() {
 }
 
 #[tokio::test]
+async fn a_refund_for_which_the_balance_lacks_goes_out_when_it_is_filled() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let stack = Stack::new().await;
+    let order = paid(&stack).await;
+    let order_no = &order["order_no"];
+    set(&stack, json!({"balance_fen": 1500})).await;
+    let first = stack
+        .refund(order_no, "R1", json!({"refund_fee": 1000}))
+        .await;
+    assert_eq!(first.status, 201, "{first:?}");
+    let second = stack
+        .refund(order_no, "R2", json!({"refund_fee": 900}))
+        .await;
+    assert_eq!(
+        (second.status, &second.body["err_code"]),
+        (202, &json!("NOTENOUGH")),
+        "{second:?}"
+    );
+    // The hub offers it again by itself, in vain.
+    let refusals = || async {
+        let raised = stack.alarms("reconcile", order_no).await;
+        raised.iter().filter(|one| *one == "refund_refused").count()
+    };
+    stack.age_refund(order_no, "R2", 61).await;
+    stack.sweep().await;
+    eventually(|| async {
+        let count = refusals().await;
+        if count > 0 { Ok(()) } else { Err(json!(count)) }
+    })
+    .await;
+    refund_is(&stack, order_no, "R2", "pending").await;
+    set(&stack, json!({"balance_fen": 900})).await;
+    stack.age_refund(order_no, "R2", 3600).await;
+    stack.sweep().await;
+    refund_is(&stack, order_no, "R2", "succeeded").await;
+    set(&stack, json!({"balance_fen": null})).await;
+    assert_eq!(refunds(&stack, &order).await.len(), 2);
+    let shown = stack.show(order_no).await.body;
+    assert_eq!(shown["refunded_fee"], 1900);
+}
+
+#[tokio::test]
 async fn a_refund_that_wechat_does_not_tell_of_is_asked_about() {
     let _turn = ONE_AT_A_TIME.lock().await;
     let stack = Stack::new().await;

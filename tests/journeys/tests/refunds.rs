@@ -319,6 +319,7 @@ async fn a_refused_refund_waits_under_its_number_until_it_passes() {
         (202, &json!("pending"), &json!("NOTENOUGH")),
         "{asked:?}"
     );
+    stack.alarmed("orders", order_no, "refund_refused").await;
     // The same again is the same, and no other number may have the amount.
     let again = stack
         .refund(order_no, "R1", json!({"refund_fee": 1999}))
@@ -398,6 +399,7 @@ async fn a_refund_is_over_only_after_hours_or_a_week_of_refusals() {
         );
         let shown = stack.told(order_no, "refund.failed").await;
         assert_eq!(shown["status"], "paid");
+        stack.alarmed("orders", order_no, "refund_failed").await;
         let told = stack.told_of(order_no, "refund.failed").await;
         assert_eq!(
             (&told[0]["params"]["err_code"], &told[0]["params"]["source"]),

@@ -262,6 +262,7 @@ async fn a_charge_that_comes_after_it_was_given_up_goes_back_whoever_has_paid_si
     stack.sweep().await;
     let told = stack.told(&shown, "payment.anomaly").await;
     assert_eq!(told["anomalies"][0]["kind"], "paid_after_close");
+    stack.alarmed("reconcile", &shown, "payment_anomaly").await;
     stack.sweep().await;
     let refunded = stack.told(&shown, "refund.succeeded").await;
     assert_eq!(

@@ -32,8 +32,14 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(read) = WECHAT.read_notification(sealed.as_bytes()) {
         let fields = xml::parse(input).expect("what is taken can be read");
         match read {
-            Notification::Refund(number) => {
-                assert_eq!(fields.get("out_refund_no"), Some(&number.to_string()));
+            Notification::Refund(notice) => {
+                let of = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+                assert_eq!(of("out_trade_no"), notice.trade.to_string());
+                assert_eq!(of("transaction_id"), notice.transaction_id);
+                assert_eq!(of("refund_id"), notice.refund_id);
+                if let Some(number) = notice.refund {
+                    assert_eq!(of("out_refund_no"), number.to_string());
+                }
             }
             Notification::Payment(_) => panic!("a refund is no payment"),
         }

@@ -164,3 +164,32 @@ async fn a_password_typed_after_the_expiry_still_pays() {
         .await;
     turns(&world, "micro-1", "SUCCESS").await;
 }
+
+#[tokio::test]
+async fn a_charge_can_reach_wechat_long_after_its_call() {
+    let world = World::start().await;
+    world
+        .set(json!({"hang_ms": 10, "late_charge_ms": 150}))
+        .await;
+    let unanswered = world.request(&[
+        ("body", "tea"),
+        ("out_trade_no", "micro-1"),
+        ("total_fee", "100"),
+        ("spbill_create_ip", "203.0.113.9"),
+        ("auth_code", "130000000000000008"),
+    ]);
+    let url = format!("{}/pay/micropay", world.url);
+    let answer = world.http.post(&url).body(unanswered).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 504);
+    let number = [("out_trade_no", "micro-1")];
+    for path in ["/pay/orderquery", "/secapi/pay/reverse"] {
+        assert_eq!(world.v2(path, &number).await["err_code"], "ORDERNOTEXIST");
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    turns(&world, "micro-1", "SUCCESS").await;
+    let nothing = json!({"out_trade_no": "micro-1"});
+    assert_eq!(world.post_status("/_control/charge", &nothing).await.0, 404);
+    let reversed = world.v2("/secapi/pay/reverse", &number).await;
+    assert_eq!(reversed["recall"], "N");
+    assert_eq!(world.query("micro-1").await["trade_state"], "REVOKED");
+}
