@@ -5,11 +5,12 @@
 
 use std::sync::LazyLock;
 
-use fuzz::{Rejection, KEY};
+use fuzz::{KEY, Rejection};
 use libfuzzer_sys::fuzz_target;
 use shared::domain::signature::canonical;
+use shared::wechat::Wechat;
 use shared::wechat::v2::sign::{SignType, sign};
-use shared::wechat::{Wechat, xml};
+use shared::wechat::v2::xml;
 
 const SIGN_TYPES: [SignType; 2] = [SignType::HmacSha256, SignType::Md5];
 
@@ -17,7 +18,10 @@ static WECHAT: LazyLock<[Wechat; 2]> = LazyLock::new(|| SIGN_TYPES.map(fuzz::wec
 
 fuzz_target!(|input: &[u8]| {
     for wechat in WECHAT.iter() {
-        assert!(wechat.read_notification(input).is_err(), "unsigned, and taken");
+        assert!(
+            wechat.read_notification(input).is_err(),
+            "unsigned, and taken"
+        );
     }
     let Some(forgery) = Rejection::read(input) else {
         return;

@@ -11,9 +11,10 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use fuzz::{APP_ID, KEY, MCH_ID};
 use libfuzzer_sys::fuzz_target;
 use md5::{Digest as _, Md5};
+use shared::wechat::Wechat;
 use shared::wechat::v2::notify::Notification;
 use shared::wechat::v2::sign::SignType;
-use shared::wechat::{Wechat, xml};
+use shared::wechat::v2::xml;
 
 static WECHAT: LazyLock<Wechat> = LazyLock::new(|| fuzz::wechat(SignType::HmacSha256));
 static SEAL: LazyLock<ecb::Encryptor<Aes256>> = LazyLock::new(|| {
