@@ -211,7 +211,7 @@ impl Wechat {
             _ => self.decide(path, &asked, now, |_| Charge::Paid)?,
         };
         let moment = self.moment(now);
-        Ok(self.pay.answer(path, asked.sign_type, &decided, moment))
+        Ok(self.pay.answer(path, &asked.caller, &decided, moment))
     }
 
     /// Time passes: payers have typed what they type, refunds have gone on.
@@ -355,7 +355,7 @@ impl Wechat {
         let order = self.pay.order(number).filter(|order| order.is_paid())?;
         let mut fields = self.pay.payment_notification(order, moment);
         fields.insert("total_fee".to_owned(), total_fee.to_string());
-        Some(xml::write(&self.pay.signed(order.sign_type, fields)))
+        Some(xml::write(&self.pay.signed(order, fields)))
     }
 
     /// The body of a notification that claims this status, true or not.

@@ -8,13 +8,11 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
-use crate::config::Config;
 use crate::notify;
 use crate::pay::{Order, TradeType, Wish, put};
 use crate::settings::Bridge;
 use crate::sign::{self, Fields, SignType};
 use crate::state::{Simulator, World};
-use crate::users;
 
 /// Why the client shows an error instead of the password box.
 type Objection = &'static str;
@@ -62,12 +60,12 @@ fn invoked(
     simulator: &Simulator,
     path: &str,
     body: &Bytes,
-    check: fn(&Config, &World, &Value) -> Result<String, Objection>,
+    check: fn(&World, &Value) -> Result<String, Objection>,
 ) -> Response {
     let asked: Value = serde_json::from_slice(body).unwrap_or_default();
     let (checked, result) = {
         let world = simulator.world();
-        let checked = check(simulator.config(), &world, &asked);
+        let checked = check(&world, &asked);
         (checked, world.settings.jsapi_result)
     };
     let outcome = checked.and_then(|number| match result {
@@ -93,7 +91,7 @@ fn invoked(
         .into_response()
 }
 
-fn check_jsapi(config: &Config, world: &World, asked: &Value) -> Result<String, Objection> {
+fn check_jsapi(world: &World, asked: &Value) -> Result<String, Objection> {
     let mut fields = texts(
         asked,
         &[
@@ -114,26 +112,27 @@ fn check_jsapi(config: &Config, world: &World, asked: &Value) -> Result<String, 
     if order.trade_type != TradeType::Jsapi {
         return Err("该订单不是JSAPI支付");
     }
-    if text("appId") != config.app_id {
+    if text("appId") != order.app_id {
         return Err("appId参数错误");
     }
     timed(text("timeStamp"))?;
     if SignType::parse(Some(text("signType"))) != Some(order.sign_type) {
         return Err("signType须与下单时一致");
     }
-    if sign::v2(&fields, order.sign_type, &config.api_key) != pay_sign {
+    let key = world.pay.directory.api_key(&order.mch_id);
+    if sign::v2(&fields, order.sign_type, key) != pay_sign {
         return Err("支付验证签名失败");
     }
     if order
         .given("openid")
-        .is_some_and(|openid| !users::may_pay(openid, false))
+        .is_some_and(|openid| !world.pay.may_pay(order, openid))
     {
         return Err("下单账号与支付账号不一致，请核实后再支付");
     }
     Ok(order.out_trade_no.clone())
 }
 
-fn check_app(config: &Config, world: &World, asked: &Value) -> Result<String, Objection> {
+fn check_app(world: &World, asked: &Value) -> Result<String, Objection> {
     let mut fields = texts(
         asked,
         &[
@@ -149,7 +148,7 @@ fn check_app(config: &Config, world: &World, asked: &Value) -> Result<String, Ob
     let given = fields.remove("sign").unwrap_or_default();
     let text = |name: &str| fields.get(name).map_or("", String::as_str);
     let order = prepaid(world, text("prepayid"))?;
-    if text("appid") != config.app_id || text("partnerid") != config.mch_id {
+    if text("appid") != order.app_id || text("partnerid") != order.mch_id {
         return Err("appid或partnerid错误");
     }
     if text("package") != "Sign=WXPay" {
@@ -157,9 +156,12 @@ fn check_app(config: &Config, world: &World, asked: &Value) -> Result<String, Ob
     }
     timed(text("timestamp"))?;
     let expected = match order.trade_type {
-        TradeType::App => sign::v2(&fields, order.sign_type, &config.api_key),
+        TradeType::App => {
+            let key = world.pay.directory.api_key(&order.mch_id);
+            sign::v2(&fields, order.sign_type, key)
+        }
         TradeType::App2014 => {
-            put(&mut fields, "appkey", config.legacy_key());
+            put(&mut fields, "appkey", world.pay.merchant().legacy_key());
             let pairs: Vec<(&str, &str)> = fields
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.as_str()))

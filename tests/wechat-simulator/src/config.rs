@@ -48,6 +48,11 @@ pub struct Config {
     /// `appkey` (paySignKey) of the flow of 2014; the API key when absent.
     #[arg(long, env = "WECHAT_PAY_SIGN_KEY")]
     pub pay_sign_key: Option<String>,
+    /// A JSON file of more merchants and accounts, `{"merchants": [..],
+    /// "accounts": [..]}`, as `/_control/merchants` and `/_control/accounts` show
+    /// them. The account above is of kind `any`, unless the file says otherwise.
+    #[arg(long, env = "SIMULATOR_ACCOUNTS")]
+    pub accounts: Option<PathBuf>,
     /// The simulator's own public address, without a trailing slash.
     #[arg(long, env = "SIMULATOR_URL")]
     pub url: Option<String>,
@@ -73,6 +78,7 @@ impl Default for Config {
             mch_id: "10000100".to_owned(),
             api_key: "192006250b4c09247ec02edce69f6a2d".to_owned(),
             pay_sign_key: None,
+            accounts: None,
             url: None,
             h5_domains: Vec::new(),
             notify_time_scale: 1000,

@@ -13,6 +13,9 @@
 //! | `POST /_control/refund` | `{out_trade_no, refund_fee?, status?, notify?, copies?, url?}` | a refund, made by a person in the merchant platform |
 //! | `POST /_control/refund_becomes` | `{out_refund_no, status, notify?, copies?}` | the refund |
 //! | `POST /_control/obstacles` | `{out_trade_no, refund?: [{err_code, times?, although_done?}], refund_lag_seconds?}` | the order |
+//! | `GET /_control/merchants`, `/_control/accounts` | | who is known, see `merchants` |
+//! | `POST /_control/merchants`, `/_control/accounts` | one of them | all of them; a reset forgets who was added |
+//! | `POST /_control/js_code` | `{app_id, user?}` | `{js_code}`, what `wx.login` gives a mini program |
 //! | `GET /_control/faults` | | `[{path, kind, err_code, left, delay_ms, fired}]` |
 //! | `POST /_control/faults` | `{path, kind, err_code?, times?, delay_ms?}` | the list |
 //! | `DELETE /_control/faults` | | `[]` |
@@ -58,7 +61,7 @@ use crate::state::{Simulator, World};
 const MOST_COPIES: usize = 200;
 
 /// Why a call of the control side is refused.
-pub(crate) struct Refused(StatusCode, String);
+pub(crate) struct Refused(pub(crate) StatusCode, pub(crate) String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -66,7 +69,7 @@ impl IntoResponse for Refused {
     }
 }
 
-type Answer = Result<Response, Refused>;
+pub(crate) type Answer = Result<Response, Refused>;
 type Object = serde_json::Map<String, Value>;
 
 /// `GET /_control/orders`
@@ -150,7 +153,11 @@ pub(crate) async fn notify(State(simulator): State<Simulator>, body: Bytes) -> A
     let asked: Notify = parse(&body)?;
     let message = message(&simulator, &asked)?;
     let messages = vec![message; asked.copies.clamp(1, MOST_COPIES)];
-    let subject = Subject::Payment(asked.out_trade_no);
+    let order = simulator.world().pay.order(&asked.out_trade_no).cloned();
+    let subject = Subject::Payment {
+        mch_id: order.map(|order| order.mch_id).unwrap_or_default(),
+        out_trade_no: asked.out_trade_no,
+    };
     let attempts = notify::send_all(&simulator, &subject, messages).await;
     Ok(Json(attempts).into_response())
 }
@@ -399,7 +406,7 @@ fn unknown() -> Refused {
     Refused(StatusCode::NOT_FOUND, CannotPay::Unknown.to_string())
 }
 
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
+pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
     serde_json::from_slice(body)
         .map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))
 }

@@ -13,14 +13,13 @@ use tokio::time::sleep;
 
 use crate::errcode;
 use crate::pay::Refusal;
-use crate::sign::SignType;
 use crate::state::Simulator;
 use crate::v2;
 use crate::xml;
 
 /// Where faults can be ordered. A misspelt path must not pass as "no fault
 /// fired".
-const PATHS: [&str; 15] = [
+const PATHS: [&str; 16] = [
     "/pay/unifiedorder",
     "/pay/orderquery",
     "/pay/closeorder",
@@ -33,6 +32,7 @@ const PATHS: [&str; 15] = [
     "/sns/oauth2/access_token",
     "/sns/oauth2/refresh_token",
     "/sns/userinfo",
+    "/sns/jscode2session",
     "/cgi-bin/stable_token",
     "/cgi-bin/token",
     "/cgi-bin/ticket/getticket",
@@ -175,9 +175,6 @@ fn said(simulator: &Simulator, path: &str, body: &Bytes, code: &str) -> Response
     let fields = std::str::from_utf8(body)
         .ok()
         .and_then(|text| xml::read(text).ok());
-    let sign_type = fields
-        .and_then(|fields| SignType::parse(fields.get("sign_type").map(String::as_str)))
-        .unwrap_or(SignType::Md5);
     let refusal = Refusal::business(code, "系统异常，请稍后再试");
-    v2::refuse(simulator, path, sign_type, refusal)
+    v2::refuse(simulator, path, &fields.unwrap_or_default(), refusal)
 }

@@ -81,7 +81,7 @@ pub(crate) fn forge(
 fn body(world: &World, order: &Order, flaw: Option<Flaw>) -> String {
     let pay = &world.pay;
     let mut fields = pay.payment_notification(order, world.moment());
-    let well = |fields: Fields| xml::write(&pay.signed(order.sign_type, fields));
+    let well = |fields: Fields| xml::write(&pay.signed(order, fields));
     let Some(flaw) = flaw else {
         return well(fields);
     };
@@ -116,7 +116,7 @@ fn body(world: &World, order: &Order, flaw: Option<Flaw>) -> String {
             return well(fields).replace("</xml>", &format!("{twice}</xml>"));
         }
         Flaw::NotXml => {
-            let fields = pay.signed(order.sign_type, fields);
+            let fields = pay.signed(order, fields);
             return serde_json::to_string(&fields).unwrap_or_default();
         }
     }

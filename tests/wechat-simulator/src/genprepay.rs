@@ -44,7 +44,7 @@ pub(crate) async fn genprepay(
         let mut world = simulator.world();
         let access_token = query.get("access_token").map_or("", String::as_str);
         token::check(&world, access_token)
-            .and_then(|()| opened(simulator.config(), &body))
+            .and_then(|_| opened(simulator.config(), &body))
             .and_then(|package| place(&mut world, package))
     };
     errcode::answer(&simulator, "/pay/genprepay", outcome)
@@ -122,6 +122,8 @@ fn place(world: &mut World, mut package: Fields) -> Result<Value, ErrCode> {
     let (kind, moment) = (TradeType::App2014, world.moment());
     let mut order = Order::new(number, kind, total_fee, package, SignType::Md5, moment);
     order.expires_ms = expires_ms;
+    let config = world.pay.merchant();
+    (order.app_id, order.mch_id) = (config.app_id.clone(), config.mch_id.clone());
     let answer = told(&order.prepay_id);
     world.pay.insert(order);
     Ok(answer)

@@ -17,10 +17,13 @@ mod faults;
 mod forge;
 mod genprepay;
 mod ids;
+mod known;
+mod merchants;
 mod notify;
 mod oauth;
 pub mod pay;
 mod phone;
+mod session;
 mod settings;
 pub mod sign;
 mod state;
@@ -38,16 +41,29 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
 pub use config::Config;
+pub use merchants::{Account, Directory, Kind, Merchant, Unfit};
 pub use pay::ACCEPTED;
 
 use state::Simulator;
+
+/// Why the simulator does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotStart {
+    /// Somebody of its files cannot be known.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The HTTP client.
+    #[error("the client for notifications cannot be built: {0}")]
+    Client(#[from] reqwest::Error),
+}
 
 /// The whole simulator with a memory of its own, to be served on any port.
 /// `config.url` (or `config.port`) must be the address it is reached under.
 ///
 /// # Errors
-/// When the HTTP client for notifications cannot be built.
-pub fn router(config: Config) -> Result<Router, reqwest::Error> {
+/// When a file that `config` names is wrong, or the HTTP client for
+/// notifications cannot be built.
+pub fn router(config: Config) -> Result<Router, CannotStart> {
     // A provider that is already installed serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let simulator = Simulator::new(config)?;
@@ -88,6 +104,7 @@ fn account() -> Router<Simulator> {
         .route("/sns/oauth2/access_token", get(oauth::access_token))
         .route("/sns/oauth2/refresh_token", get(oauth::refresh_token))
         .route("/sns/userinfo", get(oauth::userinfo))
+        .route("/sns/jscode2session", get(session::js_code_to_session))
         .route("/cgi-bin/stable_token", post(token::stable_token))
         .route("/cgi-bin/token", get(token::plain_token))
         .route("/cgi-bin/ticket/getticket", get(token::ticket))
@@ -120,6 +137,15 @@ fn control_side() -> Router<Simulator> {
         .route("/_control/refund_becomes", post(control::refund_becomes))
         .route("/_control/obstacles", post(control::obstacles))
         .route(
+            "/_control/merchants",
+            get(known::merchants).post(known::put_merchant),
+        )
+        .route(
+            "/_control/accounts",
+            get(known::accounts).post(known::put_account),
+        )
+        .route("/_control/js_code", post(known::js_code))
+        .route(
             "/_control/faults",
             get(control::faults)
                 .post(control::add_fault)
@@ -136,5 +162,5 @@ fn control_side() -> Router<Simulator> {
 
 async fn post_only(State(simulator): State<Simulator>, uri: Uri) -> Response {
     let refusal = pay::Refusal::transport("REQUIRE_POST_METHOD", "请使用post方法");
-    v2::refuse(&simulator, uri.path(), sign::SignType::Md5, refusal)
+    v2::refuse(&simulator, uri.path(), &sign::Fields::new(), refusal)
 }

@@ -5,7 +5,7 @@ use std::future::IntoFuture as _;
 use clap::Parser as _;
 use tokio::net::TcpListener;
 use wechat_simulator::tls::{CannotListen, Shown, TlsListener};
-use wechat_simulator::{Config, router};
+use wechat_simulator::{CannotStart, Config, router};
 
 /// Why the simulator does not start or does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +14,8 @@ enum Stopped {
     Port(#[from] std::io::Error),
     #[error(transparent)]
     Tls(#[from] CannotListen),
-    #[error("the client for notifications cannot be built: {0}")]
-    Client(#[from] reqwest::Error),
+    #[error(transparent)]
+    Start(#[from] CannotStart),
 }
 
 #[tokio::main]

@@ -16,9 +16,12 @@ use crate::xml;
 /// Whose news it is.
 #[derive(Clone, Debug)]
 pub(crate) enum Subject {
-    /// The payment of that order number.
-    Payment(String),
-    /// The refund of that refund number.
+    /// The payment of that merchant's order.
+    Payment {
+        mch_id: String,
+        out_trade_no: String,
+    },
+    /// The refund of that number, which is the first merchant's who has one.
     Refund(String),
 }
 
@@ -51,7 +54,10 @@ pub(crate) fn pay(
         )
     };
     if tell.unwrap_or(automatic) {
-        let subject = Subject::Payment(receipt.out_trade_no.clone());
+        let subject = Subject::Payment {
+            mch_id: receipt.mch_id.clone(),
+            out_trade_no: receipt.out_trade_no.clone(),
+        };
         announce(simulator, subject, copies);
     }
     Ok(receipt)
@@ -106,8 +112,11 @@ pub(crate) async fn send_all(
 
 fn history<'w>(world: &'w mut World, subject: &Subject) -> Option<&'w mut Vec<Attempt>> {
     match subject {
-        Subject::Payment(number) => {
-            let order = world.pay.order_mut(number);
+        Subject::Payment {
+            mch_id,
+            out_trade_no,
+        } => {
+            let order = world.pay.own_mut(mch_id, out_trade_no);
             order.map(|order| &mut order.notifications)
         }
         Subject::Refund(number) => {
@@ -121,14 +130,17 @@ fn compose(world: &World, subject: &Subject) -> Option<Message> {
     let pay = &world.pay;
     let moment = world.moment();
     let (url, body) = match subject {
-        Subject::Payment(number) => {
-            let order = pay.order(number)?;
+        Subject::Payment {
+            mch_id,
+            out_trade_no,
+        } => {
+            let order = pay.own(mch_id, out_trade_no)?;
             let url = order.given("notify_url")?.to_owned();
             if order.trade_type == TradeType::App2014 {
                 return genprepay::notification(world, order, &url);
             }
             let fields = pay.payment_notification(order, moment);
-            (url, xml::write(&pay.signed(order.sign_type, fields)))
+            (url, xml::write(&pay.signed(order, fields)))
         }
         Subject::Refund(number) => {
             let (order, refund) = pay.refund_of(number)?;

@@ -13,6 +13,7 @@ use url::form_urlencoded;
 
 use crate::errcode::{self, ErrCode};
 use crate::ids;
+use crate::merchants::Account;
 use crate::state::{Simulator, World};
 use crate::users::{self, User};
 
@@ -30,7 +31,10 @@ pub(crate) struct Identities {
 
 #[derive(Clone)]
 struct Grant {
+    app_id: String,
     user: User,
+    /// Of user tokens only.
+    openid: String,
     scope: String,
     until_ms: i64,
     used: bool,
@@ -55,7 +59,7 @@ pub(crate) async fn authorize(
         .into_owned()
         .collect();
     let mut world = simulator.world();
-    match consider(simulator.config().app_id.as_str(), &mut world, &pairs) {
+    match consider(&mut world, &pairs) {
         Ok(Consent::Redirect(to)) => Redirect::to(&to).into_response(),
         Ok(Consent::Ask) => page(&AuthorizePage {
             users: users::ALL,
@@ -73,11 +77,7 @@ enum Consent {
     Ask,
 }
 
-fn consider(
-    app_id: &str,
-    world: &mut World,
-    pairs: &[(String, String)],
-) -> Result<Consent, &'static str> {
+fn consider(world: &mut World, pairs: &[(String, String)]) -> Result<Consent, &'static str> {
     let get = |name: &str| {
         pairs
             .iter()
@@ -90,7 +90,8 @@ fn consider(
     if !places.by_ref().is_sorted() {
         return Err("该链接无法访问: the parameters are not in WeChat's order");
     }
-    if get("appid") != app_id {
+    let account = world.pay.directory.account(get("appid"));
+    if !account.is_some_and(|account| account.kind.logs_in()) {
         return Err("AppID 参数错误 10013");
     }
     if get("response_type") != "code" {
@@ -119,7 +120,9 @@ fn consider(
         let until_ms = world.now_ms() + world.settings.code_ttl_seconds.saturating_mul(1000);
         let code = ids::token("code");
         let grant = Grant {
+            app_id: get("appid").to_owned(),
             user,
+            openid: String::new(),
             scope: scope.to_owned(),
             until_ms,
             used: false,
@@ -146,27 +149,29 @@ pub(crate) async fn access_token(
     Query(query): Parameters,
 ) -> Response {
     let get = |name: &str| query.get(name).map_or("", String::as_str);
-    let config = simulator.config();
-    let outcome = if get("appid") != config.app_id {
-        Err((40013, "invalid appid"))
-    } else if get("secret") != config.app_secret {
-        Err((40125, "invalid appsecret"))
-    } else if get("grant_type") != "authorization_code" {
-        Err((40002, "invalid grant_type"))
-    } else if get("code").is_empty() {
-        Err((41008, "missing code"))
-    } else {
-        exchange(&mut simulator.world(), get("code"))
+    let outcome = {
+        let mut world = simulator.world();
+        let account = world.pay.directory.account(get("appid")).cloned();
+        match account.filter(|account| account.kind.logs_in()) {
+            None => Err((40013, "invalid appid")),
+            Some(account) if get("secret") != account.secret => Err((40125, "invalid appsecret")),
+            Some(_) if get("grant_type") != "authorization_code" => {
+                Err((40002, "invalid grant_type"))
+            }
+            Some(_) if get("code").is_empty() => Err((41008, "missing code")),
+            Some(account) => exchange(&mut world, &account, get("code")),
+        }
     };
     errcode::answer(&simulator, "/sns/oauth2/access_token", outcome)
 }
 
-fn exchange(world: &mut World, code: &str) -> Result<Value, ErrCode> {
+fn exchange(world: &mut World, account: &Account, code: &str) -> Result<Value, ErrCode> {
     let now = world.now_ms();
     let grant = world
         .identities
         .codes
         .get_mut(code)
+        .filter(|grant| grant.app_id == account.app_id)
         .ok_or((40029, "invalid code"))?;
     if grant.used {
         return Err((40163, "code been used"));
@@ -175,16 +180,15 @@ fn exchange(world: &mut World, code: &str) -> Result<Value, ErrCode> {
         return Err((40029, "invalid code"));
     }
     grant.used = true;
-    let (user, scope) = (grant.user, grant.scope.clone());
     let refresh = ids::token("refresh");
     let kept = Grant {
-        user,
-        scope: scope.clone(),
         until_ms: i64::MAX,
         used: false,
+        ..grant.clone()
     };
-    world.identities.refreshes.insert(refresh.clone(), kept);
-    Ok(issue(world, user, &scope, &refresh))
+    let answer = issue(world, account, &kept, &refresh);
+    world.identities.refreshes.insert(refresh, kept);
+    Ok(answer)
 }
 
 /// `GET /sns/oauth2/refresh_token`
@@ -193,45 +197,40 @@ pub(crate) async fn refresh_token(
     Query(query): Parameters,
 ) -> Response {
     let get = |name: &str| query.get(name).map_or("", String::as_str);
-    let known = simulator
-        .world()
-        .identities
-        .refreshes
-        .get(get("refresh_token"))
-        .cloned();
-    let outcome = match known {
-        _ if get("appid") != simulator.config().app_id => Err((40013, "invalid appid")),
-        _ if get("grant_type") != "refresh_token" => Err((40002, "invalid grant_type")),
-        None => Err((40030, "invalid refresh_token")),
-        Some(grant) => {
-            let refresh = get("refresh_token");
-            Ok(issue(
-                &mut simulator.world(),
-                grant.user,
-                &grant.scope,
-                refresh,
-            ))
+    let outcome = {
+        let mut world = simulator.world();
+        let account = world.pay.directory.account(get("appid")).cloned();
+        let account = account.filter(|account| account.kind.logs_in());
+        let known = world.identities.refreshes.get(get("refresh_token"));
+        let known = known.filter(|grant| grant.app_id == get("appid")).cloned();
+        match (account, known) {
+            (None, _) => Err((40013, "invalid appid")),
+            _ if get("grant_type") != "refresh_token" => Err((40002, "invalid grant_type")),
+            (_, None) => Err((40030, "invalid refresh_token")),
+            (Some(account), Some(grant)) => {
+                Ok(issue(&mut world, &account, &grant, get("refresh_token")))
+            }
         }
     };
     errcode::answer(&simulator, "/sns/oauth2/refresh_token", outcome)
 }
 
-fn issue(world: &mut World, user: User, scope: &str, refresh: &str) -> Value {
+fn issue(world: &mut World, account: &Account, kept: &Grant, refresh: &str) -> Value {
+    let (user, scope) = (kept.user, kept.scope.as_str());
     let ttl = world.settings.token_ttl_seconds;
     let until_ms = world.now_ms().saturating_add(ttl.saturating_mul(1000));
     let token = ids::token("user");
     let grant = Grant {
-        user,
-        scope: scope.to_owned(),
         until_ms,
-        used: false,
+        openid: user.openid_at(account),
+        ..kept.clone()
     };
     world.identities.tokens.insert(token.clone(), grant);
     let mut answer = json!({
         "access_token": token,
         "expires_in": ttl,
         "refresh_token": refresh,
-        "openid": user.openid,
+        "openid": user.openid_at(account),
         "scope": scope,
     });
     if let Some(fields) = answer.as_object_mut() {
@@ -258,10 +257,10 @@ pub(crate) async fn userinfo(
             "invalid credential, access_token is invalid or not latest",
         )),
         Some(grant) if grant.until_ms <= world.now_ms() => Err((42001, "access_token expired")),
-        Some(grant) if grant.user.openid != get("openid") => Err((40003, "invalid openid")),
+        Some(grant) if grant.openid != get("openid") => Err((40003, "invalid openid")),
         Some(grant) if grant.scope != "snsapi_userinfo" => Err((48001, "api unauthorized")),
         Some(grant) => Ok(json!({
-            "openid": grant.user.openid,
+            "openid": grant.openid,
             "nickname": grant.user.nickname,
             "sex": 0,
             "language": "",

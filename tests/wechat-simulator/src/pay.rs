@@ -20,7 +20,7 @@ mod unified;
 use std::collections::BTreeMap;
 
 pub(crate) use message::put;
-pub use message::{Refusal, Request};
+pub use message::{Caller, Refusal, Request};
 pub use micropay::Charge;
 pub use moment::Moment;
 pub use notification::{ACCEPTED, ANSWER_SECONDS, SCHEDULE, accepts};
@@ -32,27 +32,43 @@ pub(crate) use rules::flaw_of_seconds;
 pub(crate) use unified::used_up;
 
 use crate::config::Config;
+use crate::merchants::Directory;
 use crate::sign::Fields;
 
-/// One merchant's order book at WeChat.
+/// WeChat's order book. A number is one merchant's own; a question that comes
+/// without a merchant, as tests and drivers ask, finds the first one's.
 #[derive(Clone, Debug)]
 pub struct WechatPay {
     /// The rules from now on.
     pub rules: Rules,
     merchant: Config,
-    orders: BTreeMap<String, Order>,
+    /// Who may call, and with which keys.
+    pub(crate) directory: Directory,
+    orders: BTreeMap<Number, Order>,
     /// `auth_code` to the order number it was used for.
     auth_codes: BTreeMap<String, String>,
     accepted_refunds: Vec<String>,
 }
 
+/// An order's key: the merchant's number for it, and whose number that is.
+type Number = (String, String);
+
 impl WechatPay {
-    /// An empty book, for the merchant that `merchant` names.
+    /// An empty book, for the merchant and the account that `merchant` names, and
+    /// v2 alone.
     #[must_use]
     pub fn new(merchant: Config, rules: Rules) -> Self {
+        let directory = Directory::of(&merchant);
+        Self::known(merchant, directory, rules)
+    }
+
+    /// An empty book, for all of `directory`.
+    #[must_use]
+    pub fn known(merchant: Config, directory: Directory, rules: Rules) -> Self {
         Self {
             rules,
             merchant,
+            directory,
             orders: BTreeMap::new(),
             auth_codes: BTreeMap::new(),
             accepted_refunds: Vec::new(),
@@ -92,7 +108,38 @@ impl WechatPay {
     /// An order by the merchant's number.
     #[must_use]
     pub fn order(&self, out_trade_no: &str) -> Option<&Order> {
-        self.orders.get(out_trade_no)
+        let from = (out_trade_no.to_owned(), String::new());
+        let (_, order) = self.orders.range(from..).next()?;
+        (order.out_trade_no == out_trade_no).then_some(order)
+    }
+
+    /// An order by the number of the merchant that asks.
+    pub(crate) fn own(&self, mch_id: &str, out_trade_no: &str) -> Option<&Order> {
+        let number = (out_trade_no.to_owned(), mch_id.to_owned());
+        self.orders.get(&number)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn own_mut(&mut self, mch_id: &str, out_trade_no: &str) -> Option<&mut Order> {
+        let number = (out_trade_no.to_owned(), mch_id.to_owned());
+        self.orders.get_mut(&number)
+    }
+
+    /// A payment by WeChat's number, if it is this merchant's.
+    pub(crate) fn own_payment(&self, mch_id: &str, transaction_id: &str) -> Option<&Order> {
+        let mut orders = self.orders();
+        orders.find(|order| order.mch_id == mch_id && order.is_payment(transaction_id))
+    }
+
+    /// A refund by the number of the merchant that asks, with its order.
+    pub(crate) fn own_refund(
+        &self,
+        mch_id: &str,
+        out_refund_no: &str,
+    ) -> Option<(&Order, &Refund)> {
+        let own = self.orders().filter(|order| order.mch_id == mch_id);
+        own.flat_map(|order| order.refunds.iter().map(move |refund| (order, refund)))
+            .find(|(_, refund)| refund.out_refund_no == out_refund_no)
     }
 
     /// All orders, by the merchant's number.
@@ -122,7 +169,7 @@ impl WechatPay {
 
     /// Questions about refunds of this order lag so far behind.
     pub fn lag_refunds(&mut self, out_trade_no: &str, milliseconds: i64) {
-        if let Some(order) = self.orders.get_mut(out_trade_no) {
+        if let Some(order) = self.order_mut(out_trade_no) {
             order.refund_lag_ms = milliseconds;
         }
     }
@@ -161,11 +208,14 @@ impl WechatPay {
     }
 
     pub(crate) fn order_mut(&mut self, out_trade_no: &str) -> Option<&mut Order> {
-        self.orders.get_mut(out_trade_no)
+        let from = (out_trade_no.to_owned(), String::new());
+        let (_, order) = self.orders.range_mut(from..).next()?;
+        (order.out_trade_no == out_trade_no).then_some(order)
     }
 
     pub(crate) fn insert(&mut self, order: Order) {
-        self.orders.insert(order.out_trade_no.clone(), order);
+        let number = (order.out_trade_no.clone(), order.mch_id.clone());
+        self.orders.insert(number, order);
     }
 
     /// The order of a request that names it by either number; the transaction id
@@ -173,8 +223,8 @@ impl WechatPay {
     fn numbered(&self, request: &Request) -> Result<&Order, Refusal> {
         request.check(&[("transaction_id", false, 32), ("out_trade_no", false, 32)])?;
         let order = match request.get("transaction_id") {
-            Some(id) => self.orders().find(|order| order.is_payment(id)),
-            None => self.order(request.required("out_trade_no")?),
+            Some(id) => self.own_payment(request.mch_id(), id),
+            None => self.own(request.mch_id(), request.required("out_trade_no")?),
         };
         order.ok_or_else(|| Refusal::business("ORDERNOTEXIST", "此交易订单号不存在"))
     }

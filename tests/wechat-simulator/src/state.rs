@@ -8,11 +8,14 @@ use std::time::Duration;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use crate::CannotStart;
 use crate::config::Config;
 use crate::faults::Fault;
 use crate::ids;
+use crate::merchants::Directory;
 use crate::oauth::Identities;
 use crate::pay::{ANSWER_SECONDS, Charge, Moment, Request, Rules, WechatPay};
+use crate::session::Sessions;
 use crate::settings::Settings;
 use crate::token::Tokens;
 
@@ -32,7 +35,9 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) pay: WechatPay,
     pub(crate) identities: Identities,
-    pub(crate) tokens: Tokens,
+    pub(crate) sessions: Sessions,
+    /// By `appid`.
+    pub(crate) tokens: BTreeMap<String, Tokens>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) counters: BTreeMap<String, u64>,
     pub(crate) rejections: Vec<Rejection>,
@@ -41,7 +46,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    fn new(generation: u64, config: &Config) -> Self {
+    fn new(generation: u64, config: &Config, directory: &Directory) -> Self {
         // No test waits so long; those that are about it turn it on.
         let rules = Rules {
             reverse_guard_seconds: 0,
@@ -51,9 +56,10 @@ impl World {
         Self {
             generation,
             settings: Settings::honest(config),
-            pay: WechatPay::new(config.clone(), rules),
+            pay: WechatPay::known(config.clone(), directory.clone(), rules),
             identities: Identities::default(),
-            tokens: Tokens::default(),
+            sessions: Sessions::default(),
+            tokens: BTreeMap::new(),
             faults: Vec::new(),
             counters: BTreeMap::new(),
             rejections: Vec::new(),
@@ -114,12 +120,15 @@ pub(crate) struct Simulator {
 
 struct Inner {
     config: Config,
+    /// Whom a reset leaves known.
+    directory: Directory,
     http: reqwest::Client,
     world: Mutex<World>,
 }
 
 impl Simulator {
-    pub(crate) fn new(config: Config) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(config: Config) -> Result<Self, CannotStart> {
+        let directory = Directory::read(&config)?;
         // WeChat follows no redirects.
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(ANSWER_SECONDS.into()))
@@ -127,10 +136,11 @@ impl Simulator {
             .pool_max_idle_per_host(0)
             .user_agent("Mozilla/4.0")
             .build()?;
-        let world = Mutex::new(World::new(0, &config));
+        let world = Mutex::new(World::new(0, &config, &directory));
         Ok(Self {
             inner: Arc::new(Inner {
                 config,
+                directory,
                 http,
                 world,
             }),
@@ -155,7 +165,7 @@ impl Simulator {
 
     pub(crate) fn reset(&self) {
         let mut world = self.world();
-        *world = World::new(world.generation + 1, self.config());
+        *world = World::new(world.generation + 1, self.config(), &self.inner.directory);
     }
 
     /// The world, if it is still the one of that generation.

@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::pay::Refusal;
-use crate::sign::SignType;
+use crate::sign::Fields;
 use crate::state::Simulator;
 use crate::v2;
 
@@ -135,5 +135,5 @@ pub(crate) async fn demand(
         "CERTIFICATE",
         "证书校验错误，请登录微信支付商户平台下载证书",
     );
-    v2::refuse(&simulator, request.uri().path(), SignType::Md5, refusal)
+    v2::refuse(&simulator, request.uri().path(), &Fields::new(), refusal)
 }

@@ -18,7 +18,7 @@ struct Issued {
     until_ms: i64,
 }
 
-/// The credentials in circulation. The plain and the stable tokens do not
+/// One account's credentials in circulation. The plain and the stable tokens do not
 /// touch each other, as at WeChat.
 #[derive(Default)]
 pub(crate) struct Tokens {
@@ -28,22 +28,23 @@ pub(crate) struct Tokens {
     ticket: Option<Issued>,
 }
 
-/// Whether an access token may be used now.
-pub(crate) fn check(world: &World, token: &str) -> Result<(), ErrCode> {
-    let tokens = &world.tokens;
-    let known = tokens
-        .stable
-        .iter()
-        .chain(&tokens.plain)
-        .find(|known| known.value == token);
+/// Whether an access token may be used now, and whose it is.
+pub(crate) fn check(world: &World, token: &str) -> Result<String, ErrCode> {
+    let known = world.tokens.iter().find_map(|(app_id, tokens)| {
+        let mut all = tokens.stable.iter().chain(&tokens.plain);
+        all.find(|known| known.value == token)
+            .map(|known| (app_id, known))
+    });
     match known {
         None if token.is_empty() => Err((41001, "access_token missing")),
         None => Err((
             40001,
             "invalid credential, access_token is invalid or not latest",
         )),
-        Some(issued) if issued.until_ms <= world.now_ms() => Err((42001, "access_token expired")),
-        Some(_) => Ok(()),
+        Some((_, issued)) if issued.until_ms <= world.now_ms() => {
+            Err((42001, "access_token expired"))
+        }
+        Some((app_id, _)) => Ok(app_id.clone()),
     }
 }
 
@@ -63,7 +64,7 @@ pub(crate) async fn stable_token(State(simulator): State<Simulator>, body: Bytes
                 text("secret"),
                 text("grant_type"),
             )
-            .map(|()| stable(&mut simulator.world(), force))
+            .map(|()| stable(&mut simulator.world(), text("appid"), force))
         }
     };
     errcode::answer(&simulator, "/cgi-bin/stable_token", outcome)
@@ -84,7 +85,11 @@ pub(crate) async fn plain_token(
     .map(|()| {
         let mut world = simulator.world();
         let issued = issue(&world, "plain");
-        world.tokens.plain = Some(issued.clone());
+        world
+            .tokens
+            .entry(text("appid").to_owned())
+            .or_default()
+            .plain = Some(issued.clone());
         told(&world, &issued, "access_token")
     });
     errcode::answer(&simulator, "/cgi-bin/token", outcome)
@@ -97,8 +102,8 @@ pub(crate) async fn ticket(
 ) -> Response {
     let text = |name: &str| query.get(name).map_or("", String::as_str);
     let mut world = simulator.world();
-    let outcome = check(&world, text("access_token")).and_then(|()| match text("type") {
-        "jsapi" => Ok(current_ticket(&mut world)),
+    let outcome = check(&world, text("access_token")).and_then(|app_id| match text("type") {
+        "jsapi" => Ok(current_ticket(&mut world, app_id)),
         _ => Err((40097, "invalid args")),
     });
     drop(world);
@@ -111,53 +116,44 @@ fn identified(
     secret: &str,
     grant_type: &str,
 ) -> Result<(), ErrCode> {
-    let config = simulator.config();
+    let account = simulator.world().pay.directory.account(app_id).cloned();
     if grant_type != "client_credential" {
         return Err((40002, "invalid grant_type"));
     }
-    if app_id != config.app_id {
-        return Err((40013, "invalid appid"));
-    }
-    if secret != config.app_secret {
+    let account = account.ok_or((40013, "invalid appid"))?;
+    if secret != account.secret {
         return Err((40125, "invalid appsecret"));
     }
     Ok(())
 }
 
-fn stable(world: &mut World, force: bool) -> Value {
+fn stable(world: &mut World, app_id: &str, force: bool) -> Value {
     let now = world.now_ms();
     // Five minutes of 7200 seconds, in the same proportion for shorter lives.
     let early_ms = world.settings.token_ttl_seconds.saturating_mul(1000) / 24;
+    let next = issue(world, "stable");
+    let stable = &mut world.tokens.entry(app_id.to_owned()).or_default().stable;
     if force {
-        world.tokens.stable.clear();
+        stable.clear();
     }
-    let fresh = world
-        .tokens
-        .stable
-        .last()
-        .filter(|last| last.until_ms - early_ms > now)
-        .cloned();
-    let issued = fresh.unwrap_or_else(|| {
-        let issued = issue(world, "stable");
+    let fresh = stable.last().filter(|last| last.until_ms - early_ms > now);
+    let issued = fresh.cloned().unwrap_or_else(|| {
         // Two in use and one to say "expired" about.
-        if world.tokens.stable.len() > 2 {
-            world.tokens.stable.remove(0);
+        if stable.len() > 2 {
+            stable.remove(0);
         }
-        world.tokens.stable.push(issued.clone());
-        issued
+        stable.push(next.clone());
+        next
     });
     told(world, &issued, "access_token")
 }
 
-fn current_ticket(world: &mut World) -> Value {
+fn current_ticket(world: &mut World, app_id: String) -> Value {
     let now = world.now_ms();
-    let known = world
-        .tokens
-        .ticket
-        .clone()
-        .filter(|ticket| ticket.until_ms > now);
-    let issued = known.unwrap_or_else(|| issue(world, "ticket"));
-    world.tokens.ticket = Some(issued.clone());
+    let next = issue(world, "ticket");
+    let ticket = &mut world.tokens.entry(app_id).or_default().ticket;
+    let known = ticket.take().filter(|ticket| ticket.until_ms > now);
+    let issued = ticket.insert(known.unwrap_or(next)).clone();
     let mut answer = told(world, &issued, "ticket");
     if let Some(fields) = answer.as_object_mut() {
         fields.insert("errcode".to_owned(), json!(0));

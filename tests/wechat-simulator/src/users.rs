@@ -1,5 +1,9 @@
 //! The simulated WeChat users.
 
+use sha2::{Digest as _, Sha256};
+
+use crate::merchants::{Account, Kind};
+
 /// A person with a WeChat account (or, for `snapshot`, WeChat's stand-in for
 /// one who only looks at a page).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +16,25 @@ pub(crate) struct User {
     pub(crate) unionid: &'static str,
     /// A virtual account, with which nothing can be paid.
     pub(crate) snapshot: bool,
+}
+
+impl User {
+    /// The openid at one account: each has its own, as at WeChat. The account of
+    /// kind `any` has the plain ones.
+    pub(crate) fn openid_at(self, account: &Account) -> String {
+        if account.kind == Kind::Any {
+            return self.openid.to_owned();
+        }
+        let name = format!("{} {}", account.app_id, self.key);
+        let digest = hex::encode(Sha256::digest(name.as_bytes()));
+        digest
+            .chars()
+            .take(27)
+            .fold("o".to_owned(), |mut text, letter| {
+                text.push(letter);
+                text
+            })
+    }
 }
 
 /// The user who pays when nobody says who.
@@ -47,14 +70,17 @@ pub(crate) fn by_key(key: &str) -> Option<User> {
     ALL.into_iter().find(|user| user.key == key)
 }
 
-/// Whether an order for this openid is taken. Made-up openids are, unless
-/// `strict`; the virtual account never is.
-pub(crate) fn may_pay(openid: &str, strict: bool) -> bool {
+/// Whether an account's order for this openid is taken. Made-up openids are,
+/// unless `strict`; the virtual account never is, nor who is known elsewhere.
+pub(crate) fn may_pay(openid: &str, account: &Account, strict: bool) -> bool {
+    let plain = ALL.iter().any(|user| user.openid == openid);
     let shaped = openid
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-    match ALL.into_iter().find(|user| user.openid == openid) {
+    let mut users = ALL.into_iter();
+    match users.find(|user| user.openid_at(account) == openid) {
         Some(user) => !user.snapshot,
+        None if plain => false,
         None => shaped && !openid.is_empty() && !strict,
     }
 }
@@ -73,10 +99,30 @@ mod tests {
 
     #[test]
     fn a_virtual_account_cannot_pay() {
-        assert!(may_pay(ALICE.openid, true));
-        assert!(may_pay("oMadeUp", false));
-        assert!(!may_pay("oMadeUp", true));
-        assert!(!may_pay(SNAPSHOT.openid, false));
-        assert!(!may_pay("not an openid", false));
+        let any = account(Kind::Any);
+        assert!(may_pay(ALICE.openid, &any, true));
+        assert!(may_pay("oMadeUp", &any, false));
+        assert!(!may_pay("oMadeUp", &any, true));
+        assert!(!may_pay(SNAPSHOT.openid, &any, false));
+        assert!(!may_pay("not an openid", &any, false));
+    }
+
+    #[test]
+    fn an_openid_is_one_accounts() {
+        let mini = account(Kind::MiniProgram);
+        let openid = ALICE.openid_at(&mini);
+        assert_eq!(openid.len(), 28);
+        assert!(may_pay(&openid, &mini, true));
+        assert!(!may_pay(ALICE.openid, &mini, false));
+        assert!(!may_pay(&SNAPSHOT.openid_at(&mini), &mini, false));
+    }
+
+    fn account(kind: Kind) -> Account {
+        Account {
+            app_id: "wx1".to_owned(),
+            kind,
+            secret: "secret".to_owned(),
+            merchants: Vec::new(),
+        }
     }
 }

@@ -24,8 +24,8 @@ use axum::response::{IntoResponse as _, Response};
 use tokio::time::sleep;
 
 use crate::notify::{self, Subject};
-use crate::pay::{Charge, Moment, Password, Refusal};
-use crate::sign::{Fields, SignType};
+use crate::pay::{Caller, Charge, Moment, Password, Refusal};
+use crate::sign::Fields;
 use crate::state::{Simulator, World};
 
 /// `POST` to any address of the order book.
@@ -41,9 +41,8 @@ pub(crate) async fn call(State(simulator): State<Simulator>, uri: Uri, body: Byt
         let mut world = simulator.world();
         let moment = world.moment();
         let opened = world.pay.open(&body);
-        let sign_type = opened
-            .as_ref()
-            .map_or(SignType::Md5, |asked| asked.sign_type);
+        let caller = opened.as_ref().map(|asked| asked.caller.clone());
+        let caller = caller.unwrap_or_else(|_| Caller::named(&Fields::new()));
         let decided = opened.and_then(|asked| {
             world.pay.decide(path, &asked, moment, |code| {
                 let number = asked.get("out_trade_no").unwrap_or_default().to_owned();
@@ -56,7 +55,7 @@ pub(crate) async fn call(State(simulator): State<Simulator>, uri: Uri, body: Byt
         for refund_no in world.pay.accepted_refunds() {
             end_refund_later(&simulator, &world, refund_no);
         }
-        let answer = conclude(&mut world, path, sign_type, &decided, moment);
+        let answer = conclude(&mut world, path, &caller, &decided, moment);
         let password = match &charged {
             Some((number, case)) if case == "01" => Some((number, Password::Right)),
             Some((number, case)) if case == "04" => Some((number, Password::Wrong)),
@@ -106,30 +105,32 @@ fn charge(case: &str) -> Charge {
     }
 }
 
-/// The answer to a request that is refused before the book sees it.
+/// The answer to a request of these fields that is refused before the book sees
+/// it.
 pub(crate) fn refuse(
     simulator: &Simulator,
     path: &str,
-    sign_type: SignType,
+    fields: &Fields,
     refusal: Refusal,
 ) -> Response {
     let mut world = simulator.world();
     let moment = world.moment();
-    conclude(&mut world, path, sign_type, &Err(refusal), moment)
+    let caller = Caller::named(fields);
+    conclude(&mut world, path, &caller, &Err(refusal), moment)
 }
 
 /// Words the answer, and remembers a refusal.
 fn conclude(
     world: &mut World,
     path: &str,
-    sign_type: SignType,
+    caller: &Caller,
     decided: &Result<Fields, Refusal>,
     moment: Moment,
 ) -> Response {
     if let Err(refusal) = decided {
         world.reject(path, &refusal.code, &refusal.message);
     }
-    let text = world.pay.answer(path, sign_type, decided, moment);
+    let text = world.pay.answer(path, caller, decided, moment);
     ([(CONTENT_TYPE, "text/xml; charset=utf-8")], text).into_response()
 }
 

@@ -1,8 +1,10 @@
 //! The envelope of v2 requests and answers: XML, identity, signature, required
 //! fields and lengths.
 
-use super::{Moment, WechatPay};
+use super::notification::identify;
+use super::{Moment, Order, TradeType, WechatPay};
 use crate::sign::{self, Fields, SignType};
+use crate::users;
 use crate::xml;
 
 /// A request that WeChat refuses.
@@ -40,15 +42,40 @@ impl Refusal {
     }
 }
 
+/// Who has sent a request, and how its answer is signed.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub(crate) app_id: String,
+    pub(crate) mch_id: String,
+    pub(crate) sign_type: SignType,
+}
+
+impl Caller {
+    /// Whoever these fields name, whether that is true or not.
+    pub(crate) fn named(fields: &Fields) -> Self {
+        let get = |name: &str| fields.get(name).cloned().unwrap_or_default();
+        let sign_type = SignType::parse(fields.get("sign_type").map(String::as_str));
+        Self {
+            app_id: get("appid"),
+            mch_id: get("mch_id"),
+            sign_type: sign_type.unwrap_or(SignType::Md5),
+        }
+    }
+}
+
 /// A request whose identity and signature hold.
 #[derive(Clone, Debug)]
 pub struct Request {
     fields: Fields,
-    /// How it is signed, and how its answer will be.
-    pub sign_type: SignType,
+    /// Who has sent it, and how it is signed.
+    pub caller: Caller,
 }
 
 impl Request {
+    pub(crate) fn mch_id(&self) -> &str {
+        &self.caller.mch_id
+    }
+
     /// A field that is there and not empty.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -127,10 +154,10 @@ impl WechatPay {
                 return Err(Refusal::transport("LACK_PARAMS", &message));
             }
         }
-        if get("mch_id") != self.merchant.mch_id {
+        if self.directory.merchant(get("mch_id")).is_none() {
             return Err(Refusal::transport("MCHID_NOT_EXIST", "商户号mch_id不存在"));
         }
-        if get("appid") != self.merchant.app_id {
+        if self.directory.bound(get("appid"), get("mch_id")).is_none() {
             return Err(Refusal::transport(
                 "APPID_MCHID_NOT_MATCH",
                 "appid和mch_id不匹配",
@@ -138,10 +165,33 @@ impl WechatPay {
         }
         let sign_type = SignType::parse(fields.get("sign_type").map(String::as_str))
             .ok_or_else(|| Refusal::transport("SIGNERROR", "签名类型错误"))?;
-        if !sign::v2_holds(&fields, sign_type, &self.merchant.api_key) {
+        let key = self.directory.api_key(get("mch_id"));
+        if key.is_empty() || !sign::v2_holds(&fields, sign_type, key) {
             return Err(Refusal::transport("SIGNERROR", "签名错误，请检查后再试"));
         }
-        Ok(Request { fields, sign_type })
+        let caller = Caller::named(&fields);
+        Ok(Request { fields, caller })
+    }
+
+    /// Whether the account that a request names pays so. The code is from
+    /// memory; at WeChat some of these are refused on the payer's phone only.
+    pub(crate) fn check_account(
+        &self,
+        request: &Request,
+        trade_type: TradeType,
+    ) -> Result<(), Refusal> {
+        let account = self.directory.account(&request.caller.app_id);
+        let takes = account.is_some_and(|account| account.kind.takes(trade_type));
+        if takes || !self.rules.strict_kinds {
+            return Ok(());
+        }
+        Err(Refusal::parameter("appid与trade_type不匹配"))
+    }
+
+    /// Whether the order may be for this openid, which is one account's.
+    pub(crate) fn may_pay(&self, order: &Order, openid: &str) -> bool {
+        let account = self.directory.account(&order.app_id);
+        account.is_some_and(|account| users::may_pay(openid, account, self.rules.strict_openid))
     }
 
     /// The message that tells what was decided.
@@ -149,7 +199,7 @@ impl WechatPay {
     pub fn answer(
         &self,
         path: &str,
-        sign_type: SignType,
+        caller: &Caller,
         decided: &Result<Fields, Refusal>,
         moment: Moment,
     ) -> String {
@@ -177,8 +227,11 @@ impl WechatPay {
         }
         put(&mut answer, "return_code", "SUCCESS");
         put(&mut answer, "return_msg", "OK");
-        self.identify(&mut answer, moment);
-        xml::write(&self.signed(sign_type, answer))
+        identify(&mut answer, &caller.app_id, &caller.mch_id, moment);
+        let key = self.directory.api_key(&caller.mch_id);
+        let sign = sign::v2(&answer, caller.sign_type, key);
+        put(&mut answer, "sign", sign);
+        xml::write(&answer)
     }
 }
 

@@ -34,6 +34,7 @@ impl WechatPay {
         request.check(&[("auth_code", true, 128)])?;
         let code = request.required("auth_code")?;
         check_code(code)?;
+        self.check_account(request, TradeType::Micropay)?;
         let mut order = draft(request, TradeType::Micropay, moment)?;
         let number = order.out_trade_no.clone();
         if self
@@ -43,11 +44,12 @@ impl WechatPay {
         {
             return Err(refused("AUTH_CODE_ERROR"));
         }
-        if let Some(known) = self.orders.get(&number) {
+        if let Some(known) = self.own(request.mch_id(), &number) {
             used_up(known)?;
             known.check_same(request)?;
+            let state = known.state;
             self.auth_codes.insert(code.to_owned(), number);
-            return Err(refused(match known.state {
+            return Err(refused(match state {
                 TradeState::UserPaying => "USERPAYING",
                 _ => "TRADE_ERROR",
             }));
@@ -69,12 +71,12 @@ impl WechatPay {
         if let Charge::Open(code) | Charge::Refused(code) = charge {
             return Err(refused(code));
         }
-        self.pay(&number, Wish::default(), moment)
+        self.pay_own(request.mch_id(), &number, Wish::default(), moment)
             .map_err(|error| Refusal::business("TRADE_ERROR", &error.to_string()))?;
         match charge {
             Charge::PaidUnsaid(code) => Err(refused(code)),
             _ => Ok(self
-                .order(&number)
+                .own(request.mch_id(), &number)
                 .map(Order::paid_fields)
                 .unwrap_or_default()),
         }
@@ -87,7 +89,7 @@ impl WechatPay {
         let guard_ms = self.rules.reverse_guard_seconds.saturating_mul(1000);
         let order = self
             .orders
-            .get_mut(&number)
+            .get_mut(&(number, request.mch_id().to_owned()))
             .filter(|order| order.trade_type == TradeType::Micropay)
             .ok_or_else(|| Refusal::business("INVALID_REQUEST", "仅支持付款码支付的订单"))?;
         let mut recall = "N";

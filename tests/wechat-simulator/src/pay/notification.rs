@@ -33,7 +33,7 @@ impl WechatPay {
         put(&mut fields, "return_code", "SUCCESS");
         put(&mut fields, "return_msg", "OK");
         put(&mut fields, "result_code", "SUCCESS");
-        self.identify(&mut fields, moment);
+        identify(&mut fields, &order.app_id, &order.mch_id, moment);
         // Only the newer way names itself; an absent type means MD5.
         if order.sign_type == SignType::HmacSha256 {
             put(&mut fields, "sign_type", order.sign_type.name());
@@ -73,26 +73,27 @@ impl WechatPay {
         let plain = xml::write_under("root", &secret);
         let mut fields = Fields::new();
         put(&mut fields, "return_code", "SUCCESS");
-        self.identify(&mut fields, moment);
-        let sealed = sign::seal(&plain, &self.merchant.api_key);
+        identify(&mut fields, &order.app_id, &order.mch_id, moment);
+        let sealed = sign::seal(&plain, self.directory.api_key(&order.mch_id));
         put(&mut fields, "req_info", sealed);
         xml::write(&fields)
     }
 
-    /// The same fields with their `sign`.
+    /// The same fields with the `sign` that the order's merchant expects.
     #[must_use]
-    pub fn signed(&self, sign_type: SignType, mut fields: Fields) -> Fields {
-        let sign = sign::v2(&fields, sign_type, &self.merchant.api_key);
+    pub fn signed(&self, order: &Order, mut fields: Fields) -> Fields {
+        let key = self.directory.api_key(&order.mch_id);
+        let sign = sign::v2(&fields, order.sign_type, key);
         put(&mut fields, "sign", sign);
         fields
     }
+}
 
-    /// Adds whose message it is, and its nonce.
-    pub(super) fn identify(&self, fields: &mut Fields, moment: Moment) {
-        put(fields, "appid", &self.merchant.app_id);
-        put(fields, "mch_id", &self.merchant.mch_id);
-        put(fields, "nonce_str", moment.nonce());
-    }
+/// Adds whose message it is, and its nonce.
+pub(super) fn identify(fields: &mut Fields, app_id: &str, mch_id: &str, moment: Moment) {
+    put(fields, "appid", app_id);
+    put(fields, "mch_id", mch_id);
+    put(fields, "nonce_str", moment.nonce());
 }
 
 #[cfg(test)]

@@ -196,6 +196,10 @@ pub struct Obstacle {
 /// An order, whatever endpoint made it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Order {
+    /// Whose order it is.
+    pub mch_id: String,
+    /// The account that it names.
+    pub app_id: String,
     /// The merchant's number for it.
     pub out_trade_no: String,
     /// How it is to be paid.
@@ -242,7 +246,10 @@ impl Order {
         sign_type: SignType,
         moment: Moment,
     ) -> Self {
+        let named = |name: &str| parameters.get(name).cloned().unwrap_or_default();
         Self {
+            mch_id: named("mch_id"),
+            app_id: named("appid"),
             out_trade_no,
             trade_type,
             state: TradeState::NotPay,

@@ -40,6 +40,8 @@ pub struct Wish {
 /// What the payer has got.
 #[derive(Clone, Debug)]
 pub struct Receipt {
+    /// Whose order it was.
+    pub mch_id: String,
     /// The merchant's number.
     pub out_trade_no: String,
     /// WeChat's number of the payment.
@@ -61,10 +63,25 @@ impl WechatPay {
     /// # Errors
     /// When nothing was paid.
     pub fn pay(&mut self, handle: &str, wish: Wish, moment: Moment) -> Result<Receipt, CannotPay> {
-        let number = self.find(handle).map(|order| order.out_trade_no.clone());
-        let order = number
-            .and_then(|number| self.orders.get_mut(&number))
-            .ok_or(CannotPay::Unknown)?;
+        let order = self.find(handle).ok_or(CannotPay::Unknown)?;
+        let (mch_id, number) = (order.mch_id.clone(), order.out_trade_no.clone());
+        let stale = order.prepay_id == handle && order.prepay_until_ms <= moment.now_ms;
+        if stale && !wish.force && order.payment.is_none() {
+            return Err(CannotPay::Expired);
+        }
+        self.pay_own(&mch_id, &number, wish, moment)
+    }
+
+    /// Pays the order of this merchant's number.
+    pub(super) fn pay_own(
+        &mut self,
+        mch_id: &str,
+        out_trade_no: &str,
+        wish: Wish,
+        moment: Moment,
+    ) -> Result<Receipt, CannotPay> {
+        let key = (out_trade_no.to_owned(), mch_id.to_owned());
+        let order = self.orders.get_mut(&key).ok_or(CannotPay::Unknown)?;
         if order.payment.is_some() {
             return Err(CannotPay::Paid);
         }
@@ -76,16 +93,17 @@ impl WechatPay {
             if matches!(order.state, TradeState::Closed | TradeState::Revoked) {
                 return Err(CannotPay::Closed);
             }
-            let stale = order.prepay_id == handle && order.prepay_until_ms <= moment.now_ms;
-            if order.is_expired(moment.now_ms) || stale {
+            if order.is_expired(moment.now_ms) {
                 return Err(CannotPay::Expired);
             }
         }
         let ordered_for = order.given("openid").map(ToOwned::to_owned);
-        let openid = wish
-            .openid
-            .or(ordered_for)
-            .unwrap_or_else(|| users::ALICE.openid.to_owned());
+        let openid = wish.openid.or(ordered_for).unwrap_or_else(|| {
+            match self.directory.account(&order.app_id) {
+                Some(account) => users::ALICE.openid_at(account),
+                None => users::ALICE.openid.to_owned(),
+            }
+        });
         let transaction_id = moment.transaction_id();
         order.payment = Some(Payment {
             transaction_id: transaction_id.clone(),
@@ -96,6 +114,7 @@ impl WechatPay {
         order.total_fee = total_fee;
         order.state = TradeState::Success;
         Ok(Receipt {
+            mch_id: order.mch_id.clone(),
             out_trade_no: order.out_trade_no.clone(),
             transaction_id,
         })
@@ -104,7 +123,7 @@ impl WechatPay {
     /// The payer of a charged code types the password; nothing when it is no
     /// longer asked for. Past the order's expiry it still counts.
     pub fn type_password(&mut self, out_trade_no: &str, password: Password, moment: Moment) {
-        let order = self.orders.get_mut(out_trade_no);
+        let order = self.order_mut(out_trade_no);
         let Some(order) = order.filter(|order| order.state == TradeState::UserPaying) else {
             return;
         };

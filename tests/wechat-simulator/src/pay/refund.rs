@@ -26,7 +26,7 @@ impl WechatPay {
     pub(super) fn refund(&mut self, request: &Request, moment: Moment) -> Result<Fields, Refusal> {
         request.check(FIELDS)?;
         let out_trade_no = self.numbered(request)?.out_trade_no.clone();
-        let obstacle = self.meet_obstacle(&out_trade_no);
+        let obstacle = self.meet_obstacle(request.mch_id(), &out_trade_no);
         let in_the_way = |code: &str| Refusal::business(code, "退款失败，请稍后再试");
         if let Some(obstacle) = obstacle.as_ref().filter(|met| !met.although_done) {
             return Err(in_the_way(&obstacle.err_code));
@@ -61,13 +61,13 @@ impl WechatPay {
         let gap_ms = self.rules.refund_gap_seconds.saturating_mul(1000);
         let refund_no = request.required("out_refund_no")?;
         let (total_fee, refund_fee) = (request.fen("total_fee")?, request.fen("refund_fee")?);
-        let known = self.refund_of(refund_no);
+        let known = self.own_refund(request.mch_id(), refund_no);
         let elsewhere = known.is_some_and(|(order, _)| order.out_trade_no != out_trade_no);
         let known = known.map(|(_, refund)| refund.clone());
         let wrong = |message: &str| Refusal::business("INVALID_REQUEST", message);
         let order = self
             .orders
-            .get_mut(out_trade_no)
+            .get_mut(&(out_trade_no.to_owned(), request.mch_id().to_owned()))
             .filter(|_| !elsewhere)
             .ok_or_else(|| wrong("商户退款单号重复"))?;
         if !order.is_paid() {
@@ -117,8 +117,8 @@ impl WechatPay {
     }
 
     /// The next answer that is given whatever is right, if one is.
-    fn meet_obstacle(&mut self, out_trade_no: &str) -> Option<Obstacle> {
-        let obstacles = &mut self.orders.get_mut(out_trade_no)?.obstacles;
+    fn meet_obstacle(&mut self, mch_id: &str, out_trade_no: &str) -> Option<Obstacle> {
+        let obstacles = &mut self.own_mut(mch_id, out_trade_no)?.obstacles;
         obstacles.retain(|obstacle| obstacle.times != Some(0));
         let met = obstacles.first_mut()?;
         met.times = met.times.map(|times| times - 1);
@@ -137,10 +137,10 @@ impl WechatPay {
         notify_url: Option<String>,
         moment: Moment,
     ) -> Result<Refund, Refusal> {
-        let order = self
-            .orders
-            .get_mut(out_trade_no)
-            .ok_or_else(|| Refusal::business("ORDERNOTEXIST", "此交易订单号不存在"))?;
+        let none = || Refusal::business("ORDERNOTEXIST", "此交易订单号不存在");
+        let mch_id = self.order(out_trade_no).ok_or_else(none)?.mch_id.clone();
+        let key = (out_trade_no.to_owned(), mch_id);
+        let order = self.orders.get_mut(&key).ok_or_else(none)?;
         if !order.is_paid() {
             return Err(Refusal::business(
                 "TRADE_STATE_ERROR",
@@ -157,7 +157,7 @@ impl WechatPay {
         }
         order.check_refundable(moment.now_ms)?;
         self.rules.draw(fee)?;
-        let mut refund = Refund::new(moment.platform_number(&self.merchant.mch_id), fee, moment);
+        let mut refund = Refund::new(moment.platform_number(&order.mch_id), fee, moment);
         refund.by_hand = true;
         refund.notify_url = notify_url;
         order.refunds.push(refund.clone());
@@ -191,6 +191,7 @@ impl WechatPay {
             false => self.numbered(request)?,
             true => self
                 .orders()
+                .filter(|order| order.mch_id == request.mch_id())
                 .find(|order| order.refunds.iter().any(|refund| is_asked(request, refund)))
                 .ok_or_else(none)?,
         };

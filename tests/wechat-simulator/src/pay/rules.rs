@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, TradeState};
+use super::{Order, Refusal, TradeState};
 
 /// Seconds are those of the [`Moment`](super::Moment)s.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub struct Rules {
     pub reversed_state: TradeState,
     /// Whether JSAPI orders must name an openid of the simulated users.
     pub strict_openid: bool,
+    /// Whether an order's account must be of a kind that pays so.
+    pub strict_kinds: bool,
 }
 
 impl Default for Rules {
@@ -42,11 +44,23 @@ impl Default for Rules {
             full_refund_state: TradeState::Refund,
             reversed_state: TradeState::Revoked,
             strict_openid: false,
+            strict_kinds: true,
         }
     }
 }
 
 impl Rules {
+    /// What a query calls the state of an order.
+    pub(crate) fn read(&self, order: &Order, now_ms: i64) -> TradeState {
+        let wholly = order.state == TradeState::Refund && order.refunded() >= order.total_fee;
+        match order.state {
+            TradeState::Refund if wholly => self.full_refund_state,
+            TradeState::Revoked if order.payment.is_some() => self.reversed_state,
+            TradeState::NotPay if order.is_expired(now_ms) => self.expired_state,
+            state => state,
+        }
+    }
+
     /// A refund takes its sum from the merchant's account.
     pub(super) fn draw(&mut self, fee: i64) -> Result<(), Refusal> {
         if let Some(balance) = &mut self.balance_fen {

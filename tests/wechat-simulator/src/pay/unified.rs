@@ -7,7 +7,6 @@ use super::order::MWEB_MS;
 use super::{Moment, Order, TradeState, TradeType, WechatPay};
 use crate::beijing;
 use crate::sign::Fields;
-use crate::users;
 
 const FIELDS: &[Field] = &[
     ("notify_url", true, 256),
@@ -61,17 +60,11 @@ impl WechatPay {
         moment: Moment,
     ) -> Result<Fields, Refusal> {
         let number = self.numbered(request)?.out_trade_no.clone();
-        if let Some(order) = self.order_mut(&number) {
+        if let Some(order) = self.own_mut(request.mch_id(), &number) {
             order.queries += 1;
         }
         let order = self.numbered(request)?;
-        let wholly = order.state == TradeState::Refund && order.refunded() >= order.total_fee;
-        let state = match order.state {
-            TradeState::Refund if wholly => self.rules.full_refund_state,
-            TradeState::Revoked if order.payment.is_some() => self.rules.reversed_state,
-            TradeState::NotPay if order.is_expired(moment.now_ms) => self.rules.expired_state,
-            state => state,
-        };
+        let state = self.rules.read(order, moment.now_ms);
         let mut answer = Fields::new();
         put(&mut answer, "out_trade_no", &order.out_trade_no);
         put(&mut answer, "trade_state", state.name());
@@ -93,8 +86,7 @@ impl WechatPay {
         request.check(&[("out_trade_no", true, 32)])?;
         let guard_ms = self.rules.close_guard_seconds.saturating_mul(1000);
         let order = self
-            .orders
-            .get_mut(request.required("out_trade_no")?)
+            .own_mut(request.mch_id(), request.required("out_trade_no")?)
             .ok_or_else(|| Refusal::business("ORDERNOTEXIST", "订单不存在"))?;
         match order.state {
             TradeState::Success | TradeState::Refund => {
@@ -122,6 +114,7 @@ impl WechatPay {
             "MWEB" => TradeType::Mweb,
             _ => return Err(Refusal::parameter("trade_type参数格式有误")),
         };
+        self.check_account(request, trade_type)?;
         let needed = match trade_type {
             TradeType::Jsapi => "openid",
             TradeType::Native => "product_id",
@@ -131,8 +124,14 @@ impl WechatPay {
         request.required(needed)?;
         check_notify_url(request.required("notify_url")?)?;
         let mut order = draft(request, trade_type, moment)?;
+        self.give_address(&mut order, moment);
+        Ok(order)
+    }
+
+    /// Where the payer goes who has no prepay id.
+    fn give_address(&self, order: &mut Order, moment: Moment) {
         let code = moment.code();
-        match trade_type {
+        match order.trade_type {
             TradeType::Native => {
                 order.code_url = Some(format!("weixin://wxpay/bizpayurl?pr={code}"));
             }
@@ -144,18 +143,16 @@ impl WechatPay {
             }
             _ => {}
         }
-        Ok(order)
     }
 
     /// Takes a new order, or answers a repeated one as before.
     fn place(&mut self, draft: Order, request: &Request) -> Result<Order, Refusal> {
         let now = draft.created_ms;
         let openid = draft.given("openid").unwrap_or_default();
-        if draft.trade_type == TradeType::Jsapi && !users::may_pay(openid, self.rules.strict_openid)
-        {
+        if draft.trade_type == TradeType::Jsapi && !self.may_pay(&draft, openid) {
             return Err(Refusal::parameter("无效的openid"));
         }
-        let Some(known) = self.orders.get_mut(&draft.out_trade_no) else {
+        let Some(known) = self.own_mut(&draft.mch_id, &draft.out_trade_no) else {
             if draft.is_expired(now) {
                 return Err(Refusal::parameter("time_expire早于当前时间"));
             }
@@ -223,7 +220,7 @@ pub(super) fn draft(
         trade_type,
         request.fen("total_fee")?,
         request.parameters(),
-        request.sign_type,
+        request.caller.sign_type,
         moment,
     );
     let time = |name: &str| match request.get(name) {

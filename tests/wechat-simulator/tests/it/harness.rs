@@ -33,13 +33,18 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_as(Config::default()).await
+    }
+
+    /// The same with another merchant, or more of them.
+    pub(crate) async fn start_as(config: Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let config = Config {
             url: Some(url.clone()),
             h5_domains: vec!["shop.example".to_owned(), "pay.example:8443".to_owned()],
             notify_time_scale: 2,
-            ..Config::default()
+            ..config
         };
         let simulator = router(config.clone()).unwrap();
         tokio::spawn(async move { axum::serve(listener, simulator).await });

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod account;
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod harness;

@@ -1,0 +1,82 @@
+//! The control side's merchants and accounts: who they are, and what their
+//! people do in WeChat's own consoles.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::control::{Answer, Refused, parse};
+use crate::merchants::{Account, Merchant, Unfit};
+use crate::session;
+use crate::state::Simulator;
+use crate::users;
+
+/// `GET /_control/merchants`
+pub(crate) async fn merchants(State(simulator): State<Simulator>) -> Response {
+    let world = simulator.world();
+    let list: Vec<&Merchant> = world.pay.directory.merchants().collect();
+    Json(list).into_response()
+}
+
+/// `POST /_control/merchants`
+pub(crate) async fn put_merchant(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let merchant: Merchant = parse(&body)?;
+    let mut world = simulator.world();
+    world.pay.directory.put_merchant(merchant).map_err(unfit)?;
+    let list: Vec<&Merchant> = world.pay.directory.merchants().collect();
+    Ok(Json(list).into_response())
+}
+
+/// `GET /_control/accounts`
+pub(crate) async fn accounts(State(simulator): State<Simulator>) -> Response {
+    let world = simulator.world();
+    let list: Vec<&Account> = world.pay.directory.accounts().collect();
+    Json(list).into_response()
+}
+
+/// `POST /_control/accounts`
+pub(crate) async fn put_account(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let account: Account = parse(&body)?;
+    let mut world = simulator.world();
+    world.pay.directory.put_account(account).map_err(unfit)?;
+    let list: Vec<&Account> = world.pay.directory.accounts().collect();
+    Ok(Json(list).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogIn {
+    app_id: String,
+    #[serde(default = "alice")]
+    user: String,
+}
+
+fn alice() -> String {
+    users::ALICE.key.to_owned()
+}
+
+/// `POST /_control/js_code`
+pub(crate) async fn js_code(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let asked: LogIn = parse(&body)?;
+    let mut world = simulator.world();
+    let account = world.pay.directory.account(&asked.app_id).cloned();
+    let account = account.filter(|account| account.kind.has_sessions());
+    match (account, users::by_key(&asked.user)) {
+        (Some(account), Some(user)) => {
+            let code = session::log_in(&mut world, &account, user);
+            Ok(Json(json!({ "js_code": code })).into_response())
+        }
+        _ => Err(Refused(
+            StatusCode::NOT_FOUND,
+            "there is no such mini program or user".to_owned(),
+        )),
+    }
+}
+
+fn unfit(error: Unfit) -> Refused {
+    Refused(StatusCode::BAD_REQUEST, error.to_string())
+}
