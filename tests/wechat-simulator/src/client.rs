@@ -9,10 +9,11 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
 use crate::notify;
-use crate::pay::{Order, TradeType, Wish, put};
+use crate::pay::{Order, TradeType, Version, Wish, put};
 use crate::settings::Bridge;
 use crate::sign::{self, Fields, SignType};
 use crate::state::{Simulator, World};
+use crate::v3::signature::{holds, lines};
 
 /// Why the client shows an error instead of the password box.
 type Objection = &'static str;
@@ -116,11 +117,23 @@ fn check_jsapi(world: &World, asked: &Value) -> Result<String, Objection> {
         return Err("appId参数错误");
     }
     timed(text("timeStamp"))?;
-    if SignType::parse(Some(text("signType"))) != Some(order.sign_type) {
-        return Err("signType须与下单时一致");
-    }
-    let key = world.pay.directory.api_key(&order.mch_id);
-    if sign::v2(&fields, order.sign_type, key) != pay_sign {
+    let is_signed = match order.version {
+        Version::V2 => {
+            if SignType::parse(Some(text("signType"))) != Some(order.sign_type) {
+                return Err("signType须与下单时一致");
+            }
+            let key = world.pay.directory.api_key(&order.mch_id);
+            sign::v2(&fields, order.sign_type, key) == pay_sign
+        }
+        Version::V3 => {
+            if text("signType") != "RSA" {
+                return Err("signType须与下单时一致");
+            }
+            let lines = ["appId", "timeStamp", "nonceStr", "package"].map(text);
+            is_rsa_signed(world, order, lines, &pay_sign)
+        }
+    };
+    if !is_signed {
         return Err("支付验证签名失败");
     }
     if order
@@ -156,6 +169,13 @@ fn check_app(world: &World, asked: &Value) -> Result<String, Objection> {
     }
     timed(text("timestamp"))?;
     let expected = match order.trade_type {
+        TradeType::App if order.version == Version::V3 => {
+            let lines = ["appid", "timestamp", "noncestr", "prepayid"].map(text);
+            return match is_rsa_signed(world, order, lines, &given) {
+                true => Ok(order.out_trade_no.clone()),
+                false => Err("签名错误"),
+            };
+        }
         TradeType::App => {
             let key = world.pay.directory.api_key(&order.mch_id);
             sign::v2(&fields, order.sign_type, key)
@@ -174,6 +194,14 @@ fn check_app(world: &World, asked: &Value) -> Result<String, Objection> {
         return Err("签名错误");
     }
     Ok(order.out_trade_no.clone())
+}
+
+/// The four lines that a client of APIv3 hands over, under the key of the
+/// merchant's certificate.
+fn is_rsa_signed(world: &World, order: &Order, text: [&str; 4], signature: &str) -> bool {
+    let credentials = world.pay.directory.credentials(&order.mch_id);
+    let message = lines(&text.map(str::as_bytes));
+    credentials.is_some_and(|known| holds(&known.key, &message, signature))
 }
 
 /// The named fields, all of which must be strings: WeChat's clients refuse a
@@ -202,10 +230,7 @@ fn timed(text: &str) -> Result<(), Objection> {
 }
 
 fn prepaid<'w>(world: &'w World, prepay_id: &str) -> Result<&'w Order, Objection> {
-    let order = world
-        .pay
-        .orders()
-        .find(|order| order.prepay_id == prepay_id);
+    let order = world.pay.orders().find(|order| order.is_prepaid(prepay_id));
     let order = order.ok_or("prepay_id不存在")?;
     if order.prepay_until_ms <= world.now_ms() {
         return Err("prepay_id已过期");

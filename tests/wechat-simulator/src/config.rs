@@ -1,17 +1,19 @@
-//! What the simulator is told at its start: who the merchant is, with which
-//! keys, and under which address it is reached. What may change while it runs
+//! What the simulator is told at its start: who the first merchant is, with which
+//! keys, and under which address it is reached. More merchants are in `merchants`. What may change while it runs
 //! is in `settings` and `pay::Rules`.
 
 use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::merchants::Signs;
+
 /// The simulated merchant and account. The defaults are the identity of
 /// WeChat's own published examples.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "wechat-simulator",
-    about = "WeChat Pay v2 and an official account, simulated"
+    about = "WeChat Pay v2 and APIv3 and WeChat's accounts, simulated"
 )]
 pub struct Config {
     /// TCP port on 127.0.0.1.
@@ -48,6 +50,25 @@ pub struct Config {
     /// `appkey` (paySignKey) of the flow of 2014; the API key when absent.
     #[arg(long, env = "WECHAT_PAY_SIGN_KEY")]
     pub pay_sign_key: Option<String>,
+    /// The first merchant's APIv3 key, 32 bytes.
+    #[arg(long, env = "WECHAT_API_V3_KEY")]
+    pub api_v3_key: Option<String>,
+    /// The PEM file of the first merchant's certificate. Without it that merchant
+    /// cannot call APIv3.
+    #[arg(long, env = "WECHAT_MCH_CERTIFICATE")]
+    pub mch_certificate: Option<PathBuf>,
+    /// With which keys WeChat signs for the first merchant.
+    #[arg(
+        long,
+        env = "SIMULATOR_SIGNS",
+        value_enum,
+        default_value = "public_key"
+    )]
+    pub signs: Signs,
+    /// The folder in which WeChat's own keys are kept between starts; beside
+    /// each merchant's is `<mch_id>-public.pem`, the WeChat Pay public key.
+    #[arg(long, env = "SIMULATOR_KEYS_DIR")]
+    pub keys_dir: Option<PathBuf>,
     /// A JSON file of more merchants and accounts, `{"merchants": [..],
     /// "accounts": [..]}`, as `/_control/merchants` and `/_control/accounts` show
     /// them. The account above is of kind `any`, unless the file says otherwise.
@@ -78,6 +99,10 @@ impl Default for Config {
             mch_id: "10000100".to_owned(),
             api_key: "192006250b4c09247ec02edce69f6a2d".to_owned(),
             pay_sign_key: None,
+            api_v3_key: None,
+            mch_certificate: None,
+            signs: Signs::PublicKey,
+            keys_dir: None,
             accounts: None,
             url: None,
             h5_domains: Vec::new(),

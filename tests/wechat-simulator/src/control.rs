@@ -6,8 +6,9 @@
 //! | `GET /_control/orders` | | list of orders, the newest first |
 //! | `GET /_control/orders/{out_trade_no}` | | an order, see below |
 //! | `POST /_control/pay` | `{out_trade_no or code_url or prepay_id, openid?, notify?, copies?, coupon_fee?, force?, total_fee?}` | `{out_trade_no, transaction_id}` |
-//! | `POST /_control/notify` | `{out_trade_no, copies?, fault?, url?, transaction_id?}` | `[attempt]`, one per copy |
-//! | `POST /_control/compose` | as for `notify`, without `copies` | `{body}`: what would have been sent |
+//! | `POST /_control/notify` | `{out_trade_no or out_refund_no, copies?, fault?, url?, transaction_id?}` | `[attempt]`, one per copy |
+//! | `POST /_control/compose` | as for `notify`, without `copies` | `{url, headers, body}`: what would have been sent; v2 has no headers of its own |
+//! | `POST /_control/repeat` | `{out_trade_no or out_refund_no}` | `{waited_seconds, left, attempt}`: the next repeat is sent now |
 //! | `POST /_control/age` | `{prefix, seconds}` | `{aged}`: so many orders whose number begins so are older now |
 //! | `POST /_control/charge` | `{out_trade_no}` | `{}`; the charge that is on its way arrives now |
 //! | `POST /_control/refund` | `{out_trade_no, refund_fee?, status?, notify?, copies?, url?}` | a refund, made by a person in the merchant platform |
@@ -17,7 +18,7 @@
 //! | `POST /_control/merchants`, `/_control/accounts` | one of them | all of them; a reset forgets who was added |
 //! | `POST /_control/js_code` | `{app_id, user?}` | `{js_code}`, what `wx.login` gives a mini program |
 //! | `GET /_control/faults` | | `[{path, kind, err_code, left, delay_ms, fired}]` |
-//! | `POST /_control/faults` | `{path, kind, err_code?, times?, delay_ms?}` | the list |
+//! | `POST /_control/faults` | `{path, kind, err_code?, http_status?, spoilt?, times?, delay_ms?}` | the list |
 //! | `DELETE /_control/faults` | | `[]` |
 //! | `GET /_control/settings` | | all settings |
 //! | `POST /_control/settings` | any of them | all settings |
@@ -25,7 +26,7 @@
 //! | `GET /_control/rejections` | | `[{path, code, message, at_ms}]`, the last hundred |
 //! | `POST /_control/reset` | | `{}`; settings go back to their defaults |
 //!
-//! An order is `{out_trade_no, trade_type, state, total_fee, prepay_id,
+//! An order is `{mch_id, app_id, version, out_trade_no, trade_type, state, total_fee, prepay_id,
 //! prepay_until_ms, code_url, mweb_url, mweb_until_ms, created_ms, expires_ms,
 //! parameters, refunds, notifications, obstacles, refund_lag_ms, queries}`, and `transaction_id, openid,
 //! coupon_fee, paid_ms` once it is paid. A refund is `{refund_id,
@@ -51,14 +52,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::faults::Fault;
-use crate::forge::{self, Flaw};
-use crate::notify::{self, Message, Subject};
+use crate::notify::{self, Subject};
 use crate::pay::{CannotPay, Obstacle, Order, RefundStatus, Rules, Wish};
 use crate::settings::Settings;
 use crate::state::{Simulator, World};
 
 /// More copies than this would only test the machine.
-const MOST_COPIES: usize = 200;
+pub(crate) const MOST_COPIES: usize = 200;
 
 /// Why a call of the control side is refused.
 pub(crate) struct Refused(pub(crate) StatusCode, pub(crate) String);
@@ -135,50 +135,6 @@ pub(crate) async fn pay(State(simulator): State<Simulator>, body: Bytes) -> Answ
         "transaction_id": receipt.transaction_id,
     });
     Ok(Json(answer).into_response())
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Notify {
-    out_trade_no: String,
-    #[serde(default = "one")]
-    copies: usize,
-    fault: Option<Flaw>,
-    url: Option<String>,
-    transaction_id: Option<String>,
-}
-
-/// `POST /_control/notify`
-pub(crate) async fn notify(State(simulator): State<Simulator>, body: Bytes) -> Answer {
-    let asked: Notify = parse(&body)?;
-    let message = message(&simulator, &asked)?;
-    let messages = vec![message; asked.copies.clamp(1, MOST_COPIES)];
-    let order = simulator.world().pay.order(&asked.out_trade_no).cloned();
-    let subject = Subject::Payment {
-        mch_id: order.map(|order| order.mch_id).unwrap_or_default(),
-        out_trade_no: asked.out_trade_no,
-    };
-    let attempts = notify::send_all(&simulator, &subject, messages).await;
-    Ok(Json(attempts).into_response())
-}
-
-/// `POST /_control/compose`
-pub(crate) async fn compose(State(simulator): State<Simulator>, body: Bytes) -> Answer {
-    let message = message(&simulator, &parse(&body)?)?;
-    Ok(Json(json!({"body": message.body})).into_response())
-}
-
-fn message(simulator: &Simulator, asked: &Notify) -> Result<Message, Refused> {
-    let world = simulator.world();
-    let order = world.pay.order(&asked.out_trade_no).ok_or_else(unknown)?;
-    let order = forge::as_paid(order, asked.transaction_id.clone(), world.moment());
-    let given = || order.given("notify_url").map(ToOwned::to_owned);
-    let url = asked.url.clone().or_else(given);
-    let message = url.and_then(|url| forge::forge(&world, &order, asked.fault, &url));
-    message.ok_or_else(|| {
-        let why = "this order has no such notification, or no address for it";
-        Refused(StatusCode::CONFLICT, why.to_owned())
-    })
 }
 
 #[derive(Deserialize)]
@@ -394,7 +350,7 @@ pub(crate) async fn reset(State(simulator): State<Simulator>) -> Response {
     Json(json!({})).into_response()
 }
 
-fn one() -> usize {
+pub(crate) fn one() -> usize {
     1
 }
 
@@ -402,7 +358,7 @@ fn succeeded() -> RefundStatus {
     RefundStatus::Success
 }
 
-fn unknown() -> Refused {
+pub(crate) fn unknown() -> Refused {
     Refused(StatusCode::NOT_FOUND, CannotPay::Unknown.to_string())
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -15,11 +15,12 @@ use crate::errcode;
 use crate::pay::Refusal;
 use crate::state::Simulator;
 use crate::v2;
+use crate::v3::{self, Spoilt};
 use crate::xml;
 
 /// Where faults can be ordered. A misspelt path must not pass as "no fault
 /// fired".
-const PATHS: [&str; 16] = [
+const PATHS: [&str; 26] = [
     "/pay/unifiedorder",
     "/pay/orderquery",
     "/pay/closeorder",
@@ -36,6 +37,16 @@ const PATHS: [&str; 16] = [
     "/cgi-bin/stable_token",
     "/cgi-bin/token",
     "/cgi-bin/ticket/getticket",
+    "/v3/pay/transactions/jsapi",
+    "/v3/pay/transactions/native",
+    "/v3/pay/transactions/app",
+    "/v3/pay/transactions/h5",
+    "/v3/pay/transactions/id/{transaction_id}",
+    "/v3/pay/transactions/out-trade-no/{out_trade_no}",
+    "/v3/pay/transactions/out-trade-no/{out_trade_no}/close",
+    "/v3/refund/domestic/refunds",
+    "/v3/refund/domestic/refunds/{out_refund_no}",
+    "/v3/certificates",
 ];
 
 /// Ways to go wrong. "Before" means that nothing was done.
@@ -59,8 +70,12 @@ pub(crate) enum Kind {
     SystemErrorAfter,
     /// Nothing done, `err_code` as ordered.
     Error,
+    /// Done, but `err_code` as ordered: a 429 that leaves everything open.
+    ErrorAfter,
     /// Done and told, `delay_ms` late.
     Slow,
+    /// APIv3: done and told, with `spoilt` as the answer's signature.
+    Spoilt,
 }
 
 /// An order for misbehaviour.
@@ -71,6 +86,11 @@ pub(crate) struct Fault {
     pub(crate) kind: Kind,
     #[serde(default)]
     pub(crate) err_code: Option<String>,
+    /// APIv3's status of `err_code`, when it is not the usual one.
+    #[serde(default)]
+    pub(crate) http_status: Option<u16>,
+    #[serde(default)]
+    pub(crate) spoilt: Option<Spoilt>,
     /// How many more calls it spoils.
     #[serde(default = "once", rename(serialize = "left"))]
     pub(crate) times: u32,
@@ -92,8 +112,15 @@ impl Fault {
         if !PATHS.contains(&self.path.as_str()) {
             return Some("there is no such path");
         }
-        if self.kind == Kind::Error && self.err_code.is_none() {
+        if matches!(self.kind, Kind::Error | Kind::ErrorAfter) && self.err_code.is_none() {
             return Some("kind error needs err_code");
+        }
+        if (self.kind == Kind::Spoilt) != self.spoilt.is_some() {
+            return Some("kind spoilt needs spoilt, and no other has it");
+        }
+        let is_v3 = self.path.starts_with("/v3/");
+        if !is_v3 && (self.spoilt.is_some() || self.http_status.is_some()) {
+            return Some("spoilt and http_status are APIv3's");
         }
         None
     }
@@ -105,7 +132,10 @@ pub(crate) async fn inject(
     request: Request,
     next: Next,
 ) -> Response {
-    let path = request.uri().path().to_owned();
+    // With the names of its parameters, not with what stands there.
+    let matched = request.extensions().get::<MatchedPath>();
+    let path = matched.map_or_else(|| request.uri().path(), MatchedPath::as_str);
+    let path = path.to_owned();
     if path.starts_with("/_control") {
         return next.run(request).await;
     }
@@ -118,30 +148,36 @@ pub(crate) async fn inject(
     };
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
-    let again = Request::from_parts(parts, Body::from(body.clone()));
+    let mut again = Request::from_parts(parts, Body::from(body.clone()));
+    if let Some(spoilt) = fault.spoilt {
+        again.extensions_mut().insert(spoilt);
+    }
     let done = match fault.kind {
-        Kind::TimeoutAfter | Kind::ResetAfter | Kind::SystemErrorAfter | Kind::Slow => {
-            Some(next.run(again).await)
-        }
+        Kind::TimeoutAfter
+        | Kind::ResetAfter
+        | Kind::SystemErrorAfter
+        | Kind::ErrorAfter
+        | Kind::Slow
+        | Kind::Spoilt => Some(next.run(again).await),
         _ => None,
     };
     sleep(Duration::from_millis(pause)).await;
     match (fault.kind, done) {
-        (Kind::Slow, Some(answer)) => answer,
+        (Kind::Slow | Kind::Spoilt, Some(answer)) => answer,
         (Kind::Reset | Kind::ResetAfter, _) => hang_up(),
         (Kind::SystemError | Kind::SystemErrorAfter, _) => {
-            said(&simulator, &path, &body, "SYSTEMERROR")
+            said(&simulator, &fault, &body, "SYSTEMERROR")
         }
-        (Kind::Error, _) => said(
-            &simulator,
-            &path,
-            &body,
-            fault.err_code.as_deref().unwrap_or("SYSTEMERROR"),
-        ),
+        (Kind::Error | Kind::ErrorAfter, _) => {
+            let code = fault.err_code.as_deref().unwrap_or_default();
+            said(&simulator, &fault, &body, code)
+        }
         (Kind::TimeoutBefore | Kind::TimeoutAfter, _) => {
             StatusCode::GATEWAY_TIMEOUT.into_response()
         }
-        (Kind::Http500 | Kind::Slow, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        (Kind::Http500 | Kind::Slow | Kind::Spoilt, _) => {
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
     }
 }
 
@@ -165,8 +201,18 @@ fn hang_up() -> ! {
     std::panic::resume_unwind(Box::new("the connection was reset on purpose"))
 }
 
-/// A refusal in the words of the endpoint: XML for v2, JSON for the rest.
-fn said(simulator: &Simulator, path: &str, body: &Bytes, code: &str) -> Response {
+/// A refusal in the words of the endpoint: XML for v2, JSON for the rest, of
+/// which APIv3's has a status.
+fn said(simulator: &Simulator, fault: &Fault, body: &Bytes, code: &str) -> Response {
+    let path = fault.path.as_str();
+    if path.starts_with("/v3/") {
+        let code = if code == "SYSTEMERROR" {
+            "SYSTEM_ERROR"
+        } else {
+            code
+        };
+        return v3::http::refuse(simulator, code, fault.http_status);
+    }
     let v2 = path.starts_with("/secapi/") || path.starts_with("/pay/");
     if !v2 || path == "/pay/genprepay" {
         let number = code.parse::<i64>().unwrap_or(-1);

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::genprepay;
 use crate::ids;
-use crate::notify::Message;
-use crate::pay::{ACCEPTED, Moment, Order, Payment, TradeType, put};
+use crate::notify::{Form, Message};
+use crate::pay::{ACCEPTED, Moment, Order, Payment, Refund, TradeType, Version, put};
 use crate::sign::{self, Fields};
 use crate::state::World;
 use crate::users;
@@ -14,7 +14,7 @@ use crate::xml;
 /// What is wrong. Everything not named here is right, the signature included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Flaw {
+pub enum Flaw {
     /// Signed with another key.
     ForgedSign,
     /// Nobody has signed it.
@@ -37,8 +37,38 @@ pub(crate) enum Flaw {
     Oversized,
     /// The right fields, as JSON.
     NotXml,
-    /// Well signed, `result_code=FAIL`.
+    /// Well signed, `result_code=FAIL`; with APIv3 `trade_state` `PAYERROR`.
     ResultFail,
+    /// APIv3: see `v3::Spoilt`, as for the next ones.
+    TwoSigns,
+    /// WeChat's own trial.
+    SignTest,
+    /// A signature that is no base64.
+    BadBase64,
+    /// Rightly signed, under the serial of another of WeChat's keys.
+    WrongSerial,
+    /// Rightly signed, under a serial that nobody knows.
+    UnknownSerial,
+    /// Rightly signed, ten minutes ago.
+    Old,
+    /// Rightly signed, ten minutes ahead.
+    Ahead,
+    /// Another body than was signed, by one byte.
+    ChangedBody,
+    /// APIv3, well signed as all that follow: sealed under another APIv3 key.
+    OtherKey,
+    /// The nonce of the cipher has 6 characters.
+    ShortNonce,
+    /// It has none.
+    NoNonce,
+    /// The ciphertext is no base64.
+    BadCiphertext,
+    /// The ciphertext is shorter than its tag.
+    ShortCiphertext,
+    /// No JSON.
+    NotJson,
+    /// An event of entrusted deduction.
+    OtherEvent,
 }
 
 /// The order as if it were paid, whether it is or not.
@@ -70,20 +100,70 @@ pub(crate) fn forge(
     if order.trade_type == TradeType::App2014 {
         return genprepay::notification(world, order, url).filter(|_| flaw.is_none());
     }
+    let (body, form) = match order.version {
+        Version::V2 => (body(world, order, flaw)?, Form::Xml(ACCEPTED)),
+        Version::V3 => {
+            let (moment, clock) = (world.moment(), world.signing_clock());
+            let notice = world
+                .pay
+                .v3_payment_notification(order, flaw, moment, clock)?;
+            (notice.body, Form::Json(notice.headers))
+        }
+    };
     Some(Message {
         url: url.to_owned(),
-        body: body(world, order, flaw),
-        expects: ACCEPTED,
+        body,
+        form,
         fault: flaw,
     })
 }
 
-fn body(world: &World, order: &Order, flaw: Option<Flaw>) -> String {
+/// A notification of a refund, to `url` or else the one that the refund names,
+/// or else the console's. APIv3 has flaws here, v2 has none.
+pub(crate) fn forge_refund(
+    world: &World,
+    order: &Order,
+    refund: &Refund,
+    flaw: Option<Flaw>,
+    url: Option<String>,
+) -> Option<Message> {
+    let own = url.or(refund.notify_url.clone());
+    let version = match own {
+        Some(_) => refund.version,
+        None => Version::V2,
+    };
+    let merchant = world.pay.directory.merchant(&order.mch_id)?;
+    let url = own.or(merchant.refund_notify_url.clone())?;
+    let moment = world.moment();
+    let (body, form) = match version {
+        Version::V2 if flaw.is_some() => return None,
+        Version::V2 => {
+            // It is sealed under the v2 key, whatever else the merchant has.
+            merchant.api_key.as_ref()?;
+            let body = world.pay.refund_notification(order, refund, moment);
+            (body, Form::Xml(ACCEPTED))
+        }
+        Version::V3 => {
+            let clock = world.signing_clock();
+            let pay = &world.pay;
+            let notice = pay.v3_refund_notification(order, refund, flaw, moment, clock)?;
+            (notice.body, Form::Json(notice.headers))
+        }
+    };
+    Some(Message {
+        url,
+        body,
+        form,
+        fault: flaw,
+    })
+}
+
+fn body(world: &World, order: &Order, flaw: Option<Flaw>) -> Option<String> {
     let pay = &world.pay;
     let mut fields = pay.payment_notification(order, world.moment());
     let well = |fields: Fields| xml::write(&pay.signed(order, fields));
     let Some(flaw) = flaw else {
-        return well(fields);
+        return Some(well(fields));
     };
     match flaw {
         Flaw::WrongAmount => put(&mut fields, "total_fee", order.total_fee + 1),
@@ -99,26 +179,41 @@ fn body(world: &World, order: &Order, flaw: Option<Flaw>) -> String {
         Flaw::NoReturnCode => {
             fields.remove("return_code");
             fields.remove("return_msg");
-            return xml::write(&fields);
+            return Some(xml::write(&fields));
         }
-        Flaw::NoSign => return xml::write(&fields),
+        Flaw::NoSign => return Some(xml::write(&fields)),
         Flaw::ForgedSign => {
             let sign = sign::v2(&fields, order.sign_type, "00000000000000000000000000000000");
             put(&mut fields, "sign", sign);
-            return xml::write(&fields);
+            return Some(xml::write(&fields));
         }
         Flaw::Doctype => {
             let entity = "<!DOCTYPE xml [<!ENTITY x SYSTEM \"file:///etc/hostname\">]>";
-            return format!("{entity}{}", well(fields));
+            return Some(format!("{entity}{}", well(fields)));
         }
         Flaw::DuplicateElement => {
             let twice = xml::element("total_fee", "1");
-            return well(fields).replace("</xml>", &format!("{twice}</xml>"));
+            return Some(well(fields).replace("</xml>", &format!("{twice}</xml>")));
         }
         Flaw::NotXml => {
             let fields = pay.signed(order, fields);
-            return serde_json::to_string(&fields).unwrap_or_default();
+            return serde_json::to_string(&fields).ok();
         }
+        Flaw::TwoSigns
+        | Flaw::SignTest
+        | Flaw::BadBase64
+        | Flaw::WrongSerial
+        | Flaw::UnknownSerial
+        | Flaw::Old
+        | Flaw::Ahead
+        | Flaw::ChangedBody
+        | Flaw::OtherKey
+        | Flaw::ShortNonce
+        | Flaw::NoNonce
+        | Flaw::BadCiphertext
+        | Flaw::ShortCiphertext
+        | Flaw::NotJson
+        | Flaw::OtherEvent => return None,
     }
-    well(fields)
+    Some(well(fields))
 }

@@ -14,7 +14,7 @@ use crate::beijing;
 use crate::config::Config;
 use crate::errcode::{self, ErrCode};
 use crate::ids;
-use crate::notify::Message;
+use crate::notify::{Form, Message};
 use crate::pay::{Order, TradeType, put, used_up};
 use crate::sign::{self, Fields, SignType};
 use crate::state::{Simulator, World};
@@ -165,7 +165,7 @@ pub(crate) fn notification(world: &World, order: &Order, url: &str) -> Option<Me
     Some(Message {
         url: target.into(),
         body,
-        expects: "success",
+        form: Form::Xml("success"),
         fault: None,
     })
 }

@@ -1,8 +1,9 @@
-//! An honest WeChat for tests: Pay v2, an official account and a payer's
-//! telephone, with a control side under `/_control` (see `control`). Here is the
-//! map of addresses. The order book and its rules ([`pay`]) need no server and
-//! serve the simulation as well. The code under test is not used: this crate has
-//! signatures of its own, because two equal bugs would cancel out.
+//! An honest WeChat for tests: Pay v2 and APIv3, official accounts, mini programs
+//! and apps, and a payer's telephone, with a control side under `/_control` (see
+//! `control`). Here is the map of addresses. The order book and its rules
+//! ([`pay`], and [`v3`] as its second face) need no server and serve the
+//! simulation as well. The code under test is not used: this crate has signatures
+//! of its own, because two equal bugs would cancel out.
 //!
 //! Everything is served on one plain port. With a TLS port beside it, what is
 //! under `/secapi/` is done only for clients that show the merchant's
@@ -19,6 +20,7 @@ mod genprepay;
 mod ids;
 mod known;
 mod merchants;
+mod notices;
 mod notify;
 mod oauth;
 pub mod pay;
@@ -31,6 +33,7 @@ pub mod tls;
 mod token;
 mod users;
 mod v2;
+pub mod v3;
 pub mod xml;
 
 use axum::Router;
@@ -38,10 +41,11 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 
 pub use config::Config;
-pub use merchants::{Account, Directory, Kind, Merchant, Unfit};
+pub use forge::Flaw;
+pub use merchants::{Account, Directory, Kind, Merchant, Signs, Unfit};
 pub use pay::ACCEPTED;
 
 use state::Simulator;
@@ -69,6 +73,7 @@ pub fn router(config: Config) -> Result<Router, CannotStart> {
     let simulator = Simulator::new(config)?;
     let holders_only = from_fn_with_state(simulator.clone(), tls::demand);
     let router = merchant()
+        .merge(merchant_v3())
         .merge(merchant_with_certificate().route_layer(holders_only))
         .merge(account())
         .merge(telephone())
@@ -86,6 +91,29 @@ fn merchant() -> Router<Simulator> {
         .route("/pay/refundquery", v2())
         .route("/pay/micropay", v2())
         .route("/pay/genprepay", post(genprepay::genprepay))
+}
+
+fn merchant_v3() -> Router<Simulator> {
+    let transactions = "/v3/pay/transactions";
+    let path = |rest: &str| format!("{transactions}/{rest}");
+    Router::new()
+        .route(&path("jsapi"), any(v3::http::call))
+        .route(&path("native"), any(v3::http::call))
+        .route(&path("app"), any(v3::http::call))
+        .route(&path("h5"), any(v3::http::call))
+        .route(&path("id/{transaction_id}"), any(v3::http::call))
+        .route(&path("out-trade-no/{out_trade_no}"), any(v3::http::call))
+        .route(
+            &path("out-trade-no/{out_trade_no}/close"),
+            any(v3::http::call),
+        )
+        .route("/v3/refund/domestic/refunds", any(v3::http::call))
+        .route(
+            "/v3/refund/domestic/refunds/{out_refund_no}",
+            any(v3::http::call),
+        )
+        .route("/v3/certificates", any(v3::http::call))
+        .route("/v3/{*rest}", any(v3::http::call))
 }
 
 fn merchant_with_certificate() -> Router<Simulator> {
@@ -129,8 +157,9 @@ fn control_side() -> Router<Simulator> {
         .route("/_control/orders", get(control::orders))
         .route("/_control/orders/{out_trade_no}", get(control::order))
         .route("/_control/pay", post(control::pay))
-        .route("/_control/notify", post(control::notify))
-        .route("/_control/compose", post(control::compose))
+        .route("/_control/notify", post(notices::notify))
+        .route("/_control/repeat", post(notices::repeat))
+        .route("/_control/compose", post(notices::compose))
         .route("/_control/age", post(control::age))
         .route("/_control/charge", post(control::charge))
         .route("/_control/refund", post(control::refund))

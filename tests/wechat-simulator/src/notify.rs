@@ -7,11 +7,10 @@ use axum::http::header::CONTENT_TYPE;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use crate::forge::Flaw;
-use crate::genprepay;
-use crate::pay::{ACCEPTED, Attempt, CannotPay, Receipt, SCHEDULE, TradeType, Wish};
+use crate::forge::{self, Flaw};
+use crate::pay::{Attempt, CannotPay, Receipt, Wish};
 use crate::state::{Simulator, World};
-use crate::xml;
+use crate::v3::{self, Headers};
 
 /// Whose news it is.
 #[derive(Clone, Debug)]
@@ -25,13 +24,21 @@ pub(crate) enum Subject {
     Refund(String),
 }
 
+/// How a notification is dressed, and what is taken for its acceptance.
+#[derive(Clone, Debug)]
+pub(crate) enum Form {
+    /// v2: XML, and this answer to the byte.
+    Xml(&'static str),
+    /// APIv3: JSON under these headers, and the status alone.
+    Json(Headers),
+}
+
 /// A notification ready to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) url: String,
     pub(crate) body: String,
-    /// What the answer has to be.
-    pub(crate) expects: &'static str,
+    pub(crate) form: Form,
     /// What is wrong with it on purpose.
     pub(crate) fault: Option<Flaw>,
 }
@@ -72,7 +79,7 @@ pub(crate) fn announce(simulator: &Simulator, subject: Subject, copies: usize) {
         let delay = simulator.world().settings.notify_delay_ms;
         sleep(Duration::from_millis(delay)).await;
         let mut copies = copies;
-        let mut waits = SCHEDULE.into_iter();
+        let mut waits = 0..;
         loop {
             let message = simulator
                 .world_of(generation)
@@ -83,10 +90,16 @@ pub(crate) fn announce(simulator: &Simulator, subject: Subject, copies: usize) {
             if attempts.iter().any(|attempt| attempt.accepted) {
                 return;
             }
-            let Some(seconds) = waits.next() else { return };
-            let scale = simulator.world().settings.notify_time_scale;
+            let settings = simulator.world().settings.clone();
+            let wait = waits
+                .next()
+                .and_then(|turn: usize| settings.schedule().get(turn));
+            let Some(seconds) = wait.filter(|_| !settings.notify_stepped) else {
+                return;
+            };
+            let scale = settings.notify_time_scale;
             sleep(Duration::from_millis(
-                u64::from(seconds).saturating_mul(scale),
+                u64::from(*seconds).saturating_mul(scale),
             ))
             .await;
             copies = 1;
@@ -110,7 +123,7 @@ pub(crate) async fn send_all(
     attempts
 }
 
-fn history<'w>(world: &'w mut World, subject: &Subject) -> Option<&'w mut Vec<Attempt>> {
+pub(crate) fn history<'w>(world: &'w mut World, subject: &Subject) -> Option<&'w mut Vec<Attempt>> {
     match subject {
         Subject::Payment {
             mch_id,
@@ -126,34 +139,20 @@ fn history<'w>(world: &'w mut World, subject: &Subject) -> Option<&'w mut Vec<At
     }
 }
 
-fn compose(world: &World, subject: &Subject) -> Option<Message> {
-    let pay = &world.pay;
-    let moment = world.moment();
-    let (url, body) = match subject {
+pub(crate) fn compose(world: &World, subject: &Subject) -> Option<Message> {
+    match subject {
         Subject::Payment {
             mch_id,
             out_trade_no,
         } => {
-            let order = pay.own(mch_id, out_trade_no)?;
-            let url = order.given("notify_url")?.to_owned();
-            if order.trade_type == TradeType::App2014 {
-                return genprepay::notification(world, order, &url);
-            }
-            let fields = pay.payment_notification(order, moment);
-            (url, xml::write(&pay.signed(order, fields)))
+            let order = world.pay.own(mch_id, out_trade_no)?;
+            forge::forge(world, order, None, order.given("notify_url")?)
         }
         Subject::Refund(number) => {
-            let (order, refund) = pay.refund_of(number)?;
-            let url = refund.notify_url.clone()?;
-            (url, pay.refund_notification(order, refund, moment))
+            let (order, refund) = world.pay.refund_of(number)?;
+            forge::forge_refund(world, order, refund, None, None)
         }
-    };
-    Some(Message {
-        url,
-        body,
-        expects: ACCEPTED,
-        fault: None,
-    })
+    }
 }
 
 async fn send(simulator: &Simulator, message: Message) -> Attempt {
@@ -165,7 +164,10 @@ async fn send(simulator: &Simulator, message: Message) -> Attempt {
         Ok((status, body)) => (Some(status), body),
         Err(error) => (None, error.to_string()),
     };
-    let accepted = status == Some(200) && body == message.expects;
+    let accepted = status.is_some_and(|status| match message.form {
+        Form::Xml(expected) => status == 200 && body == expected,
+        Form::Json(_) => v3::accepts(status),
+    });
     Attempt {
         at_ms,
         status,
@@ -180,13 +182,15 @@ async fn exchange(
     simulator: &Simulator,
     message: &Message,
 ) -> Result<(u16, String), reqwest::Error> {
-    let mut answer = simulator
-        .http()
-        .post(&message.url)
-        .header(CONTENT_TYPE, "text/xml")
-        .body(message.body.clone())
-        .send()
-        .await?;
+    let request = simulator.http().post(&message.url);
+    let request = match &message.form {
+        Form::Xml(_) => request.header(CONTENT_TYPE, "text/xml"),
+        Form::Json(headers) => headers.iter().fold(
+            request.header(CONTENT_TYPE, "application/json"),
+            |request, (name, value)| request.header(*name, value),
+        ),
+    };
+    let mut answer = request.body(message.body.clone()).send().await?;
     let mut body = Vec::new();
     while let Some(piece) = answer.chunk().await? {
         body.extend_from_slice(&piece);

@@ -23,13 +23,13 @@ pub(crate) use message::put;
 pub use message::{Caller, Refusal, Request};
 pub use micropay::Charge;
 pub use moment::Moment;
-pub use notification::{ACCEPTED, ANSWER_SECONDS, SCHEDULE, accepts};
+pub use notification::{ACCEPTED, ANSWER_SECONDS, OLDER_SCHEDULE, SCHEDULE, accepts};
 pub(crate) use order::Attempt;
-pub use order::{Obstacle, Order, Payment, Refund, RefundStatus, TradeState, TradeType};
+pub use order::{Obstacle, Order, Payment, Refund, RefundStatus, TradeState, TradeType, Version};
 pub use payer::{CannotPay, Password, Receipt, Wish};
 pub use rules::Rules;
 pub(crate) use rules::flaw_of_seconds;
-pub(crate) use unified::used_up;
+pub(crate) use unified::{check_notify_url, used_up};
 
 use crate::config::Config;
 use crate::merchants::Directory;
@@ -186,7 +186,7 @@ impl WechatPay {
     pub(crate) fn find(&self, handle: &str) -> Option<&Order> {
         self.order(handle).or_else(|| {
             self.orders().find(|order| {
-                order.prepay_id == handle
+                order.is_prepaid(handle)
                     || order.code_url.as_deref() == Some(handle)
                     || order.is_payment(handle)
             })

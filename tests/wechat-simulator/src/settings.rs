@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::pay::{RefundStatus, flaw_of_seconds};
+use crate::pay::{OLDER_SCHEDULE, RefundStatus, SCHEDULE, flaw_of_seconds};
 use crate::users;
 
 /// What the payer does when the browser invokes `getBrandWCPayRequest`.
@@ -55,6 +55,13 @@ pub(crate) struct Settings {
     pub(crate) jsapi_result: Bridge,
     /// Seconds the simulated clock is ahead of the machine's.
     pub(crate) clock_ahead_seconds: i64,
+    /// Seconds the clock of APIv3's signatures is ahead of the machine's, or
+    /// behind.
+    pub(crate) signing_clock_ahead_seconds: i64,
+    /// Whether notifications are repeated by `/_control/repeat` alone.
+    pub(crate) notify_stepped: bool,
+    /// Whether they are repeated as the older documents say.
+    pub(crate) notify_older_schedule: bool,
 }
 
 impl Settings {
@@ -65,11 +72,20 @@ impl Settings {
             self.token_ttl_seconds,
             self.code_ttl_seconds,
             self.clock_ahead_seconds,
+            self.signing_clock_ahead_seconds.saturating_abs(),
         ])
         .or_else(|| {
             user.is_some_and(|user| user != "refuse" && users::by_key(user).is_none())
                 .then_some("oauth_user is alice, bob, snapshot or refuse")
         })
+    }
+
+    /// The seconds between one attempt to notify and the next.
+    pub(crate) fn schedule(&self) -> &'static [u32] {
+        match self.notify_older_schedule {
+            true => &OLDER_SCHEDULE,
+            false => &SCHEDULE,
+        }
     }
 
     pub(crate) fn honest(config: &Config) -> Self {
@@ -90,6 +106,9 @@ impl Settings {
             hang_ms: 60_000,
             jsapi_result: Bridge::Ok,
             clock_ahead_seconds: 0,
+            signing_clock_ahead_seconds: 0,
+            notify_stepped: false,
+            notify_older_schedule: false,
         }
     }
 }

@@ -89,6 +89,13 @@ impl World {
             .saturating_add(ahead_ms)
     }
 
+    /// The seconds by which APIv3 judges and makes signatures: the machine's, for
+    /// merchants do not follow when the book's clock is moved.
+    pub(crate) fn signing_clock(&self) -> i64 {
+        let machine = OffsetDateTime::now_utc().unix_timestamp();
+        machine.saturating_add(self.settings.signing_clock_ahead_seconds)
+    }
+
     /// What the order book is told with each call.
     pub(crate) fn moment(&self) -> Moment {
         Moment {

@@ -147,7 +147,7 @@ fn type_later(simulator: &Simulator, world: &World, number: String, password: Pa
 }
 
 /// Gives the refund its result after a while, and the merchant the news.
-fn end_refund_later(simulator: &Simulator, world: &World, refund_no: String) {
+pub(crate) fn end_refund_later(simulator: &Simulator, world: &World, refund_no: String) {
     let simulator = simulator.clone();
     let (generation, wait) = (world.generation, world.settings.refund_delay_ms);
     tokio::spawn(async move {

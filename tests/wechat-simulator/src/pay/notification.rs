@@ -18,6 +18,9 @@ pub const SCHEDULE: [u32; 15] = [
     15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 10800, 21600, 21600,
 ];
 
+/// What the documents of earlier years say of it.
+pub const OLDER_SCHEDULE: [u32; 9] = [15, 15, 30, 180, 1800, 1800, 1800, 1800, 3600];
+
 /// Whether an answer to a v2 notification stops WeChat from repeating it.
 #[must_use]
 pub fn accepts(status: u16, body: &str) -> bool {

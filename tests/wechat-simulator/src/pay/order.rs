@@ -91,6 +91,17 @@ impl TradeType {
     }
 }
 
+/// Which face an order was opened through, or a refund was asked for: its
+/// notifications and its client's signature follow from that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Version {
+    /// XML, MD5 or HMAC-SHA256.
+    V2,
+    /// JSON, RSA.
+    V3,
+}
+
 /// One notification as it was sent and answered.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Attempt {
@@ -160,6 +171,8 @@ pub struct Refund {
     pub success_ms: Option<i64>,
     /// A person made it in the merchant platform.
     pub by_hand: bool,
+    /// The face that it was asked for through; a person's is told in v2's form.
+    pub version: Version,
     pub(crate) notify_url: Option<String>,
     pub(crate) notifications: Vec<Attempt>,
 }
@@ -174,6 +187,7 @@ impl Refund {
             created_ms: moment.now_ms,
             success_ms: None,
             by_hand: false,
+            version: Version::V2,
             notify_url: None,
             notifications: Vec::new(),
         }
@@ -213,7 +227,11 @@ pub struct Order {
     pub payment: Option<Payment>,
     /// What went back, or is on its way, the oldest first.
     pub refunds: Vec<Refund>,
+    /// The face that it was opened through.
+    pub version: Version,
     pub(crate) prepay_id: String,
+    /// What APIv3 has given before; they go on working as long as the last one.
+    pub(crate) earlier_prepay_ids: Vec<String>,
     pub(crate) prepay_until_ms: i64,
     pub(crate) code_url: Option<String>,
     pub(crate) mweb_url: Option<String>,
@@ -256,7 +274,9 @@ impl Order {
             total_fee,
             payment: None,
             refunds: Vec::new(),
+            version: Version::V2,
             prepay_id: moment.prepay_id(),
+            earlier_prepay_ids: Vec::new(),
             prepay_until_ms: moment.now_ms.saturating_add(PREPAY_MS),
             code_url: None,
             mweb_url: None,
@@ -270,6 +290,23 @@ impl Order {
             refund_lag_ms: 0,
             sign_type,
         }
+    }
+
+    /// Asked for once more by APIv3: everything is fresh, and the old code and page
+    /// are over.
+    pub(crate) fn renew(&mut self, draft: Self) {
+        let old = std::mem::replace(&mut self.prepay_id, draft.prepay_id);
+        self.earlier_prepay_ids.push(old);
+        self.prepay_until_ms = draft.prepay_until_ms;
+        self.code_url = draft.code_url;
+        self.mweb_url = draft.mweb_url;
+        self.mweb_until_ms = draft.mweb_until_ms;
+    }
+
+    /// Whether this prepay id was given for it.
+    pub(crate) fn is_prepaid(&self, prepay_id: &str) -> bool {
+        let mut earlier = self.earlier_prepay_ids.iter();
+        self.prepay_id == prepay_id || earlier.any(|id| id == prepay_id)
     }
 
     pub(super) fn age(&mut self, seconds: i64) {

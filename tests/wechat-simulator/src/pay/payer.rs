@@ -65,7 +65,7 @@ impl WechatPay {
     pub fn pay(&mut self, handle: &str, wish: Wish, moment: Moment) -> Result<Receipt, CannotPay> {
         let order = self.find(handle).ok_or(CannotPay::Unknown)?;
         let (mch_id, number) = (order.mch_id.clone(), order.out_trade_no.clone());
-        let stale = order.prepay_id == handle && order.prepay_until_ms <= moment.now_ms;
+        let stale = order.is_prepaid(handle) && order.prepay_until_ms <= moment.now_ms;
         if stale && !wish.force && order.payment.is_none() {
             return Err(CannotPay::Expired);
         }

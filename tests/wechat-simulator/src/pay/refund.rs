@@ -2,7 +2,7 @@
 //! ended when their driver says so, and asked about.
 
 use super::message::{Field, Refusal, Request, put};
-use super::{Moment, Obstacle, Order, Refund, RefundStatus, TradeState, WechatPay};
+use super::{Moment, Obstacle, Order, Refund, RefundStatus, TradeState, Version, WechatPay};
 use crate::beijing;
 use crate::sign::Fields;
 
@@ -26,15 +26,7 @@ impl WechatPay {
     pub(super) fn refund(&mut self, request: &Request, moment: Moment) -> Result<Fields, Refusal> {
         request.check(FIELDS)?;
         let out_trade_no = self.numbered(request)?.out_trade_no.clone();
-        let obstacle = self.meet_obstacle(request.mch_id(), &out_trade_no);
-        let in_the_way = |code: &str| Refusal::business(code, "退款失败，请稍后再试");
-        if let Some(obstacle) = obstacle.as_ref().filter(|met| !met.although_done) {
-            return Err(in_the_way(&obstacle.err_code));
-        }
-        let refund = self.take(&out_trade_no, request, moment)?;
-        if let Some(obstacle) = obstacle {
-            return Err(in_the_way(&obstacle.err_code));
-        }
+        let refund = self.make_refund(request, Version::V2, moment)?;
         let total_fee = request.fen("total_fee")?;
         let mut answer = Fields::new();
         put(&mut answer, "out_trade_no", out_trade_no);
@@ -50,11 +42,32 @@ impl WechatPay {
         Ok(answer)
     }
 
+    /// Makes the refund of a request, or finds it, whatever its order's version.
+    pub(crate) fn make_refund(
+        &mut self,
+        request: &Request,
+        version: Version,
+        moment: Moment,
+    ) -> Result<Refund, Refusal> {
+        let out_trade_no = self.numbered(request)?.out_trade_no.clone();
+        let obstacle = self.meet_obstacle(request.mch_id(), &out_trade_no);
+        let in_the_way = |code: &str| Refusal::business(code, "退款失败，请稍后再试");
+        if let Some(obstacle) = obstacle.as_ref().filter(|met| !met.although_done) {
+            return Err(in_the_way(&obstacle.err_code));
+        }
+        let refund = self.take(&out_trade_no, request, version, moment)?;
+        if let Some(obstacle) = obstacle {
+            return Err(in_the_way(&obstacle.err_code));
+        }
+        Ok(refund)
+    }
+
     /// Takes a new refund, or finds a repeated one as it is.
     fn take(
         &mut self,
         out_trade_no: &str,
         request: &Request,
+        version: Version,
         moment: Moment,
     ) -> Result<Refund, Refusal> {
         let now = moment.now_ms;
@@ -109,6 +122,7 @@ impl WechatPay {
         }
         self.rules.draw(refund_fee)?;
         let mut refund = Refund::new(refund_no.to_owned(), refund_fee, moment);
+        refund.version = version;
         refund.notify_url = request.get("notify_url").map(ToOwned::to_owned);
         order.refunds.push(refund.clone());
         order.state = TradeState::Refund;

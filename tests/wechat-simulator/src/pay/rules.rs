@@ -29,6 +29,18 @@ pub struct Rules {
     pub strict_openid: bool,
     /// Whether an order's account must be of a kind that pays so.
     pub strict_kinds: bool,
+    /// Whether `notify_url` must be https, as at WeChat. Local stacks are not.
+    pub https_notify_url: bool,
+    /// How old an order must be before APIv3 closes it; newer pages do not say.
+    pub v3_close_guard_seconds: i64,
+    /// Whether APIv3 refuses who sends no `User-Agent` or no `Accept`.
+    pub v3_wants_user_agent: bool,
+    /// Whether APIv3 refuses a `Wechatpay-Serial` that is not the merchant's.
+    pub v3_strict_serial: bool,
+    /// Whether APIv3's refusals are signed. Nobody relies on it.
+    pub v3_signs_errors: bool,
+    /// Whether APIv3's codes are spelt as on its older pages: `ORDERNOTEXIST`.
+    pub v3_older_codes: bool,
 }
 
 impl Default for Rules {
@@ -45,6 +57,12 @@ impl Default for Rules {
             reversed_state: TradeState::Revoked,
             strict_openid: false,
             strict_kinds: true,
+            https_notify_url: false,
+            v3_close_guard_seconds: 0,
+            v3_wants_user_agent: true,
+            v3_strict_serial: true,
+            v3_signs_errors: false,
+            v3_older_codes: false,
         }
     }
 }
@@ -82,6 +100,7 @@ impl Rules {
             self.close_guard_seconds,
             self.reverse_guard_seconds,
             self.refund_gap_seconds,
+            self.v3_close_guard_seconds,
         ]);
         let states = match self {
             Self {

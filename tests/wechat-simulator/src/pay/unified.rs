@@ -129,7 +129,7 @@ impl WechatPay {
     }
 
     /// Where the payer goes who has no prepay id.
-    fn give_address(&self, order: &mut Order, moment: Moment) {
+    pub(crate) fn give_address(&self, order: &mut Order, moment: Moment) {
         let code = moment.code();
         match order.trade_type {
             TradeType::Native => {
@@ -146,7 +146,7 @@ impl WechatPay {
     }
 
     /// Takes a new order, or answers a repeated one as before.
-    fn place(&mut self, draft: Order, request: &Request) -> Result<Order, Refusal> {
+    pub(crate) fn place(&mut self, draft: Order, request: &Request) -> Result<Order, Refusal> {
         let now = draft.created_ms;
         let openid = draft.given("openid").unwrap_or_default();
         if draft.trade_type == TradeType::Jsapi && !self.may_pay(&draft, openid) {
@@ -245,7 +245,7 @@ fn check_life(start: i64, end: i64) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_notify_url(text: &str) -> Result<(), Refusal> {
+pub(crate) fn check_notify_url(text: &str) -> Result<(), Refusal> {
     let usable = url::Url::parse(text).is_ok_and(|url| {
         matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.has_host()
     });

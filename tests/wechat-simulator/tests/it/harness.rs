@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use axum::routing::any;
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ pub(crate) type Heard = (String, String);
 #[derive(Clone)]
 struct Merchant {
     heard: Arc<Mutex<Vec<Heard>>>,
+    headers: Arc<Mutex<Vec<HeaderMap>>>,
+    statuses: Arc<Mutex<Vec<u16>>>,
     answers: Arc<Mutex<Vec<String>>>,
 }
 
@@ -51,6 +54,8 @@ impl World {
 
         let merchant = Merchant {
             heard: Arc::default(),
+            headers: Arc::default(),
+            statuses: Arc::default(),
             answers: Arc::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -77,6 +82,16 @@ impl World {
     pub(crate) fn merchant_answers(&self, answers: &[&str]) {
         let mut queue = self.merchant.answers.lock().unwrap();
         queue.extend(answers.iter().map(|answer| (*answer).to_owned()));
+    }
+
+    /// The statuses of the merchant's next answers; then 200.
+    pub(crate) fn merchant_says(&self, statuses: &[u16]) {
+        self.merchant.statuses.lock().unwrap().extend(statuses);
+    }
+
+    /// The headers of what the merchant has heard.
+    pub(crate) fn headers(&self) -> Vec<HeaderMap> {
+        self.merchant.headers.lock().unwrap().clone()
     }
 
     pub(crate) fn heard(&self) -> Vec<Heard> {
@@ -216,11 +231,21 @@ async fn hear(
     request: Request,
 ) -> impl axum::response::IntoResponse {
     let query = request.uri().query().unwrap_or_default().to_owned();
+    merchant
+        .headers
+        .lock()
+        .unwrap()
+        .push(request.headers().clone());
     let body = axum::body::to_bytes(request.into_body(), 1 << 20)
         .await
         .unwrap();
     let body = String::from_utf8(body.to_vec()).unwrap();
     merchant.heard.lock().unwrap().push((query, body));
+    let mut statuses = merchant.statuses.lock().unwrap();
+    if !statuses.is_empty() {
+        let status = StatusCode::from_u16(statuses.remove(0)).unwrap();
+        return (status, r#"{"code":"FAIL"}"#).into_response();
+    }
     let mut answers = merchant.answers.lock().unwrap();
     if answers.is_empty() {
         ACCEPTED.to_owned()

@@ -21,3 +21,15 @@ mod phone;
 mod refunds;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod v3_client;
+#[cfg(test)]
+mod v3_keys;
+#[cfg(test)]
+mod v3_notifications;
+#[cfg(test)]
+mod v3_orders;
+#[cfg(test)]
+mod v3_phone;
+#[cfg(test)]
+mod v3_refunds;
