@@ -103,10 +103,8 @@ pub(crate) fn forge(
     let (body, form) = match order.version {
         Version::V2 => (body(world, order, flaw)?, Form::Xml(ACCEPTED)),
         Version::V3 => {
-            let (moment, clock) = (world.moment(), world.signing_clock());
-            let notice = world
-                .pay
-                .v3_payment_notification(order, flaw, moment, clock)?;
+            let pay = &world.pay;
+            let notice = pay.v3_payment_notification(order, flaw, world.now())?;
             (notice.body, Form::Json(notice.headers))
         }
     };
@@ -134,19 +132,18 @@ pub(crate) fn forge_refund(
     };
     let merchant = world.pay.directory.merchant(&order.mch_id)?;
     let url = own.or(merchant.refund_notify_url.clone())?;
-    let moment = world.moment();
     let (body, form) = match version {
         Version::V2 if flaw.is_some() => return None,
         Version::V2 => {
             // It is sealed under the v2 key, whatever else the merchant has.
             merchant.api_key.as_ref()?;
+            let moment = world.moment();
             let body = world.pay.refund_notification(order, refund, moment);
             (body, Form::Xml(ACCEPTED))
         }
         Version::V3 => {
-            let clock = world.signing_clock();
             let pay = &world.pay;
-            let notice = pay.v3_refund_notification(order, refund, flaw, moment, clock)?;
+            let notice = pay.v3_refund_notification(order, refund, flaw, world.now())?;
             (notice.body, Form::Json(notice.headers))
         }
     };

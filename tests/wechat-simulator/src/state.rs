@@ -18,6 +18,7 @@ use crate::pay::{ANSWER_SECONDS, Charge, Moment, Request, Rules, WechatPay};
 use crate::session::Sessions;
 use crate::settings::Settings;
 use crate::token::Tokens;
+use crate::v3::Now;
 
 /// A request that was turned away, for the developer who wonders why.
 #[derive(Clone, Debug, Serialize)]
@@ -89,11 +90,14 @@ impl World {
             .saturating_add(ahead_ms)
     }
 
-    /// The seconds by which APIv3 judges and makes signatures: the machine's, for
-    /// merchants do not follow when the book's clock is moved.
-    pub(crate) fn signing_clock(&self) -> i64 {
+    /// What APIv3 is told with each call. Its signatures are judged and made by
+    /// the machine's clock: merchants do not follow when the book's is moved.
+    pub(crate) fn now(&self) -> Now {
         let machine = OffsetDateTime::now_utc().unix_timestamp();
-        machine.saturating_add(self.settings.signing_clock_ahead_seconds)
+        Now {
+            moment: self.moment(),
+            clock: machine.saturating_add(self.settings.signing_clock_ahead_seconds),
+        }
     }
 
     /// What the order book is told with each call.

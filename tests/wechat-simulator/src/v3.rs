@@ -26,12 +26,28 @@ pub use stamp::{Headers, Spoilt};
 
 use refusal::Refusal;
 use signature::{Authorization, holds, lines};
+use stamp::Key;
 
 use crate::merchants::{Credentials, Merchant, Signs};
 use crate::pay::{Moment, TradeType, WechatPay};
 
 /// How far a request's clock may be off, either way.
 const CLOCK_SECONDS: i64 = 300;
+
+/// When something is signed or judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// The order book's time.
+    pub moment: Moment,
+    /// The time of signatures, in seconds.
+    pub clock: i64,
+}
+
+/// A merchant that has certainly sent a request.
+struct Sender {
+    merchant: Merchant,
+    credentials: Credentials,
+}
 
 /// A request as it came.
 #[derive(Clone, Copy, Debug)]
@@ -55,21 +71,15 @@ pub struct Answer {
     pub headers: Headers,
     /// JSON; empty with 204.
     pub body: String,
-    /// The code of a refusal, and its words.
-    pub refused: Option<(String, String)>,
+    /// What it refuses with, if it does.
+    pub(crate) refused: Option<Refusal>,
 }
 
 impl WechatPay {
-    /// Does what an APIv3 request asks, and signs the answer. `clock` is the time
-    /// of signatures, in seconds.
-    pub fn answer_v3(
-        &mut self,
-        asked: &Asked<'_>,
-        moment: Moment,
-        clock: i64,
-        spoilt: Option<Spoilt>,
-    ) -> Answer {
-        let sender = self.open_v3(asked, clock);
+    /// Does what an APIv3 request asks, and signs the answer.
+    pub fn answer_v3(&mut self, asked: &Asked<'_>, now: Now, spoilt: Option<Spoilt>) -> Answer {
+        let moment = now.moment;
+        let sender = self.open_v3(asked, now.clock);
         let done = sender.map(|sender| {
             let done = self.do_v3(asked, &sender, moment);
             (sender, done)
@@ -79,7 +89,7 @@ impl WechatPay {
             Ok((sender, Err(refusal))) => {
                 let mut answer = self.refuse_v3(&refusal, moment);
                 if self.rules.v3_signs_errors {
-                    self.sign(&mut answer, asked, &sender, spoilt, (moment, clock));
+                    sign(&mut answer, asked, &sender, now, spoilt);
                 }
                 answer
             }
@@ -90,7 +100,7 @@ impl WechatPay {
                     body: value.map(|value| value.to_string()).unwrap_or_default(),
                     refused: None,
                 };
-                self.sign(&mut answer, asked, &sender, spoilt, (moment, clock));
+                sign(&mut answer, asked, &sender, now, spoilt);
                 answer
             }
         }
@@ -102,26 +112,12 @@ impl WechatPay {
             status: refusal.status,
             headers: request_id(moment, refusal.number),
             body: refusal.body(self.rules.v3_older_codes).to_string(),
-            refused: Some((refusal.code.clone(), refusal.message.clone())),
+            refused: Some(refusal.clone()),
         }
     }
 
-    fn sign(
-        &self,
-        answer: &mut Answer,
-        asked: &Asked<'_>,
-        (merchant, credentials): &(Merchant, Credentials),
-        spoilt: Option<Spoilt>,
-        now: (Moment, i64),
-    ) {
-        let named = Some(header(asked.headers, "wechatpay-serial"));
-        let signed = stamp::stamp(merchant, credentials, &answer.body, named, spoilt, now);
-        answer.headers.extend(signed);
-        answer.body = stamp::sent(std::mem::take(&mut answer.body), spoilt);
-    }
-
     /// Who has sent a request, if that is certain.
-    fn open_v3(&self, asked: &Asked<'_>, clock: i64) -> Result<(Merchant, Credentials), Refusal> {
+    fn open_v3(&self, asked: &Asked<'_>, clock: i64) -> Result<Sender, Refusal> {
         // The words, and that Accept is wanted too, are from memory.
         let given = |name| {
             asked
@@ -173,7 +169,10 @@ impl WechatPay {
             return Err(Refusal::sign("错误的签名，验签失败"));
         }
         self.check_serial(asked, merchant, credentials)?;
-        Ok((merchant.clone(), credentials.clone()))
+        Ok(Sender {
+            merchant: merchant.clone(),
+            credentials: credentials.clone(),
+        })
     }
 
     /// A request may say by which of WeChat's keys it wants its answer. Who has
@@ -207,9 +206,13 @@ impl WechatPay {
     fn do_v3(
         &mut self,
         asked: &Asked<'_>,
-        (merchant, credentials): &(Merchant, Credentials),
+        sender: &Sender,
         moment: Moment,
     ) -> Result<Option<Value>, Refusal> {
+        let Sender {
+            merchant,
+            credentials,
+        } = sender;
         let path: Vec<String> = asked.uri.path().split('/').skip(1).map(decoded).collect();
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let rest = match path.as_slice() {
@@ -259,6 +262,17 @@ impl WechatPay {
             _ => Err(Refusal::new("NOT_FOUND", 0, "没有此接口，或请求方法有误")),
         }
     }
+}
+
+fn sign(answer: &mut Answer, asked: &Asked<'_>, sender: &Sender, now: Now, spoilt: Option<Spoilt>) {
+    let key = Key::Asked(header(asked.headers, "wechatpay-serial"));
+    let Sender {
+        merchant,
+        credentials,
+    } = sender;
+    let key = key.choose(merchant, credentials, now.moment);
+    answer.headers.extend(key.stamp(&answer.body, now, spoilt));
+    answer.body = stamp::sent(std::mem::take(&mut answer.body), spoilt);
 }
 
 /// The `mchid` of a body is the one that has signed. The code is from memory.

@@ -28,14 +28,14 @@ pub(crate) async fn call(
         body: &body,
     };
     let mut world = simulator.world();
-    let (moment, clock) = (world.moment(), world.signing_clock());
+    let now = world.now();
     let spoilt = spoilt.map(|Extension(spoilt)| spoilt);
-    let answer = world.pay.answer_v3(&asked, moment, clock, spoilt);
+    let answer = world.pay.answer_v3(&asked, now, spoilt);
     for refund_no in world.pay.accepted_refunds() {
         end_refund_later(&simulator, &world, refund_no);
     }
-    if let Some((code, message)) = &answer.refused {
-        world.reject(uri.path(), code, message);
+    if let Some(refusal) = &answer.refused {
+        world.reject(uri.path(), &refusal.code, &refusal.message);
     }
     response(answer)
 }

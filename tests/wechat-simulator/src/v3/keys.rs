@@ -71,6 +71,10 @@ impl Keys {
     }
 
     fn new(mch_id: &str, folder: Option<&Path>) -> Result<Self, Unfit> {
+        if let Some(folder) = folder {
+            let made = fs::create_dir_all(folder);
+            made.map_err(|error| Unfit::File(folder.to_owned(), error))?;
+        }
         let key = |name: &str| {
             let file = folder.map(|folder| folder.join(format!("{mch_id}-{name}.key")));
             kept(file.as_deref())

@@ -3,13 +3,13 @@
 
 use serde_json::{Value, json};
 
-use super::gcm;
 use super::refunds::{payer_refund, status};
-use super::stamp::{Headers, Spoilt, sent, stamp};
+use super::stamp::{Headers, Key, Spoilt, sent};
 use super::transactions::transaction;
+use super::{Now, gcm};
 use crate::beijing;
 use crate::forge::Flaw;
-use crate::pay::{Moment, Order, Refund, RefundStatus, WechatPay};
+use crate::pay::{Order, Refund, RefundStatus, WechatPay};
 
 /// A notification as it is sent.
 #[derive(Clone, Debug)]
@@ -42,8 +42,7 @@ impl WechatPay {
         &self,
         order: &Order,
         flaw: Option<Flaw>,
-        moment: Moment,
-        clock: i64,
+        now: Now,
     ) -> Option<Notice> {
         order.payment.as_ref()?;
         let event = Event {
@@ -52,7 +51,7 @@ impl WechatPay {
             summary: "支付成功",
             plain: transaction(order, crate::pay::TradeState::Success),
         };
-        self.notice(&order.mch_id, event, flaw, (moment, clock))
+        self.notice(&order.mch_id, event, flaw, now)
     }
 
     /// The notification of a refund that has ended or needs a person.
@@ -62,8 +61,7 @@ impl WechatPay {
         order: &Order,
         refund: &Refund,
         flaw: Option<Flaw>,
-        moment: Moment,
-        clock: i64,
+        now: Now,
     ) -> Option<Notice> {
         let (kind, summary) = match refund.status {
             RefundStatus::Processing => return None,
@@ -96,7 +94,7 @@ impl WechatPay {
             summary,
             plain,
         };
-        self.notice(&order.mch_id, event, flaw, (moment, clock))
+        self.notice(&order.mch_id, event, flaw, now)
     }
 
     fn notice(
@@ -104,7 +102,7 @@ impl WechatPay {
         mch_id: &str,
         mut event: Event,
         flaw: Option<Flaw>,
-        now: (Moment, i64),
+        now: Now,
     ) -> Option<Notice> {
         let merchant = self.directory.merchant(mch_id)?;
         let credentials = self.directory.credentials(mch_id)?;
@@ -116,7 +114,7 @@ impl WechatPay {
             Some(Flaw::OtherKey) => "00000000000000000000000000000000",
             _ => merchant.api_v3_key.as_deref()?,
         };
-        let unique = now.0.nonce();
+        let unique = now.moment.nonce();
         let nonce = unique.get(20..).unwrap_or_default();
         let sealed = gcm::seal(api_v3_key, nonce, event.about, &event.plain.to_string())?;
         let (nonce, sealed) = match flaw {
@@ -130,7 +128,7 @@ impl WechatPay {
             Some(Flaw::NotJson) => "<xml></xml>".to_owned(),
             _ => json!({
                 "id": uuid(&unique),
-                "create_time": beijing::rfc3339(now.1.saturating_mul(1000)),
+                "create_time": beijing::rfc3339(now.clock.saturating_mul(1000)),
                 "resource_type": "encrypt-resource",
                 "event_type": event.kind,
                 "summary": event.summary,
@@ -144,8 +142,9 @@ impl WechatPay {
             })
             .to_string(),
         };
+        let key = Key::Wechat.choose(merchant, credentials, now.moment);
         Some(Notice {
-            headers: stamp(merchant, credentials, &body, None, spoilt, now),
+            headers: key.stamp(&body, now, spoilt),
             body: sent(body, spoilt),
         })
     }

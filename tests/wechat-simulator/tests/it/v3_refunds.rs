@@ -198,3 +198,41 @@ async fn either_version_refunds_the_others_payment() {
     assert!(body.contains("REFUND.SUCCESS"), "{body}");
     client.verify(&world.headers()[1], &body).unwrap();
 }
+
+#[tokio::test]
+async fn merchants_do_not_see_each_others_payments_and_refunds() {
+    let world = World::start().await;
+    let client = paid(&world).await;
+    let other = json!({"mch_id": "1900000109"});
+    world.post("/_control/merchants", &other).await;
+    let bound = json!({
+        "app_id": "wxsite", "kind": "website", "secret": "s", "merchants": ["1900000109"],
+    });
+    world.post("/_control/accounts", &bound).await;
+    let other = Client::of(&world, "1900000109", "wxsite", 1).await;
+    let (_, order) = client.query("order-1").await;
+    let id = order["transaction_id"].as_str().unwrap();
+    let by_id =
+        |client: &Client<'_>| format!("/v3/pay/transactions/id/{id}?mchid={}", client.mch_id);
+    assert_eq!(client.get(&by_id(&client)).await.0, 200);
+    assert_eq!(other.get(&by_id(&other)).await.0, 404);
+    assert_eq!(other.query("order-1").await.0, 404);
+    assert_eq!(other.close("order-1").await.0, 404);
+    let foreign = json!({"transaction_id": id});
+    assert_eq!(other.refund("order-1", "r-1", 5, foreign).await.0, 404);
+
+    assert_eq!(client.refund("order-1", "r-1", 5, json!({})).await.0, 200);
+    assert_eq!(other.get(&format!("{REFUNDS}/r-1")).await.0, 404);
+    // Numbers of orders and of refunds are each merchant's own.
+    assert_eq!(other.order("native", "order-1", json!({})).await.0, 200);
+    assert_eq!(client.query("order-1").await.1["trade_state"], "REFUND");
+    assert_eq!(other.query("order-1").await.1["trade_state"], "NOTPAY");
+    let (_, code) = other.order("native", "order-2", json!({})).await;
+    let quiet = json!({"code_url": code["code_url"], "notify": false});
+    world.post("/_control/pay", &quiet).await;
+    let (status, made) = other.refund("order-2", "r-1", 7, json!({})).await;
+    assert_eq!(status, 200, "{made}");
+    assert_eq!(made["amount"]["refund"], 7);
+    let (_, own) = client.get(&format!("{REFUNDS}/r-1")).await;
+    assert_eq!(own["amount"]["refund"], 5);
+}
