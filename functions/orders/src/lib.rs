@@ -96,8 +96,9 @@ async fn shown(state: &Orders, key: &OrderKey, app: &App) -> Result<Response, Pr
     Ok(Json(view::Order::of(&partition, pay_url)).into_response())
 }
 
-/// An app whose client comes back from WeChat wants to know at once. When
-/// WeChat says nothing, or was asked a moment ago, the ledger answers.
+/// An app whose client comes back from WeChat wants to know at once, or whether
+/// people have given back what was paid. When WeChat says nothing, or was asked a
+/// moment ago, the ledger answers.
 async fn query(
     State(state): State<Arc<Orders>>,
     Path(order_no): Path<String>,
@@ -111,8 +112,15 @@ async fn query(
     let key = signed.order_key(&order_no)?;
     let order = state.ledger.order(&key).await?;
     let order = order.ok_or(Problem::OrderNotFound)?;
-    let asking = &state.asking;
-    asking.ask_out_of_turn(order, Curious::App, now).await?;
+    match order.status.is_open() {
+        true => drop(
+            state
+                .asking
+                .ask_out_of_turn(order, Curious::App, now)
+                .await?,
+        ),
+        false => state.refunds.look(order, now).await?,
+    }
     shown(&state, &key, &signed.app).await
 }
 

@@ -61,6 +61,7 @@ fn read(read: Result<Notification, Rejection>) -> Result<Notice, Problem> {
         Rejection::Malformed(_)
         | Rejection::Invalid(_)
         | Rejection::Signature
-        | Rejection::Stranger => Problem::NotificationInvalid,
+        | Rejection::Stranger
+        | Rejection::AnothersRefund(_) => Problem::NotificationInvalid,
     })
 }

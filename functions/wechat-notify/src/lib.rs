@@ -117,10 +117,13 @@ async fn refunded(
         Some(_) => state.refunds.discover(&key, transaction_id, now).await?,
         // The notification of the payment is late, or lost.
         None => {
-            let settled =
-                state
-                    .notified
-                    .settle_confirmed(wechat, order, &notice.trade, transaction_id, now);
+            let settled = state.notified.settle_confirmed(
+                wechat,
+                order,
+                notice.trade.attempt,
+                transaction_id,
+                now,
+            );
             settled.await?.returned
         }
     };

@@ -17,7 +17,7 @@ use crate::wechat::{self, Wechat};
 
 /// Whoever asks out of turn waits for the answer, in a function that ends after
 /// 15 s.
-const DEADLINE: Duration = Duration::from_secs(9);
+pub(super) const DEADLINE: Duration = Duration::from_secs(9);
 
 /// Asks WeChat and settles what it says.
 #[derive(Debug, Clone)]
@@ -166,19 +166,18 @@ async fn ask_all(
     let last = order.status.is_open() && order.is_last_question(now);
     let live = order.attempts.iter().filter(|attempt| !attempt.closed);
     for attempt in live.map(|attempt| attempt.number).collect::<Vec<u8>>() {
-        let number = order.out_trade_no(attempt);
         let close = last || order.is_to_be_closed(attempt, now);
-        match wechat.query(&number).await? {
+        match wechat.query(order, attempt).await? {
             trade @ (Trade::Paid(_) | Trade::Returned(_)) => {
                 return found(wechat, trade, now).await;
             }
             Trade::Closed => order.attempt_closed(attempt),
             // The payer may try again, or WeChat may still be creating it.
             Trade::Open | Trade::Failed | Trade::Unknown if close => {
-                match wechat.close(&number).await {
+                match wechat.close(&order.out_trade_no(attempt)).await {
                     Ok(Closing::Closed | Closing::Unknown) => order.attempt_closed(attempt),
                     Ok(Closing::Paid) => {
-                        let trade = wechat.query(&number).await?;
+                        let trade = wechat.query(order, attempt).await?;
                         let found = found(wechat, trade, now).await?;
                         return found.map(Some).ok_or(wechat::Error::Unknown(None));
                     }
@@ -208,7 +207,7 @@ pub async fn look(
     now: Timestamp,
 ) -> Result<CodePayment, wechat::Error> {
     let reversing = order.payment_code().is_some_and(|code| code.reversing);
-    Ok(match wechat.query(&order.out_trade_no(attempt)).await? {
+    Ok(match wechat.query(order, attempt).await? {
         // Paid, but it is being taken back: go on with that.
         Trade::Paid(_) if reversing => CodePayment::Waiting,
         Trade::Returned(_) | Trade::Closed if reversing => CodePayment::Over("REVERSED"),

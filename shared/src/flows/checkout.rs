@@ -5,7 +5,6 @@ use crate::aws::Failure;
 use crate::aws::ledger::{Ledger, Saved};
 use crate::aws::queue::Queue;
 use crate::aws::secrets::Merchant;
-use crate::domain::id::OutTradeNo;
 use crate::domain::order::{Attempt, Order, Payer, Preparation, Prepay, Refusal, TradeType};
 use crate::domain::time::Timestamp;
 use crate::flows::race::Race;
@@ -122,7 +121,7 @@ impl Checkout {
                             if !retired =>
                         {
                             retired = true;
-                            match retire(&wechat, &order.out_trade_no(number)).await? {
+                            match retire(&wechat, &order, number).await? {
                                 Closing::Closed | Closing::Unknown => order.attempt_closed(number),
                                 Closing::Paid => return Err(self.paid(order, now).await),
                             }
@@ -191,10 +190,10 @@ impl Checkout {
 
 /// WeChat does not take this number again: the order needs another, but not
 /// while this one can still be paid.
-async fn retire(wechat: &Wechat, number: &OutTradeNo) -> Result<Closing, wechat::Error> {
-    match wechat.query(number).await? {
+async fn retire(wechat: &Wechat, order: &Order, attempt: u8) -> Result<Closing, wechat::Error> {
+    match wechat.query(order, attempt).await? {
         Trade::Paid(_) | Trade::Returned(_) => Ok(Closing::Paid),
         Trade::Closed | Trade::Unknown => Ok(Closing::Closed),
-        Trade::Open | Trade::Failed => wechat.close(number).await,
+        Trade::Open | Trade::Failed => wechat.close(&order.out_trade_no(attempt)).await,
     }
 }

@@ -18,6 +18,10 @@ use crate::flows::race::Race;
 use crate::wechat::v2::pay::Trade;
 use crate::wechat::{self, Wechat};
 
+/// A transaction holds a hundred rows, and each refund has one for what is owed.
+/// Those beyond are found with the next question about what has gone back.
+pub(super) const REFUNDS_AT_ONCE: usize = 45;
+
 /// Takes payments, and failures of payments by code, to the ledger.
 #[derive(Debug, Clone)]
 pub struct Settler {
@@ -50,8 +54,10 @@ impl Settler {
             // First what has gone back already: nobody is told of money that is
             // not there, and no more goes back than is left.
             let mut refunds = returned_refunds(&order.key(), payment, &found.returned, now);
+            let known = self.known_refunds(&order).await?;
             // It has just become one of the order's payments.
-            let _recounted = order.recount(&payment.transaction_id, &refunds);
+            let _recounted = order.recount(&payment.transaction_id, refunds.iter().chain(&known));
+            refunds.truncate(REFUNDS_AT_ONCE);
             let mut deliveries = self.ended(&order, &refunds, now);
             if let Settlement::Anomaly(kind) = settlement {
                 let refund = self.give_back(&mut order, kind, payment, now).await?;
@@ -102,6 +108,18 @@ impl Settler {
             }
             race.lost().await?;
         }
+    }
+
+    /// The refunds of an order that has just been restored from a backup. What is
+    /// owed for it shows the others; with version 1.0 nothing is.
+    async fn known_refunds(&self, order: &Order) -> Result<Vec<Refund>, Failure> {
+        Ok(match order.request.version {
+            Version::Relayed => Vec::new(),
+            Version::Direct => {
+                let partition = self.ledger.partition(&order.key()).await?;
+                partition.map(|known| known.refunds).unwrap_or_default()
+            }
+        })
     }
 
     /// An event's id is random. A write that lost a race has told nothing: the next

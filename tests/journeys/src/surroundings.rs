@@ -53,6 +53,7 @@ impl Stack {
             "expires_at",
             "due",
             "wake",
+            "asked_at",
             "claimed_until",
             "refused_since",
         ] {

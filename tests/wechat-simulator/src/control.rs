@@ -12,7 +12,7 @@
 //! | `POST /_control/charge` | `{out_trade_no}` | `{}`; the charge that is on its way arrives now |
 //! | `POST /_control/refund` | `{out_trade_no, refund_fee?, status?, notify?, copies?, url?}` | a refund, made by a person in the merchant platform |
 //! | `POST /_control/refund_becomes` | `{out_refund_no, status, notify?, copies?}` | the refund |
-//! | `POST /_control/obstacles` | `{out_trade_no, refund?: [{err_code, times?, although_done?}], refund_lag_seconds?}` | the order |
+//! | `POST /_control/obstacles` | `{out_trade_no, refund?: [{err_code, times?, although_done?}], refund_lag_seconds?, full_refund_state?}` | the order |
 //! | `GET /_control/faults` | | `[{path, kind, err_code, left, delay_ms, fired}]` |
 //! | `POST /_control/faults` | `{path, kind, err_code?, times?, delay_ms?}` | the list |
 //! | `DELETE /_control/faults` | | `[]` |
@@ -24,7 +24,7 @@
 //!
 //! An order is `{out_trade_no, trade_type, state, total_fee, prepay_id,
 //! prepay_until_ms, code_url, mweb_url, mweb_until_ms, created_ms, expires_ms,
-//! parameters, refunds, notifications, obstacles, refund_lag_ms, queries}`, and `transaction_id, openid,
+//! parameters, refunds, notifications, obstacles, refund_lag_ms, full_refund_state, queries}`, and `transaction_id, openid,
 //! coupon_fee, paid_ms` once it is paid. A refund is `{refund_id,
 //! out_refund_no, refund_fee, status, created_ms, success_ms, by_hand,
 //! notify_url, notifications}`. An attempt is `{at_ms, status, body, latency_ms, accepted,
@@ -50,7 +50,7 @@ use serde_json::{Value, json};
 use crate::faults::Fault;
 use crate::forge::{self, Flaw};
 use crate::notify::{self, Message, Subject};
-use crate::pay::{CannotPay, Obstacle, Order, RefundStatus, Rules, Wish};
+use crate::pay::{CannotPay, Obstacle, Order, RefundStatus, Rules, TradeState, Wish};
 use crate::settings::Settings;
 use crate::state::{Simulator, World};
 
@@ -294,6 +294,7 @@ struct Obstacles {
     out_trade_no: String,
     refund: Option<Vec<Obstacle>>,
     refund_lag_seconds: Option<i64>,
+    full_refund_state: Option<TradeState>,
 }
 
 /// `POST /_control/obstacles`
@@ -309,6 +310,7 @@ pub(crate) async fn obstacles(State(simulator): State<Simulator>, body: Bytes) -
     if let Some(obstacles) = asked.refund {
         order.obstacles = obstacles;
     }
+    order.full_refund_state = asked.full_refund_state.or(order.full_refund_state);
     Ok(Json(&*order).into_response())
 }
 

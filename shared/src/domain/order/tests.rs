@@ -365,6 +365,22 @@ fn an_order_whose_notification_goes_to_the_app_is_asked_about_early() {
 }
 
 #[test]
+fn what_may_have_gone_back_is_asked_for_of_each_payment_that_is_not_gone() {
+    let mut order = order(Status::Paid);
+    let id = order.payment.as_ref().unwrap().transaction_id.clone();
+    assert_eq!(order.claim_look(NOW), std::slice::from_ref(&id));
+    assert!(
+        order.claim_look(NOW.plus_seconds(1)).is_empty(),
+        "just asked"
+    );
+    assert_eq!(order.claim_look(NOW.plus_seconds(2)), [id]);
+    let payment = order.payment.as_mut().unwrap();
+    payment.refunded = payment.total_fee;
+    assert!(order.claim_look(NOW.plus_seconds(9)).is_empty(), "all gone");
+    assert_eq!(order.asked_at, Some(NOW.plus_seconds(2)));
+}
+
+#[test]
 fn an_app_has_wechat_asked_once_in_two_seconds_and_only_while_somebody_could_pay() {
     let millis = |millis| Timestamp::from_millis(NOW.millis() + millis);
     let mut order = order(Status::Paying);

@@ -92,6 +92,10 @@ pub enum Rejection {
     /// The number was not made by this hub.
     #[error("the notification's out_trade_no is not this hub's: {0}")]
     UnknownNumber(String),
+    /// Money of another system's payment went back. People's refunds are told to
+    /// one address of the merchant's, whoever took the payment.
+    #[error("the refund is of another system's payment: {0}")]
+    AnothersRefund(String),
     /// It tells of a failed payment: there is nothing to settle.
     #[error("the notification tells of no payment")]
     NoPayment,

@@ -94,11 +94,12 @@ impl Wechat {
         }
     }
 
-    /// orderquery by the hub's number.
+    /// orderquery by the hub's number of this attempt.
     ///
     /// # Errors
     /// When WeChat's answer is unusable or unknown; nothing may be concluded.
-    pub async fn query(&self, number: &OutTradeNo) -> Result<Trade, Error> {
+    pub async fn query(&self, order: &Order, attempt: u8) -> Result<Trade, Error> {
+        let number = order.out_trade_no(attempt);
         let fields = Params::from([("out_trade_no".to_owned(), number.to_string())]);
         let answer = match self.post("/pay/orderquery", fields).await {
             Err(Error::Business { code, .. }) if code == "ORDERNOTEXIST" => {
@@ -110,14 +111,24 @@ impl Wechat {
             return Err(Error::Forged("out_trade_no is another's"));
         }
         match field(&answer, "trade_state") {
-            "SUCCESS" => read_payment(&answer, number.attempt)
+            "SUCCESS" => read_payment(&answer, attempt)
                 .map(Trade::Paid)
                 .map_err(Error::Forged),
-            "REFUND" => read_payment(&answer, number.attempt)
-                .map(Trade::Returned)
-                .map_err(Error::Forged),
+            "REFUND" => match read_payment(&answer, attempt) {
+                Ok(payment) => Ok(Trade::Returned(payment)),
+                // WeChat promises the payment's fields of SUCCESS only.
+                Err(_) => match self.payment_given_back(order, attempt).await? {
+                    Some(payment) => Ok(Trade::Returned(payment)),
+                    None => Err(Error::Unknown(None)),
+                },
+            },
             "NOTPAY" | "USERPAYING" | "ACCEPT" => Ok(Trade::Open),
-            "CLOSED" | "REVOKED" => Ok(Trade::Closed),
+            // It is also said of a payment that has gone back as a whole.
+            "CLOSED" => {
+                let payment = self.payment_given_back(order, attempt).await?;
+                Ok(payment.map_or(Trade::Closed, Trade::Returned))
+            }
+            "REVOKED" => Ok(Trade::Closed),
             "PAYERROR" => Ok(Trade::Failed),
             _ => Err(Error::Forged("trade_state is not WeChat's")),
         }

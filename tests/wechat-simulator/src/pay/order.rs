@@ -227,6 +227,9 @@ pub struct Order {
     pub(crate) obstacles: Vec<Obstacle>,
     /// `refundquery` knows a refund of it only so long after it was made.
     pub(crate) refund_lag_ms: i64,
+    /// What orderquery says once all of it has gone back, and then, as WeChat
+    /// promises, without the payment's fields; else what `Rules` read into it.
+    pub(crate) full_refund_state: Option<TradeState>,
     /// How its notifications are signed.
     #[serde(skip)]
     pub sign_type: SignType,
@@ -261,6 +264,7 @@ impl Order {
             queries: 0,
             obstacles: Vec::new(),
             refund_lag_ms: 0,
+            full_refund_state: None,
             sign_type,
         }
     }

@@ -66,8 +66,9 @@ impl WechatPay {
         }
         let order = self.numbered(request)?;
         let wholly = order.state == TradeState::Refund && order.refunded() >= order.total_fee;
+        let told_alone = order.full_refund_state.filter(|_| wholly);
         let state = match order.state {
-            TradeState::Refund if wholly => self.rules.full_refund_state,
+            TradeState::Refund if wholly => told_alone.unwrap_or(self.rules.full_refund_state),
             TradeState::Revoked if order.payment.is_some() => self.rules.reversed_state,
             TradeState::NotPay if order.is_expired(moment.now_ms) => self.rules.expired_state,
             state => state,
@@ -79,7 +80,8 @@ impl WechatPay {
         if let Some(attach) = order.given("attach") {
             put(&mut answer, "attach", attach);
         }
-        if order.is_paid() || order.state == TradeState::Revoked {
+        let has_fields = order.is_paid() || order.state == TradeState::Revoked;
+        if has_fields && told_alone.is_none() {
             answer.extend(order.paid_fields());
         }
         Ok(answer)
