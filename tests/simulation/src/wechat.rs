@@ -256,6 +256,8 @@ impl Wechat {
         let fee = (order.rest() * share / 1000).max(1);
         let moment = self.moment(now);
         self.pay.rules.balance_fen = None;
+        let told = random.pick(&[None, Some(TradeState::Closed), Some(TradeState::Refund)]);
+        self.pay.tell_full_refund(number, told.flatten());
         let refund = self.pay.refund_by_hand(number, Some(fee), None, moment);
         let number = refund.ok()?.out_refund_no;
         self.courses
@@ -327,6 +329,11 @@ impl Wechat {
                 refund.is_some_and(|(_, refund)| refund.by_hand)
             }
             [None, None, Some(_), Some(offset)] => offset.parse::<u8>().is_ok(),
+            // Of what WeChat calls closed, or tells no payment of.
+            [None, None, None, None] => {
+                let order = asked.get("out_trade_no").and_then(|no| self.pay.order(no));
+                order.is_some_and(|order| !order.is_open())
+            }
             _ => false,
         }
     }

@@ -310,7 +310,9 @@ pub(crate) async fn obstacles(State(simulator): State<Simulator>, body: Bytes) -
     if let Some(obstacles) = asked.refund {
         order.obstacles = obstacles;
     }
-    order.full_refund_state = asked.full_refund_state.or(order.full_refund_state);
+    if asked.full_refund_state.is_some() {
+        order.full_refund_state = asked.full_refund_state;
+    }
     Ok(Json(&*order).into_response())
 }
 

@@ -127,6 +127,14 @@ impl WechatPay {
         }
     }
 
+    /// Once all of this order has gone back, orderquery says this of it, and no
+    /// more than its number.
+    pub fn tell_full_refund(&mut self, out_trade_no: &str, state: Option<TradeState>) {
+        if let Some(order) = self.orders.get_mut(out_trade_no) {
+            order.full_refund_state = state;
+        }
+    }
+
     /// The numbers of the refunds that were accepted since the last question;
     /// their driver decides how and when each ends.
     pub fn accepted_refunds(&mut self) -> Vec<String> {
