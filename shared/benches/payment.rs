@@ -9,7 +9,7 @@ use shared::domain::signature::Params;
 use shared::domain::time::Timestamp;
 use shared::wechat::v2::sign::{SignType, sign};
 use shared::wechat::v2::xml;
-use shared::wechat::{Account, Secrets, Wechat};
+use shared::wechat::{Account, PaymentKeys, Wechat};
 
 const KEY: &str = "192006250b4c09247ec02edce69f6a2d";
 
@@ -62,8 +62,8 @@ fn signed(mut fields: Params) -> String {
 
 fn merchant() -> Option<Wechat> {
     let account = Account::new("wxd930ea5d5a258f4f".to_owned(), "10000100".to_owned());
-    let secrets = format!(r#"{{"api_key": "{KEY}", "app_secret": "none"}}"#);
-    Wechat::new(account, Secrets::parse(&secrets).ok()?).ok()
+    let secrets = format!(r#"{{"api_key": "{KEY}"}}"#);
+    Wechat::new(account, PaymentKeys::parse(&secrets).ok()?).ok()
 }
 
 fn delivery() -> Option<Delivery> {

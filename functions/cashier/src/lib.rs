@@ -201,9 +201,9 @@ fn ended(order: &Order, app: &App, visit: &Visit) -> Result<Response, Problem> {
 /// Sends the browser to WeChat for the openid; it comes back to this address
 /// with a ticket.
 async fn log_in(state: &Cashier, query: String, now: Timestamp) -> Result<Response, Problem> {
-    let wechat = state.merchant.wechat().await?;
+    let account = state.merchant.account();
     let purpose = login::Purpose::PayQuery(query);
-    let started = login::start(&state.registry, &wechat, &state.public_url, purpose, now).await?;
+    let started = login::start(&state.registry, account, &state.public_url, purpose, now).await?;
     let mut response = Redirect::to(started.authorize_url.as_str()).into_response();
     let cookie = HeaderValue::from_str(&started.cookie).map_err(|_| Problem::Unavailable)?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);

@@ -76,6 +76,34 @@ pub fn router(state: Arc<Orders>) -> Router {
     guarded(routes)
 }
 
+impl Orders {
+    /// The sender of a POST that says what it does, by `action`, and to what, by
+    /// its path. It has no other parameter: signed for one thing, it does no other.
+    async fn asked(
+        &self,
+        action: &'static str,
+        path: &[(&'static str, &str)],
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Signed, Problem> {
+        let mut fields = Fields::from_json(body)?;
+        for (name, value) in path {
+            fields = fields.with_path(name, (*value).to_owned())?;
+        }
+        let signed = Signed::fresh(fields, &self.registry, now).await?;
+        let names = path.iter().map(|(name, _)| *name);
+        let known: Vec<&str> = names.chain(["action"]).collect();
+        signed.fields.only(&known)?;
+        signed.fields.demand_action(action)?;
+        Ok(signed)
+    }
+
+    async fn order(&self, key: &OrderKey) -> Result<Order, Problem> {
+        let order = self.ledger.order(key).await?;
+        order.ok_or(Problem::OrderNotFound)
+    }
+}
+
 async fn show(
     State(state): State<Arc<Orders>>,
     Path(order_no): Path<String>,
@@ -105,21 +133,15 @@ async fn query(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let now = state.clock.now();
-    let fields = Fields::from_json(&body)?.with_path("order_no", order_no.clone())?;
-    let signed = Signed::fresh(fields, &state.registry, now).await?;
-    signed.fields.only(&["order_no", "action"])?;
-    signed.fields.demand_action("query")?;
+    let path = [("order_no", order_no.as_str())];
+    let signed = state.asked("query", &path, &body, now).await?;
     let key = signed.order_key(&order_no)?;
-    let order = state.ledger.order(&key).await?;
-    let order = order.ok_or(Problem::OrderNotFound)?;
-    match order.status.is_open() {
-        true => drop(
-            state
-                .asking
-                .ask_out_of_turn(order, Curious::App, now)
-                .await?,
-        ),
-        false => state.refunds.look(order, now).await?,
+    let order = state.order(&key).await?;
+    if order.status.is_open() {
+        let asking = &state.asking;
+        asking.ask_out_of_turn(order, Curious::App, now).await?;
+    } else {
+        state.refunds.look(order, now).await?;
     }
     shown(&state, &key, &signed.app).await
 }
@@ -132,13 +154,10 @@ async fn close(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let now = state.clock.now();
-    let fields = Fields::from_json(&body)?.with_path("order_no", order_no.clone())?;
-    let signed = Signed::fresh(fields, &state.registry, now).await?;
-    signed.fields.only(&["order_no", "action"])?;
-    signed.fields.demand_action("close")?;
+    let path = [("order_no", order_no.as_str())];
+    let signed = state.asked("close", &path, &body, now).await?;
     let key = signed.order_key(&order_no)?;
-    let order = state.ledger.order(&key).await?;
-    let order = order.ok_or(Problem::OrderNotFound)?;
+    let order = state.order(&key).await?;
     let (order, is_closed) = give_up(&state, order, now).await?;
     let status = match is_closed {
         true => StatusCode::OK,

@@ -97,7 +97,7 @@ impl Certificate {
 #[cfg(test)]
 mod tests {
     use p12_keystore::{Certificate as X509, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
-    use shared::wechat::{Account, Secrets, Wechat};
+    use shared::wechat::{Account, PaymentKeys, Wechat};
 
     use super::*;
 
@@ -134,8 +134,8 @@ mod tests {
         );
         assert!(!opened.serial.is_empty() && opened.expires.contains("2126"));
         let account = Account::new(String::new(), String::new());
-        let secrets = r#"{"api_key":"0123456789abcdef0123456789abcdef","app_secret":""}"#;
-        let mut wechat = Wechat::new(account, Secrets::parse(secrets).unwrap()).unwrap();
+        let secrets = r#"{"api_key":"0123456789abcdef0123456789abcdef"}"#;
+        let mut wechat = Wechat::new(account, PaymentKeys::parse(secrets).unwrap()).unwrap();
         wechat.certify(&opened.pem).unwrap();
         assert!(wechat.is_certified());
     }

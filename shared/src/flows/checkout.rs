@@ -23,8 +23,9 @@ pub struct Checkout {
     pub ledger: Ledger,
     /// Who is paid.
     pub merchant: Merchant,
-    /// For the APP flow of 2014.
-    pub tokens: TokenCache,
+    /// For the APP flow of 2014; none where no order goes that way, so that the
+    /// account's keys need not be there.
+    pub tokens: Option<TokenCache>,
     /// Where WeChat reports payments.
     pub notify_url: String,
     /// Where early questions are rung.
@@ -163,13 +164,14 @@ impl Checkout {
         if attempt.trade_type != TradeType::Genprepay {
             return Ok(wechat.unified_order(order, attempt, notify_url).await?);
         }
-        let token = self.tokens.access_token(now).await?;
+        let tokens = self.tokens.as_ref().ok_or(wechat::Error::NoAppKey)?;
+        let token = tokens.access_token(now).await?;
         match wechat
             .genprepay(order, attempt, notify_url, &token, now)
             .await
         {
             Err(error) if error.refuses_token() => {
-                let token = self.tokens.refused(&token, now).await?;
+                let token = tokens.refused(&token, now).await?;
                 let again = wechat.genprepay(order, attempt, notify_url, &token, now);
                 Ok(again.await?)
             }

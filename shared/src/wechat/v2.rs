@@ -61,7 +61,7 @@ impl Wechat {
         put("mch_id", mch_id);
         put("nonce_str", &random_hex());
         put("sign_type", sign_type.as_str());
-        let signature = sign::sign(&fields, &self.secrets.api_key, *sign_type);
+        let signature = sign::sign(&fields, &self.keys.api_key, *sign_type);
         fields.insert("sign".to_owned(), signature);
         let answer = transport::post(http, pay_base, path, &xml::write(&fields), repeat).await?;
         self.check(xml::parse(&answer).map_err(|error| Error::Forged(error.0))?)
@@ -75,7 +75,7 @@ impl Wechat {
             "FAIL" => return Err(Error::Refused(field(&answer, "return_msg").to_owned())),
             _ => return Err(Error::Forged("return_code is missing")),
         }
-        if !sign::verify(&answer, &self.secrets.api_key, self.account.sign_type) {
+        if !sign::verify(&answer, &self.keys.api_key, self.account.sign_type) {
             return Err(Error::Forged("the signature is wrong"));
         }
         if !self.is_ours(&answer) {

@@ -26,7 +26,7 @@ use reqwest::header::{ACCEPT_LANGUAGE, USER_AGENT};
 use serde_json::{Value, json};
 use shared::ambient::random_hex;
 use shared::aws::registry::Registry;
-use shared::aws::secrets::Merchant;
+use shared::aws::secrets::OfficialAccount;
 use shared::config;
 use shared::domain::app::{App, AppSecret};
 use shared::domain::id::AppId;
@@ -158,24 +158,21 @@ impl Stack {
         url::Url::parse_with_params(&base, params).unwrap().into()
     }
 
-    /// The merchant, as a function that has just started knows it. Its payments
-    /// are out of reach: they speak TLS.
+    /// The official account, as a function that has just started knows it.
     #[must_use]
-    pub fn merchant(&self) -> Merchant {
+    pub fn official_account(&self) -> OfficialAccount {
         let base = self.setting("SIMULATOR_URL");
         let [app_id, mch_id] =
             ["WECHAT_APP_ID", "WECHAT_MCH_ID"].map(|name| self.setting(name).to_owned());
-        let settings = config::Merchant {
+        let settings = config::OfficialAccount {
             account: Account {
-                pay_base: base.to_owned(),
                 api_base: base.to_owned(),
                 open_base: base.to_owned(),
                 ..Account::new(app_id, mch_id)
             },
-            secret_id: self.setting("WECHAT_SECRET_NAME").to_owned(),
-            certificate_id: None,
+            secret_id: self.setting("WECHAT_ACCOUNT_SECRET_NAME").to_owned(),
         };
-        Merchant::new(self.aws.clone(), settings)
+        OfficialAccount::new(self.aws.clone(), settings)
     }
 
     /// `POST /v1/orders` with this body, signed or not.

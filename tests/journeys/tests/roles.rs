@@ -169,6 +169,40 @@ async fn no_function_may_read_everything_remove_orders_or_register_apps() {
     }
 }
 
+#[tokio::test]
+async fn each_function_reads_the_secrets_that_it_needs_and_no_other() {
+    let stack = Stack::new().await;
+    let secrets = [
+        "WECHAT_SECRET_NAME",
+        "WECHAT_ACCOUNT_SECRET_NAME",
+        "WECHAT_CERTIFICATE_NAME",
+    ];
+    for (function, own) in [
+        // The account's for the APP flow of 2014.
+        ("CREATE_ORDER", [true, true, false]),
+        ("ORDERS", [true, false, true]),
+        ("CASHIER", [true, false, false]),
+        ("OAUTH", [false, true, false]),
+        ("WECHAT_NOTIFY", [true, false, false]),
+        ("DELIVER", [false, false, false]),
+        ("RECONCILE", [true, false, true]),
+        ("SWEEP", [false, false, false]),
+    ] {
+        let role = as_function(&stack, &format!("{function}_FUNCTION_NAME")).await;
+        let manager = aws_sdk_secretsmanager::Client::new(&role);
+        for (secret, may) in secrets.into_iter().zip(own) {
+            let id = stack.setting(secret);
+            let read = manager.get_secret_value().secret_id(id).send().await;
+            match may {
+                true => drop(read.unwrap_or_else(|error| {
+                    panic!("{function} must read {secret}: {error:?}");
+                })),
+                false => denied(read),
+            }
+        }
+    }
+}
+
 fn denied<T: std::fmt::Debug, E: std::fmt::Debug, R: std::fmt::Debug>(
     result: Result<T, aws_sdk_dynamodb::error::SdkError<E, R>>,
 ) {

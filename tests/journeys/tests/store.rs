@@ -332,11 +332,11 @@ async fn states_and_codes_end_with_their_time() {
     let app_id = AppId::parse(&stack.app.id).unwrap();
     let now = now();
 
-    let wechat = stack.merchant().wechat().await.unwrap();
+    let official = stack.official_account();
     let hub = stack.setting("HUB_URL");
     for (seconds, good) in [(599, true), (600, false)] {
         let purpose = Purpose::PayQuery("the order's".to_owned());
-        let started = login::start(&registry, &wechat, hub, purpose.clone(), now).await;
+        let started = login::start(&registry, official.account(), hub, purpose.clone(), now).await;
         let Started {
             authorize_url,
             cookie,

@@ -22,8 +22,7 @@ pub(crate) const MCH_ID: &str = "1900000109";
 /// The key that signs payments.
 const API_KEY: &str = "simulation0simulation0simulation";
 /// What the secret in Secrets Manager holds.
-pub(crate) const SECRET: &str =
-    r#"{"api_key":"simulation0simulation0simulation","app_secret":"simulation"}"#;
+pub(crate) const SECRET: &str = r#"{"api_key":"simulation0simulation0simulation"}"#;
 
 const REVERSE: &str = "/secapi/pay/reverse";
 const REFUND: &str = "/secapi/pay/refund";

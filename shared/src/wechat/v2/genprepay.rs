@@ -59,7 +59,7 @@ impl Wechat {
             ("time_start", &attempt.started_at.beijing()),
             ("time_expire", &expiry(order, attempt).beijing()),
         ]);
-        let package = packed(&package, &self.secrets.api_key);
+        let package = packed(&package, &self.keys.api_key);
         let (timestamp, noncestr) = (now.seconds(), random_hex());
         let signature = sha1_signature(&params([
             ("appid", &self.account.app_id),
@@ -78,7 +78,7 @@ impl Wechat {
             "sign_method": "sha1",
             "app_signature": signature,
         });
-        let mut url = self.api("/pay/genprepay")?;
+        let mut url = self.account.api("/pay/genprepay")?;
         url.query_pairs_mut()
             .append_pair("access_token", token.expose());
         let answer: Answer = call(self.http.post(url).body(request.to_string())).await?;
@@ -118,7 +118,7 @@ impl Wechat {
     /// # Errors
     /// The first check it fails; every one is a stranger's without `app_key`.
     pub fn read_query_notification(&self, query: &str) -> Result<Notice, Rejection> {
-        if self.secrets.app_key.is_none() {
+        if self.keys.app_key.is_none() {
             return Err(Rejection::Stranger);
         }
         if query.len() > QUERY_MAX_BYTES {
@@ -130,7 +130,7 @@ impl Wechat {
                 return Err(Rejection::Invalid("a parameter comes twice"));
             }
         }
-        if !verify(&fields, &self.secrets.api_key, SignType::Md5) {
+        if !verify(&fields, &self.keys.api_key, SignType::Md5) {
             return Err(Rejection::Signature);
         }
         let field = |name: &str| field(&fields, name);
@@ -148,7 +148,7 @@ impl Wechat {
     }
 
     fn app_key(&self) -> Result<&str, Error> {
-        let app_key = self.secrets.app_key.as_deref();
+        let app_key = self.keys.app_key.as_deref();
         if app_key.is_none() {
             tracing::error!(
                 alarm = "configuration",

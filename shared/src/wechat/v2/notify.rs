@@ -119,7 +119,7 @@ impl Wechat {
         if field(fields, "return_code") != "SUCCESS" {
             return Err(Rejection::Invalid("return_code is not SUCCESS"));
         }
-        if !sign::verify(fields, &self.secrets.api_key, self.account.sign_type) {
+        if !sign::verify(fields, &self.keys.api_key, self.account.sign_type) {
             return Err(Rejection::Signature);
         }
         if !self.is_ours(fields) {

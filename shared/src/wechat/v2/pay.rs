@@ -169,7 +169,7 @@ impl Wechat {
                 self.account.sign_type.as_str().to_owned(),
             ),
         ]);
-        let signature = sign::sign(&params, &self.secrets.api_key, self.account.sign_type);
+        let signature = sign::sign(&params, &self.keys.api_key, self.account.sign_type);
         params.insert("paySign".to_owned(), signature);
         params
     }
@@ -186,7 +186,7 @@ impl Wechat {
             ("noncestr".to_owned(), random_hex()),
             ("timestamp".to_owned(), now.seconds().to_string()),
         ]);
-        let signature = sign::sign(&params, &self.secrets.api_key, self.account.sign_type);
+        let signature = sign::sign(&params, &self.keys.api_key, self.account.sign_type);
         params.insert("sign".to_owned(), signature);
         params
     }

@@ -180,7 +180,7 @@ impl Wechat {
         if !self.is_ours(fields) {
             return Err(Rejection::Stranger);
         }
-        let plain = open(field(fields, "req_info"), &self.secrets.api_key)?;
+        let plain = open(field(fields, "req_info"), &self.keys.api_key)?;
         let inner = xml::parse(&plain)?;
         let number = field(&inner, "out_trade_no");
         let trade = OutTradeNo::parse(number)
