@@ -109,6 +109,36 @@ async fn an_order_given_up_is_closed_as_soon_as_wechat_allows_it() {
         .await;
     assert_eq!(stack.at_wechat(&order["trade_no"]).await["state"], "CLOSED");
     assert_eq!(close(&stack, &order["order_no"]).await.status, 200);
+    stack.told_closed(&order["order_no"], "closed_by_app").await;
+}
+
+#[tokio::test]
+async fn an_order_that_twenty_close_at_once_is_told_once() {
+    let stack = std::sync::Arc::new(Stack::new().await);
+    let order = stack.native(json!({"trade_type": null})).await;
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (stack, order_no) = (stack.clone(), order["order_no"].clone());
+        requests.spawn(async move { close(&stack, &order_no).await });
+    }
+    for answer in requests.join_all().await {
+        assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+    }
+    let shown = stack.told(&order["order_no"], "order.closed").await;
+    assert_eq!(shown["deliveries"].as_array().unwrap().len(), 1);
+    stack.told_closed(&order["order_no"], "closed_by_app").await;
+}
+
+#[tokio::test]
+async fn an_order_of_version_1_0_is_closed_without_a_callback() {
+    let stack = Stack::with_app(|app| app.allow_direct = true).await;
+    let order = stack
+        .native(json!({"version": "1.0", "trade_type": null}))
+        .await;
+    let closed = close(&stack, &order["order_no"]).await;
+    assert_eq!(closed.body["status"], "closed", "{closed:?}");
+    let shown = stack.show(&order["order_no"]).await.body;
+    assert_eq!(shown["deliveries"], json!([]));
 }
 
 #[tokio::test]
@@ -139,6 +169,7 @@ async fn an_order_that_wechat_never_heard_of_is_closed_at_once() {
         (closed.status, &closed.body["status"]),
         (200, &json!("closed"))
     );
+    stack.told_closed(&order["order_no"], "closed_by_app").await;
     let unknown = close(&stack, &json!("0000000000")).await;
     assert_eq!(
         (unknown.status, &unknown.body["code"]),
