@@ -6,15 +6,17 @@
 
 mod asking;
 mod attempt;
+mod detail;
 mod payment;
 mod payment_code;
 mod request;
 
 pub use asking::Curious;
 pub use attempt::{Attempt, Payer, Preparation, Prepay};
+pub use detail::{DETAIL_MAX_BYTES, check_detail};
 pub use payment::{Anomaly, AnomalyKind, Found, Payment, Returned, Standing};
 pub use payment_code::{CodeUse, MicropayTiming, PaymentCode};
-pub use request::{Request, TradeType, Version};
+pub use request::{LimitPay, Request, TradeType, Version};
 
 use serde::{Deserialize, Serialize};
 

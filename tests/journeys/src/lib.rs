@@ -383,7 +383,9 @@ pub fn unix_seconds() -> i64 {
     i64::try_from(since.as_secs()).unwrap()
 }
 
-fn with(mut base: Value, changes: Value) -> Value {
+/// An object with these fields added or replaced.
+#[must_use]
+pub fn with(mut base: Value, changes: Value) -> Value {
     base.as_object_mut().unwrap().extend(fields(changes));
     base
 }
