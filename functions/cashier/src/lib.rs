@@ -261,7 +261,21 @@ const PAY_PARAMS: [&str; 8] = [
 /// What must not be signed into one. The payer holds the address and its
 /// signature, and the signed text joins raw values by `&`: a text of the payer's
 /// among them could be cut into another order of the app's.
-const ORDER_PARAMS: [&str; 5] = ["body", "attach", "notify_url", "return_url", "openid"];
+const ORDER_PARAMS: [&str; 13] = [
+    "body",
+    "attach",
+    "device_info",
+    "detail",
+    "goods_tag",
+    "limit_pay",
+    "store_id",
+    "store_name",
+    "store_area_code",
+    "store_address",
+    "notify_url",
+    "return_url",
+    "openid",
+];
 
 /// The second handshake: signed by the app, and true to the stored order.
 async fn handshake(state: &Cashier, query: &str) -> Result<(Order, App), Problem> {

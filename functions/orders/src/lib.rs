@@ -21,7 +21,7 @@ use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::domain::app::App;
 use shared::domain::id::OrderKey;
-use shared::domain::order::{Curious, Order};
+use shared::domain::order::{Closure, Curious, Order};
 use shared::domain::time::Timestamp;
 use shared::flows::addresses::pay_url;
 use shared::flows::ask::Asking;
@@ -158,10 +158,10 @@ async fn close(
     let signed = state.asked("close", &path, &body, now).await?;
     let key = signed.order_key(&order_no)?;
     let order = state.order(&key).await?;
-    let (order, is_closed) = give_up(&state, order, now).await?;
-    let status = match is_closed {
-        true => StatusCode::OK,
-        false => StatusCode::ACCEPTED,
+    let (order, closure) = give_up(&state, order, now).await?;
+    let status = match closure {
+        Closure::Closed | Closure::Repeated => StatusCode::OK,
+        Closure::Pending => StatusCode::ACCEPTED,
     };
     Ok((status, Json(view::ClosedOrder::of(&order))).into_response())
 }
@@ -170,15 +170,20 @@ async fn give_up(
     state: &Orders,
     mut order: Order,
     now: Timestamp,
-) -> Result<(Order, bool), Problem> {
+) -> Result<(Order, Closure), Problem> {
     let mut race = Race::new("give an order up");
     loop {
-        let is_closed = order.give_up(now)?;
-        match state.ledger.save(&mut order).await? {
+        let closure = order.give_up(now)?;
+        let saved = match closure {
+            Closure::Repeated => return Ok((order, closure)),
+            Closure::Closed => state.asking.settler.close(&mut order, now).await?,
+            Closure::Pending => state.ledger.save(&mut order).await?,
+        };
+        match saved {
             Saved::Changed(row) => order = *row,
             Saved::Done => {
                 state.reconcile.ring_for_order(&order, now).await;
-                return Ok((order, is_closed));
+                return Ok((order, closure));
             }
         }
         race.lost().await?;

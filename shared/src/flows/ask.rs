@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::aws::Failure;
 use crate::aws::ledger::Saved;
 use crate::aws::secrets::Merchant;
-use crate::domain::order::{Curious, Found, Order};
+use crate::domain::order::{Closure, Curious, Found, Order};
 use crate::domain::time::Timestamp;
 use crate::error::causes;
 use crate::flows::race::Race;
@@ -135,12 +135,14 @@ impl Asking {
     ) -> Result<Order, Failure> {
         // A payment by code does not end before it is taken back.
         let is_over = order.payment_code().is_none() && order.is_last_question(now);
-        if is_over && order.close().is_ok() {
-            tracing::info!(order = %order.key(), "order closed");
+        let saved = if is_over && order.close() == Ok(Closure::Closed) {
+            self.settler.close(&mut order, now).await?
         } else if order == *as_it_was {
             return Ok(order);
-        }
-        match self.settler.ledger.save(&mut order).await? {
+        } else {
+            self.settler.ledger.save(&mut order).await?
+        };
+        match saved {
             Saved::Done => Ok(order),
             Saved::Changed(row) => Ok(*row),
         }

@@ -1,6 +1,6 @@
-//! The one way a confirmed payment, or the end of one by code, gets into the
-//! ledger, whoever learned of it: decide, commit the order and what is owed for
-//! it in one transaction, ring.
+//! The one way a confirmed payment, the end of one by code, or the end of an
+//! order gets into the ledger, whoever learned of it: decide, commit the order
+//! and what is owed for it in one transaction, ring.
 
 use crate::ambient::random_hex;
 use crate::aws::Failure;
@@ -22,7 +22,7 @@ use crate::wechat::{self, Wechat};
 /// Those beyond are found with the next question about what has gone back.
 pub(super) const REFUNDS_AT_ONCE: usize = 45;
 
-/// Takes payments, and failures of payments by code, to the ledger.
+/// Takes payments, failures of payments by code, and closed orders to the ledger.
 #[derive(Debug, Clone)]
 pub struct Settler {
     /// Where orders are.
@@ -120,6 +120,18 @@ impl Settler {
                 partition.map(|known| known.refunds).unwrap_or_default()
             }
         })
+    }
+
+    /// Writes an order that has just been closed, and what its app is told of
+    /// that. Whoever loses the race decides again: the order may be paid.
+    pub async fn close(&self, order: &mut Order, now: Timestamp) -> Result<Saved, Failure> {
+        let told = Delivery::of_closing(order, self.occasion(now));
+        let saved = self.commit(order, &[told], &mut []).await?;
+        if let Saved::Done = saved {
+            let reason = order.close_reason().as_str();
+            tracing::info!(order = %order.key(), reason, "order closed");
+        }
+        Ok(saved)
     }
 
     /// An event's id is random. A write that lost a race has told nothing: the next

@@ -7,7 +7,7 @@ use crate::aws::ledger::Partition;
 use crate::domain::delivery::{self, Address, Event};
 use crate::domain::id::{AppId, OrderNo, RefundNo, RefundSource};
 use crate::domain::money::Fen;
-use crate::domain::order::{self, AnomalyKind, Version};
+use crate::domain::order::{self, AnomalyKind, LimitPay, Version};
 use crate::domain::refund;
 use crate::domain::signature::Params;
 use crate::domain::time::Timestamp;
@@ -125,6 +125,14 @@ pub struct Order<'a> {
     refunded_fee: Fen,
     body: &'a str,
     attach: Option<&'a str>,
+    device_info: Option<&'a str>,
+    detail: Option<&'a str>,
+    goods_tag: Option<&'a str>,
+    limit_pay: Option<LimitPay>,
+    store_id: Option<&'a str>,
+    store_name: Option<&'a str>,
+    store_area_code: Option<&'a str>,
+    store_address: Option<&'a str>,
     created_at: String,
     expires_at: String,
     pay_url: Option<String>,
@@ -144,6 +152,7 @@ impl<'a> Order<'a> {
     #[must_use]
     pub fn of(partition: &'a Partition, pay_url: String) -> Self {
         let order = &partition.order;
+        let request = &order.request;
         // In the order in which they came about.
         let mut deliveries: Vec<&delivery::Delivery> = partition.deliveries.iter().collect();
         deliveries.sort_by_key(|delivery| delivery.origin);
@@ -159,12 +168,20 @@ impl<'a> Order<'a> {
             order_no: &order.order_no,
             trade_no: order.trade_no().to_string(),
             status: order.status,
-            version: order.request.version,
+            version: request.version,
             trade_type: attempt.map(|attempt| attempt.trade_type.as_str()),
-            total_fee: order.request.total_fee,
+            total_fee: request.total_fee,
             refunded_fee: payment.map(|paid| paid.refunded).unwrap_or_default(),
-            body: &order.request.body,
-            attach: order.request.attach.as_deref(),
+            body: &request.body,
+            attach: request.attach.as_deref(),
+            device_info: request.device_info.as_deref(),
+            detail: request.detail.as_deref(),
+            goods_tag: request.goods_tag.as_deref(),
+            limit_pay: request.limit_pay,
+            store_id: request.store_id.as_deref(),
+            store_name: request.store_name.as_deref(),
+            store_area_code: request.store_area_code.as_deref(),
+            store_address: request.store_address.as_deref(),
             created_at: order.created_at.rfc3339(),
             expires_at: order.expires_at.rfc3339(),
             pay_url: (is_open && payment_code.is_none()).then_some(pay_url),

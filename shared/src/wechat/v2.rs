@@ -7,6 +7,7 @@ pub mod micropay;
 pub mod notify;
 pub mod pay;
 pub mod refund;
+pub mod scene;
 pub mod sign;
 pub mod xml;
 

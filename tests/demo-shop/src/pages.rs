@@ -66,6 +66,7 @@ struct OrderLine {
     title: String,
     price: String,
     paid: bool,
+    closed: Option<String>,
 }
 
 #[derive(Template)]
@@ -97,6 +98,7 @@ pub(crate) async fn catalogue(State(shop): State<Arc<Shop>>) -> Response {
         order_no: order.order_no,
         title: order.title,
         paid: order.paid,
+        closed: order.closed,
     });
     page(
         StatusCode::OK,

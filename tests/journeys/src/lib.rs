@@ -271,6 +271,18 @@ impl Stack {
         .await
     }
 
+    /// The order is closed for this reason, and the shop was told so once.
+    pub async fn told_closed(&self, order_no: &Value, reason: &str) {
+        let shown = self.told(order_no, "order.closed").await;
+        assert_eq!(shown["status"], "closed", "{shown}");
+        let told = self.told_of(order_no, "order.closed").await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        let params = &told[0]["params"];
+        assert_eq!(params["reason"], reason, "{told:?}");
+        assert_eq!(params["total_fee"], shown["total_fee"].to_string());
+        assert!(params["closed_at"].is_string(), "{told:?}");
+    }
+
     /// What the shop was told of this event, once per call.
     pub async fn told_of(&self, order_no: &Value, event: &str) -> Vec<Value> {
         let mut callbacks = self.callbacks(order_no).await;
@@ -368,7 +380,9 @@ pub fn unix_seconds() -> i64 {
     i64::try_from(since.as_secs()).unwrap()
 }
 
-fn with(mut base: Value, changes: Value) -> Value {
+/// An object with these fields added or replaced.
+#[must_use]
+pub fn with(mut base: Value, changes: Value) -> Value {
     base.as_object_mut().unwrap().extend(fields(changes));
     base
 }

@@ -15,6 +15,7 @@ mod order;
 mod payer;
 mod refund;
 mod rules;
+mod texts;
 mod unified;
 
 use std::collections::BTreeMap;

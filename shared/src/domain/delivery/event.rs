@@ -18,6 +18,9 @@ pub enum Event {
     /// A payment by code failed or was taken back.
     #[serde(rename = "payment.failed")]
     PaymentFailed,
+    /// An order was closed without a payment.
+    #[serde(rename = "order.closed")]
+    OrderClosed,
     /// A payment came in that does not fit its order.
     #[serde(rename = "payment.anomaly")]
     PaymentAnomaly,
@@ -36,6 +39,7 @@ impl Event {
         match self {
             Self::PaymentSucceeded => "payment.succeeded",
             Self::PaymentFailed => "payment.failed",
+            Self::OrderClosed => "order.closed",
             Self::PaymentAnomaly => "payment.anomaly",
             Self::RefundSucceeded => "refund.succeeded",
             Self::RefundFailed => "refund.failed",
@@ -75,6 +79,18 @@ impl Delivery {
         ]);
         let subject = Some(format!("{attempt:02}"));
         Self::new(order, Event::PaymentFailed, subject, payload, occasion)
+    }
+
+    /// The order has just been closed. It names no payment's number: an order
+    /// is closed once, whichever attempt was its last.
+    #[must_use]
+    pub fn of_closing(order: &Order, occasion: Occasion) -> Self {
+        let payload = Params::from([
+            ("total_fee".into(), order.request.total_fee.to_string()),
+            ("reason".into(), order.close_reason().as_str().into()),
+            ("closed_at".into(), occasion.now.rfc3339()),
+        ]);
+        Self::new(order, Event::OrderClosed, None, payload, occasion)
     }
 
     /// A payment does not fit; it goes back by the refund, unless the app has
@@ -216,6 +232,7 @@ mod tests {
         for (event, name) in [
             (Event::PaymentSucceeded, "payment.succeeded"),
             (Event::PaymentFailed, "payment.failed"),
+            (Event::OrderClosed, "order.closed"),
             (Event::PaymentAnomaly, "payment.anomaly"),
             (Event::RefundSucceeded, "refund.succeeded"),
             (Event::RefundFailed, "refund.failed"),
@@ -269,6 +286,22 @@ mod tests {
             ("err_code", "NOTENOUGH"),
         ];
         assert_eq!(told.payload, payload(&[&ORDER, &expected]));
+    }
+
+    #[test]
+    fn a_closed_order_is_told_once_and_why() {
+        let mut given_up = order();
+        given_up.give_up(NOW).unwrap();
+        for (order, reason) in [(order(), "expired"), (given_up, "closed_by_app")] {
+            let told = Delivery::of_closing(&order, occasion());
+            assert_eq!((told.event, told.subject), (Event::OrderClosed, None));
+            let expected = [
+                ("total_fee", "100"),
+                ("reason", reason),
+                ("closed_at", "2026-09-21T14:13:20.123Z"),
+            ];
+            assert_eq!(told.payload, payload(&[&ORDER, &expected]));
+        }
     }
 
     #[test]

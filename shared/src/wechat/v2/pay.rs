@@ -6,10 +6,11 @@ use crate::ambient::random_hex;
 use crate::domain::UnknownAttributes;
 use crate::domain::id::OutTradeNo;
 use crate::domain::money::Fen;
-use crate::domain::order::{Attempt, Order, Payment, Prepay, TradeType, Version};
+use crate::domain::order::{Attempt, Order, Payment, Prepay, Request, TradeType, Version};
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
+use super::scene::scene_info;
 use super::sign;
 use crate::wechat::{Error, Wechat};
 
@@ -56,12 +57,9 @@ impl Wechat {
         attempt: &Attempt,
         notify_url: &str,
     ) -> Result<Prepay, Error> {
-        let mut fields = Params::new();
+        let mut fields = order_fields(&order.request, attempt.trade_type);
         let mut put = |name: &str, value: String| fields.insert(name.to_owned(), value);
         let out_trade_no = order.out_trade_no(attempt.number).to_string();
-        put("body", cut(&order.request.body, BODY_MAX_BYTES).to_owned());
-        put("attach", order.request.attach.clone().unwrap_or_default());
-        put("total_fee", order.request.total_fee.to_string());
         put("spbill_create_ip", attempt.client_ip.to_string());
         put("time_start", attempt.started_at.beijing());
         put("time_expire", expiry(order, attempt).beijing());
@@ -70,8 +68,7 @@ impl Wechat {
         match attempt.trade_type {
             TradeType::Native => put("product_id", order.order_no.to_string()),
             TradeType::Jsapi => put("openid", attempt.openid.clone().unwrap_or_default()),
-            TradeType::Mweb => put("scene_info", scene_info(&order.request.return_url)),
-            TradeType::App | TradeType::Genprepay | TradeType::Micropay => None,
+            TradeType::Mweb | TradeType::App | TradeType::Genprepay | TradeType::Micropay => None,
         };
         put("out_trade_no", out_trade_no);
 
@@ -192,16 +189,22 @@ impl Wechat {
     }
 }
 
-/// Where the payer comes from, for the risk control of MWEB.
-fn scene_info(return_url: &str) -> String {
-    let url = url::Url::parse(return_url).ok();
-    let origin = url.as_ref().map(|url| url.origin().ascii_serialization());
-    let host = url
-        .as_ref()
-        .and_then(|url| url.host_str())
-        .unwrap_or_default();
-    let shop = serde_json::json!({"type": "Wap", "wap_url": origin, "wap_name": host});
-    serde_json::json!({ "h5_info": shop }).to_string()
+/// What the app said of its order, for unifiedorder and micropay alike.
+pub(super) fn order_fields(request: &Request, trade_type: TradeType) -> Params {
+    let body = cut(&request.body, BODY_MAX_BYTES).to_owned();
+    let limit_pay = request.limit_pay.map(|limit| limit.as_str().to_owned());
+    let fields = [
+        ("body", Some(body)),
+        ("attach", request.attach.clone()),
+        ("total_fee", Some(request.total_fee.to_string())),
+        ("device_info", request.device_info.clone()),
+        ("detail", request.detail.clone()),
+        ("goods_tag", request.goods_tag.clone()),
+        ("limit_pay", limit_pay),
+        ("scene_info", scene_info(request, trade_type)),
+    ];
+    let given = |(name, value): (&str, Option<String>)| Some((name.to_owned(), value?));
+    fields.into_iter().filter_map(given).collect()
 }
 
 /// Where WeChat reports the payment.
@@ -257,6 +260,35 @@ pub(super) fn cut(text: &str, max_bytes: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fixtures;
+    use crate::domain::order::LimitPay;
+
+    #[test]
+    fn wechat_is_told_what_the_app_said_of_its_order_and_nothing_empty() {
+        let mut request = fixtures::request();
+        let plain = fixtures::params(&[("body", "test"), ("total_fee", "100")]);
+        assert_eq!(order_fields(&request, TradeType::Native), plain);
+        let detail = r#"{ "goods_detail":[{"goods_id":"g","quantity":1,"price":1}]}"#;
+        request.attach = Some("a&b".into());
+        request.device_info = Some("till 3".into());
+        request.detail = Some(detail.into());
+        request.goods_tag = Some("WXG".into());
+        request.limit_pay = Some(LimitPay::NoCredit);
+        request.store_id = Some("S1".into());
+        let fields = fixtures::params(&[
+            ("body", "test"),
+            ("attach", "a&b"),
+            ("total_fee", "100"),
+            ("device_info", "till 3"),
+            ("detail", detail),
+            ("goods_tag", "WXG"),
+            ("limit_pay", "no_credit"),
+            ("scene_info", r#"{"store_info":{"id":"S1"}}"#),
+        ]);
+        for kind in [TradeType::Jsapi, TradeType::App, TradeType::Micropay] {
+            assert_eq!(order_fields(&request, kind), fields);
+        }
+    }
 
     #[test]
     fn a_description_is_cut_between_characters() {

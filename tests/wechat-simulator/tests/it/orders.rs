@@ -78,6 +78,62 @@ async fn bad_requests_are_refused_in_wechats_words() {
 }
 
 #[tokio::test]
+async fn what_a_shop_says_of_its_order_is_checked_and_kept() {
+    let world = World::start().await;
+    let detail = r#"{"cost_price":5,"goods_detail":[{"goods_id":"g","quantity":1,"price":5}]}"#;
+    let store = r#"{"store_info":{"id":"S1","name":"n","area_code":"440305","address":"a"}}"#;
+    let good = [
+        ("device_info", "till 3"),
+        ("detail", detail),
+        ("goods_tag", "WXG"),
+        ("limit_pay", "no_credit"),
+        ("scene_info", store),
+    ];
+    let answer = world.order("NATIVE", "order-1", &good).await;
+    assert_eq!(answer["result_code"], "SUCCESS", "{answer:?}");
+    let kept = world.get("/_control/orders/order-1").await;
+    for (name, value) in good {
+        assert_eq!(kept["parameters"][name], value);
+    }
+    let long = "x".repeat(33);
+    let wide = format!(
+        r#"{{"store_info":{{"id":"S1","name":"{}"}}}}"#,
+        "茶".repeat(22)
+    );
+    for (kind, name, value) in [
+        ("NATIVE", "device_info", long.as_str()),
+        ("NATIVE", "goods_tag", &long),
+        ("NATIVE", "limit_pay", "no_debit"),
+        ("NATIVE", "detail", "Tea, two cups"),
+        ("NATIVE", "detail", r#"{"goods_detail":[]}"#),
+        (
+            "NATIVE",
+            "detail",
+            r#"{"goods_detail":[{"goods_id":"g","quantity":0,"price":5}]}"#,
+        ),
+        ("NATIVE", "scene_info", "[]"),
+        ("NATIVE", "scene_info", r#"{"store_info":{"name":"n"}}"#),
+        ("NATIVE", "scene_info", &wide),
+        (
+            "NATIVE",
+            "scene_info",
+            r#"{"store_info":{"id":"S1","area_code":"44"}}"#,
+        ),
+        ("MWEB", "scene_info", store),
+        ("MWEB", "scene_info", r#"{"h5_info":{"type":"Desktop"}}"#),
+    ] {
+        let answer = world.order(kind, "order-2", &[(name, value)]).await;
+        let code = answer.get("err_code").map(String::as_str);
+        assert_eq!(code, Some("PARAM_ERROR"), "{name}={value}");
+    }
+    let both = r#"{"h5_info":{"type":"Wap"},"store_info":{"id":"S1"}}"#;
+    let answer = world
+        .order("MWEB", "order-3", &[("scene_info", both)])
+        .await;
+    assert_eq!(answer["result_code"], "SUCCESS", "{answer:?}");
+}
+
+#[tokio::test]
 async fn unsigned_answers_go_to_those_who_cannot_be_trusted() {
     let world = World::start().await;
     let good = world.request(&[("out_trade_no", "order-1")]);
