@@ -34,7 +34,7 @@ use shared::wechat::Account;
 
 pub use crate::browser::{Browser, Page};
 use crate::judge::Judge;
-pub use crate::surroundings::Row;
+pub use crate::surroundings::{Ran, Row};
 
 /// A browser on a desktop.
 pub const DESKTOP: &str = "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0 Safari/537.36";

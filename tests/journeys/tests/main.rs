@@ -19,6 +19,7 @@ mod notifications;
 mod phones;
 mod platform;
 mod refunds;
+mod restores;
 mod roles;
 mod server;
 mod store;
