@@ -170,7 +170,7 @@ async fn ask_all(
     for attempt in live.map(|attempt| attempt.number).collect::<Vec<u8>>() {
         let number = order.out_trade_no(attempt);
         let close = last || order.is_to_be_closed(attempt, now);
-        match wechat.query(&number).await? {
+        match wechat.query(&number, now).await? {
             trade @ (Trade::Paid(_) | Trade::Returned(_)) => {
                 return found(wechat, trade, now).await;
             }
@@ -180,7 +180,7 @@ async fn ask_all(
                 match wechat.close(&number).await {
                     Ok(Closing::Closed | Closing::Unknown) => order.attempt_closed(attempt),
                     Ok(Closing::Paid) => {
-                        let trade = wechat.query(&number).await?;
+                        let trade = wechat.query(&number, now).await?;
                         let found = found(wechat, trade, now).await?;
                         return found.map(Some).ok_or(wechat::Error::Unknown(None));
                     }
@@ -210,15 +210,17 @@ pub async fn look(
     now: Timestamp,
 ) -> Result<CodePayment, wechat::Error> {
     let reversing = order.payment_code().is_some_and(|code| code.reversing);
-    Ok(match wechat.query(&order.out_trade_no(attempt)).await? {
-        // Paid, but it is being taken back: go on with that.
-        Trade::Paid(_) if reversing => CodePayment::Waiting,
-        Trade::Returned(_) | Trade::Closed if reversing => CodePayment::Over("REVERSED"),
-        trade @ (Trade::Paid(_) | Trade::Returned(_)) => found(wechat, trade, now)
-            .await?
-            .map_or(CodePayment::Waiting, CodePayment::Paid),
-        Trade::Closed => CodePayment::Over("REVOKED"),
-        Trade::Failed => CodePayment::Over("PAYERROR"),
-        Trade::Open | Trade::Unknown => CodePayment::Waiting,
-    })
+    Ok(
+        match wechat.query(&order.out_trade_no(attempt), now).await? {
+            // Paid, but it is being taken back: go on with that.
+            Trade::Paid(_) if reversing => CodePayment::Waiting,
+            Trade::Returned(_) | Trade::Closed if reversing => CodePayment::Over("REVERSED"),
+            trade @ (Trade::Paid(_) | Trade::Returned(_)) => found(wechat, trade, now)
+                .await?
+                .map_or(CodePayment::Waiting, CodePayment::Paid),
+            Trade::Closed => CodePayment::Over("REVOKED"),
+            Trade::Failed => CodePayment::Over("PAYERROR"),
+            Trade::Open | Trade::Unknown => CodePayment::Waiting,
+        },
+    )
 }

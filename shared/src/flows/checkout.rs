@@ -122,7 +122,7 @@ impl Checkout {
                             if !retired =>
                         {
                             retired = true;
-                            match retire(&wechat, &order.out_trade_no(number)).await? {
+                            match retire(&wechat, &order.out_trade_no(number), now).await? {
                                 Closing::Closed | Closing::Unknown => order.attempt_closed(number),
                                 Closing::Paid => return Err(self.paid(order, now).await),
                             }
@@ -191,8 +191,12 @@ impl Checkout {
 
 /// WeChat does not take this number again: the order needs another, but not
 /// while this one can still be paid.
-async fn retire(wechat: &Wechat, number: &OutTradeNo) -> Result<Closing, wechat::Error> {
-    match wechat.query(number).await? {
+async fn retire(
+    wechat: &Wechat,
+    number: &OutTradeNo,
+    now: Timestamp,
+) -> Result<Closing, wechat::Error> {
+    match wechat.query(number, now).await? {
         Trade::Paid(_) | Trade::Returned(_) => Ok(Closing::Paid),
         Trade::Closed | Trade::Unknown => Ok(Closing::Closed),
         Trade::Open | Trade::Failed => wechat.close(number).await,

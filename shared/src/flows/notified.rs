@@ -93,7 +93,7 @@ async fn confirm(
     transaction_id: &str,
     now: Timestamp,
 ) -> Result<Found, Error> {
-    let trade = wechat.query(number).await?;
+    let trade = wechat.query(number, now).await?;
     found(wechat, trade, now)
         .await?
         .filter(|found| found.payment.transaction_id == transaction_id)
