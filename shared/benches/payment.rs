@@ -84,10 +84,15 @@ fn payment(criterion: &mut Criterion) {
     let (Some(wechat), Some(delivery), Some(schedule)) = (wechat, delivery, schedule) else {
         unreachable!("the constants above are well-formed");
     };
-    assert!(wechat.read_notification(notice.as_bytes()).is_ok());
+    assert!(
+        wechat
+            .read_notification(notice.as_bytes(), Timestamp::default())
+            .is_ok()
+    );
 
     criterion.bench_function("verify and parse a notification", |bencher| {
-        bencher.iter(|| wechat.read_notification(black_box(notice.as_bytes())));
+        bencher
+            .iter(|| wechat.read_notification(black_box(notice.as_bytes()), Timestamp::default()));
     });
     criterion.bench_function("sign and write a request", |bencher| {
         bencher.iter(|| signed(black_box(&request).clone()));

@@ -35,7 +35,7 @@ async fn answer(state: &Orders, body: &[u8]) -> Result<Response, Problem> {
     signed.fields.only(&["notification"])?;
     let raw = signed.fields.base64("notification", MAX_BYTES)?;
     let wechat = state.asking.merchant.wechat().await?;
-    let notice = read(wechat.read_notification(&raw))?;
+    let notice = read(wechat.read_notification(&raw, now))?;
     let key = notice.number().order.clone();
     // Another app's is as good as unknown: nobody learns what is whose.
     if key.app_id != signed.app.app_id {

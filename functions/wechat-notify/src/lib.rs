@@ -76,15 +76,15 @@ async fn notified(
 
 async fn receive(state: &WechatNotify, query: Option<&str>, body: &[u8]) -> Result<(), Refused> {
     let wechat = state.merchant.wechat().await?;
+    let now = state.clock.now();
     let read = match query {
         Some(query) => wechat
-            .read_query_notification(query)
+            .read_query_notification(query, now)
             .map(Notification::Payment),
-        None => wechat.read_notification(body),
+        None => wechat.read_notification(body, now),
     };
     match read? {
         Notification::Payment(notice) => {
-            let now = state.clock.now();
             state.notified.take(&wechat, notice, now).await?;
             Ok(())
         }

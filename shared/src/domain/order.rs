@@ -9,6 +9,7 @@ mod attempt;
 mod detail;
 mod payment;
 mod payment_code;
+mod receipt;
 mod request;
 
 pub use asking::Curious;
@@ -16,6 +17,7 @@ pub use attempt::{Attempt, Payer, Preparation, Prepay};
 pub use detail::{DETAIL_MAX_BYTES, check_detail};
 pub use payment::{Anomaly, AnomalyKind, Found, Payment, Returned, Standing};
 pub use payment_code::{CodeUse, MicropayTiming, PaymentCode};
+pub use receipt::{Coupon, Receipt};
 pub use request::{LimitPay, Request, TradeType, Version};
 
 use serde::{Deserialize, Serialize};

@@ -169,7 +169,7 @@ async fn ask_all(
     let live = order.attempts.iter().filter(|attempt| !attempt.closed);
     for attempt in live.map(|attempt| attempt.number).collect::<Vec<u8>>() {
         let close = last || order.is_to_be_closed(attempt, now);
-        match wechat.query(order, attempt).await? {
+        match wechat.query(order, attempt, now).await? {
             trade @ (Trade::Paid(_) | Trade::Returned(_)) => {
                 return found(wechat, trade, now).await;
             }
@@ -179,7 +179,7 @@ async fn ask_all(
                 match wechat.close(&order.out_trade_no(attempt)).await {
                     Ok(Closing::Closed | Closing::Unknown) => order.attempt_closed(attempt),
                     Ok(Closing::Paid) => {
-                        let trade = wechat.query(order, attempt).await?;
+                        let trade = wechat.query(order, attempt, now).await?;
                         let found = found(wechat, trade, now).await?;
                         return found.map(Some).ok_or(wechat::Error::Unknown(None));
                     }
@@ -209,7 +209,7 @@ pub async fn look(
     now: Timestamp,
 ) -> Result<CodePayment, wechat::Error> {
     let reversing = order.payment_code().is_some_and(|code| code.reversing);
-    Ok(match wechat.query(order, attempt).await? {
+    Ok(match wechat.query(order, attempt, now).await? {
         // Paid, but it is being taken back: go on with that.
         Trade::Paid(_) if reversing => CodePayment::Waiting,
         Trade::Returned(_) | Trade::Closed if reversing => CodePayment::Over("REVERSED"),

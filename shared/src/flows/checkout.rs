@@ -122,7 +122,7 @@ impl Checkout {
                             if !retired =>
                         {
                             retired = true;
-                            match retire(&wechat, &order, number).await? {
+                            match retire(&wechat, &order, number, now).await? {
                                 Closing::Closed | Closing::Unknown => order.attempt_closed(number),
                                 Closing::Paid => return Err(self.paid(order, now).await),
                             }
@@ -192,8 +192,13 @@ impl Checkout {
 
 /// WeChat does not take this number again: the order needs another, but not
 /// while this one can still be paid.
-async fn retire(wechat: &Wechat, order: &Order, attempt: u8) -> Result<Closing, wechat::Error> {
-    match wechat.query(order, attempt).await? {
+async fn retire(
+    wechat: &Wechat,
+    order: &Order,
+    attempt: u8,
+    now: Timestamp,
+) -> Result<Closing, wechat::Error> {
+    match wechat.query(order, attempt, now).await? {
         Trade::Paid(_) | Trade::Returned(_) => Ok(Closing::Paid),
         Trade::Closed | Trade::Unknown => Ok(Closing::Closed),
         Trade::Open | Trade::Failed => wechat.close(&order.out_trade_no(attempt)).await,

@@ -94,7 +94,7 @@ async fn confirm(
     transaction_id: &str,
     now: Timestamp,
 ) -> Result<Found, Error> {
-    let trade = wechat.query(order, attempt).await?;
+    let trade = wechat.query(order, attempt, now).await?;
     found(wechat, trade, now)
         .await?
         .filter(|found| found.payment.transaction_id == transaction_id)

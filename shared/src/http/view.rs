@@ -46,6 +46,8 @@ pub struct Paid<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     openid: Option<&'a str>,
     paid_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt<'a>>,
 }
 
 impl<'a> PlacedOrder<'a> {
@@ -77,6 +79,51 @@ impl<'a> Paid<'a> {
             cash_fee: payment.cash_fee,
             openid: payment.openid.as_deref(),
             paid_at: payment.paid_at.rfc3339(),
+            receipt: payment.receipt.as_deref().map(Receipt::of),
+        }
+    }
+}
+
+/// What else WeChat said of a payment.
+#[derive(Debug, Serialize)]
+pub struct Receipt<'a> {
+    bank_type: Option<&'a str>,
+    fee_type: Option<&'a str>,
+    settlement_total_fee: Option<Fen>,
+    coupon_fee: Option<Fen>,
+    coupon_count: Option<u16>,
+    coupons: Vec<Coupon<'a>>,
+    is_subscribe: Option<bool>,
+}
+
+/// A coupon that paid a part.
+#[derive(Debug, Serialize)]
+pub struct Coupon<'a> {
+    id: Option<&'a str>,
+    r#type: Option<&'a str>,
+    fee: Option<Fen>,
+}
+
+impl<'a> Receipt<'a> {
+    fn of(receipt: &'a order::Receipt) -> Self {
+        Self {
+            bank_type: receipt.bank_type.as_deref(),
+            fee_type: receipt.fee_type.as_deref(),
+            settlement_total_fee: receipt.settlement_total_fee,
+            coupon_fee: receipt.coupon_fee,
+            coupon_count: receipt.coupon_count,
+            coupons: receipt.coupons.iter().map(Coupon::of).collect(),
+            is_subscribe: receipt.is_subscribe,
+        }
+    }
+}
+
+impl<'a> Coupon<'a> {
+    fn of(coupon: &'a order::Coupon) -> Self {
+        Self {
+            id: coupon.id.as_deref(),
+            r#type: coupon.kind.as_deref(),
+            fee: coupon.fee,
         }
     }
 }
@@ -142,6 +189,7 @@ pub struct Order<'a> {
     cash_fee: Option<Fen>,
     openid: Option<&'a str>,
     paid_at: Option<String>,
+    receipt: Option<Receipt<'a>>,
     anomalies: Vec<Anomaly<'a>>,
     refunds: Vec<Refund<'a>>,
     deliveries: Vec<Delivery<'a>>,
@@ -193,6 +241,9 @@ impl<'a> Order<'a> {
             cash_fee: payment.map(|paid| paid.cash_fee),
             openid: payment.and_then(|paid| paid.openid.as_deref()),
             paid_at: payment.map(|paid| paid.paid_at.rfc3339()),
+            receipt: payment
+                .and_then(|paid| paid.receipt.as_deref())
+                .map(Receipt::of),
             anomalies: order.anomalies.iter().map(Anomaly::of).collect(),
             refunds: refunds.into_iter().map(Refund::of).collect(),
             deliveries: deliveries.into_iter().map(Delivery::of).collect(),

@@ -6,6 +6,7 @@ pub mod genprepay;
 pub mod micropay;
 pub mod notify;
 pub mod pay;
+mod receipt;
 pub mod refund;
 pub mod scene;
 pub mod sign;

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `GET /_control/orders` | | list of orders, the newest first |
 //! | `GET /_control/orders/{out_trade_no}` | | an order, see below |
-//! | `POST /_control/pay` | `{out_trade_no or code_url or prepay_id, openid?, notify?, copies?, coupon_fee?, force?, total_fee?}` | `{out_trade_no, transaction_id}` |
+//! | `POST /_control/pay` | `{out_trade_no or code_url or prepay_id, openid?, notify?, copies?, coupon_fee?, cash_coupon_fee?, force?, total_fee?}` | `{out_trade_no, transaction_id}` |
 //! | `POST /_control/notify` | `{out_trade_no, copies?, fault?, url?, transaction_id?}` | `[attempt]`, one per copy |
 //! | `POST /_control/compose` | as for `notify`, without `copies` | `{body}`: what would have been sent |
 //! | `POST /_control/age` | `{prefix, seconds}` | `{aged}`: so many orders whose number begins so are older now |
@@ -24,8 +24,8 @@
 //!
 //! An order is `{out_trade_no, trade_type, state, total_fee, prepay_id,
 //! prepay_until_ms, code_url, mweb_url, mweb_until_ms, created_ms, expires_ms,
-//! parameters, refunds, notifications, obstacles, refund_lag_ms, full_refund_state, queries}`, and `transaction_id, openid,
-//! coupon_fee, paid_ms` once it is paid. A refund is `{refund_id,
+//! parameters, refunds, notifications, obstacles, refund_lag_ms, full_refund_state, queries}`, and
+//! `transaction_id, openid, coupon_fee, cash_coupon_fee, paid_ms` once it is paid. A refund is `{refund_id,
 //! out_refund_no, refund_fee, status, created_ms, success_ms, by_hand,
 //! notify_url, notifications}`. An attempt is `{at_ms, status, body, latency_ms, accepted,
 //! fault}`, with `status` null when no answer came in time.
@@ -100,6 +100,8 @@ struct Pay {
     #[serde(default)]
     coupon_fee: i64,
     #[serde(default)]
+    cash_coupon_fee: i64,
+    #[serde(default)]
     force: bool,
     total_fee: Option<i64>,
 }
@@ -115,6 +117,7 @@ pub(crate) async fn pay(State(simulator): State<Simulator>, body: Bytes) -> Answ
     let wish = Wish {
         openid: asked.openid,
         coupon_fee: asked.coupon_fee,
+        cash_coupon_fee: asked.cash_coupon_fee,
         force: asked.force,
         total_fee: asked.total_fee,
     };

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Delivery, Status};
 use crate::domain::id::RefundNo;
+use crate::domain::money::Fen;
 use crate::domain::order::{AnomalyKind, Order, Payment};
 use crate::domain::refund::{self, Refund};
 use crate::domain::signature::Params;
@@ -182,6 +183,25 @@ fn about_payment(order: &Order, payment: &Payment) -> Params {
     if let Some(openid) = &payment.openid {
         params.insert("openid".to_owned(), openid.clone());
     }
+    // What is booked; the rest of the receipt is shown with the order.
+    let receipt = payment.receipt.as_deref();
+    let fee = |fee: Option<Fen>| fee.map(|fee| fee.to_string());
+    for (name, value) in [
+        (
+            "bank_type",
+            receipt.and_then(|receipt| receipt.bank_type.clone()),
+        ),
+        (
+            "settlement_total_fee",
+            receipt.and_then(|receipt| fee(receipt.settlement_total_fee)),
+        ),
+        (
+            "coupon_fee",
+            receipt.and_then(|receipt| fee(receipt.coupon_fee)),
+        ),
+    ] {
+        params.extend(value.map(|value| (name.to_owned(), value)));
+    }
     params
 }
 
@@ -189,6 +209,7 @@ fn about_payment(order: &Order, payment: &Payment) -> Params {
 mod tests {
     use super::*;
     use crate::domain::fixtures::{self, NOW, order, params, payment, refund};
+    use crate::domain::order::{Coupon, Receipt};
 
     fn occasion() -> Occasion {
         Occasion {
@@ -204,6 +225,16 @@ mod tests {
             attempt: 2,
             cash_fee: fixtures::fen(90),
             openid: Some("o1".into()),
+            receipt: Some(Box::new(Receipt {
+                bank_type: Some("CFT".into()),
+                fee_type: Some("CNY".into()),
+                settlement_total_fee: Some(fixtures::fen(95)),
+                coupon_fee: Some(fixtures::fen(10)),
+                coupon_count: Some(2),
+                coupons: vec![Coupon::default()],
+                is_subscribe: Some(true),
+                ..Receipt::default()
+            })),
             ..payment("tx1", 100)
         }
     }
@@ -270,6 +301,9 @@ mod tests {
             ("trade_no", "demo000000000001A00000000102"),
             ("cash_fee", "90"),
             ("openid", "o1"),
+            ("bank_type", "CFT"),
+            ("settlement_total_fee", "95"),
+            ("coupon_fee", "10"),
             ("attach", "table 7"),
         ];
         assert_eq!(told.payload, payload(&[&ORDER, &PAYMENT, &more]));

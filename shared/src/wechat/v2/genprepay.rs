@@ -117,7 +117,11 @@ impl Wechat {
     ///
     /// # Errors
     /// The first check it fails; every one is a stranger's without `app_key`.
-    pub fn read_query_notification(&self, query: &str) -> Result<Notice, Rejection> {
+    pub fn read_query_notification(
+        &self,
+        query: &str,
+        now: Timestamp,
+    ) -> Result<Notice, Rejection> {
         if self.keys.app_key.is_none() {
             return Err(Rejection::Stranger);
         }
@@ -144,7 +148,7 @@ impl Wechat {
             return Err(Rejection::NoPayment);
         }
         fields.insert("trade_type".to_owned(), "APP".to_owned());
-        Notice::read(&fields)
+        Notice::read(&fields, now)
     }
 
     fn app_key(&self) -> Result<&str, Error> {
@@ -179,6 +183,7 @@ fn packed(package: &Params, api_key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fixtures::NOW;
     use crate::wechat::fixtures::{API_KEY, wechat};
 
     #[test]
@@ -232,7 +237,7 @@ mod tests {
     fn a_signed_query_is_a_payment_and_nothing_else_is() {
         let wechat = wechat(r#","app_key":"k""#);
         let good = notification(&[]);
-        let notice = wechat.read_query_notification(&good).unwrap();
+        let notice = wechat.read_query_notification(&good, NOW).unwrap();
         assert_eq!(notice.number().to_string(), "demo000000000001A00000000101");
         let payment = notice.into_payment();
         assert_eq!(payment.total_fee.to_string(), "1999");
@@ -250,14 +255,14 @@ mod tests {
             notification(&[("total_fee", "19.99")]),
             notification(&[("transaction_id", "")]),
         ] {
-            assert!(wechat.read_query_notification(&bad).is_err(), "{bad}");
+            assert!(wechat.read_query_notification(&bad, NOW).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn without_the_key_of_that_time_the_flow_is_off() {
         let wechat = wechat("");
-        let read = wechat.read_query_notification(&notification(&[]));
+        let read = wechat.read_query_notification(&notification(&[]), NOW);
         assert!(matches!(read, Err(Rejection::Stranger)));
         let handed = wechat.genprepay_params("wx1", Timestamp::from_millis(0));
         assert!(matches!(handed, Err(Error::NoAppKey)));

@@ -65,7 +65,7 @@ impl Wechat {
             Ok(answer) if field(&answer, "out_trade_no") != number.to_string() => {
                 Err(Error::Forged("out_trade_no is another's"))
             }
-            Ok(answer) => read_payment(&answer, number.attempt)
+            Ok(answer) => read_payment(&answer, number.attempt, now)
                 .map(Charge::Paid)
                 .map_err(Error::Forged),
             Err(Error::Business { code, .. }) if is_final(&code) => Ok(Charge::Refused(code)),

@@ -7,6 +7,7 @@
 use crate::domain::id::{OutRefundNo, OutTradeNo};
 use crate::domain::order::Payment;
 use crate::domain::signature::{Params, field};
+use crate::domain::time::Timestamp;
 
 use super::pay::read_payment;
 use super::{sign, xml};
@@ -30,12 +31,12 @@ pub struct Notice {
 
 impl Notice {
     /// From fields whose signature has been verified.
-    pub(super) fn read(fields: &Params) -> Result<Self, Rejection> {
+    pub(super) fn read(fields: &Params, now: Timestamp) -> Result<Self, Rejection> {
         let number = field(fields, "out_trade_no");
         // WeChat allows 32 plain characters.
         let number = OutTradeNo::parse(number)
             .map_err(|_| Rejection::UnknownNumber(number.chars().take(32).collect()))?;
-        let payment = read_payment(fields, number.attempt).map_err(Rejection::Invalid)?;
+        let payment = read_payment(fields, number.attempt, now).map_err(Rejection::Invalid)?;
         Ok(Self { number, payment })
     }
 
@@ -106,16 +107,21 @@ impl Wechat {
     ///
     /// # Errors
     /// The first check it fails.
-    pub fn read_notification(&self, body: &[u8]) -> Result<Notification, Rejection> {
+    pub fn read_notification(
+        &self,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Notification, Rejection> {
         let fields = xml::parse(body)?;
         if fields.contains_key("req_info") {
             return self.open_refund_notice(&fields).map(Notification::Refund);
         }
-        self.verify_notice(&fields).map(Notification::Payment)
+        let notice = self.verify_notice(&fields, now);
+        notice.map(Notification::Payment)
     }
 
     /// Mandatory fields, signature, then whose it is, then what it says.
-    fn verify_notice(&self, fields: &Params) -> Result<Notice, Rejection> {
+    fn verify_notice(&self, fields: &Params, now: Timestamp) -> Result<Notice, Rejection> {
         if field(fields, "return_code") != "SUCCESS" {
             return Err(Rejection::Invalid("return_code is not SUCCESS"));
         }
@@ -130,6 +136,6 @@ impl Wechat {
             "FAIL" => return Err(Rejection::NoPayment),
             _ => return Err(Rejection::Invalid("result_code is missing")),
         }
-        Notice::read(fields)
+        Notice::read(fields, now)
     }
 }

@@ -10,6 +10,7 @@ use crate::domain::order::{Attempt, Order, Payment, Prepay, Request, TradeType, 
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
+use super::receipt::{read_receipt, readable};
 use super::scene::scene_info;
 use super::sign;
 use crate::wechat::{Error, Wechat};
@@ -95,7 +96,7 @@ impl Wechat {
     ///
     /// # Errors
     /// When WeChat's answer is unusable or unknown; nothing may be concluded.
-    pub async fn query(&self, order: &Order, attempt: u8) -> Result<Trade, Error> {
+    pub async fn query(&self, order: &Order, attempt: u8, now: Timestamp) -> Result<Trade, Error> {
         let number = order.out_trade_no(attempt);
         let fields = Params::from([("out_trade_no".to_owned(), number.to_string())]);
         let answer = match self.post("/pay/orderquery", fields).await {
@@ -108,10 +109,10 @@ impl Wechat {
             return Err(Error::Forged("out_trade_no is another's"));
         }
         match field(&answer, "trade_state") {
-            "SUCCESS" => read_payment(&answer, attempt)
+            "SUCCESS" => read_payment(&answer, attempt, now)
                 .map(Trade::Paid)
                 .map_err(Error::Forged),
-            "REFUND" => match read_payment(&answer, attempt) {
+            "REFUND" => match read_payment(&answer, attempt, now) {
                 Ok(payment) => Ok(Trade::Returned(payment)),
                 // WeChat promises the payment's fields of SUCCESS only.
                 Err(_) => match self.payment_given_back(order, attempt).await? {
@@ -220,21 +221,26 @@ pub(super) fn expiry(order: &Order, attempt: &Attempt) -> Timestamp {
     order.expires_at.max(attempt.started_at.plus_seconds(61))
 }
 
-/// The payment in a notification or a query's answer; both name it alike.
-pub(super) fn read_payment(fields: &Params, attempt: u8) -> Result<Payment, &'static str> {
+/// The payment in a notification, a query's answer or micropay's, which all name it
+/// alike. `now` stands for the time of a payment that cannot be read: a payment
+/// must not wait for that.
+pub(super) fn read_payment(
+    fields: &Params,
+    attempt: u8,
+    now: Timestamp,
+) -> Result<Payment, &'static str> {
     let field = |name: &str| Some(field(fields, name)).filter(|value| !value.is_empty());
     let total_fee = field("total_fee").ok_or("total_fee is missing")?;
     let total_fee = Fen::parse(total_fee).map_err(|_| "total_fee is no amount")?;
-    let cash_fee = match field("cash_fee") {
-        Some(text) => Fen::parse(text).map_err(|_| "cash_fee is no amount")?,
-        None => total_fee,
-    };
     let transaction_id = field("transaction_id").ok_or("transaction_id is missing")?;
     let plain = transaction_id.bytes().all(|b| b.is_ascii_alphanumeric());
     if transaction_id.len() > 32 || !plain {
         return Err("transaction_id is not WeChat's");
     }
-    let paid_at = field("time_end").ok_or("time_end is missing")?;
+    let cash_fee = readable(fields, "cash_fee", |text| Fen::parse(text).ok());
+    let paid_at = readable(fields, "time_end", |text| {
+        Timestamp::parse_beijing(text).ok()
+    });
     Ok(Payment {
         transaction_id: transaction_id.to_owned(),
         attempt,
@@ -242,9 +248,10 @@ pub(super) fn read_payment(fields: &Params, attempt: u8) -> Result<Payment, &'st
             .ok_or("trade_type is missing")?
             .to_owned(),
         total_fee,
-        cash_fee,
+        cash_fee: cash_fee.unwrap_or(total_fee),
         openid: field("openid").map(str::to_owned),
-        paid_at: Timestamp::parse_beijing(paid_at).map_err(|_| "time_end is no time")?,
+        paid_at: paid_at.unwrap_or(now),
+        receipt: Some(Box::new(read_receipt(fields))),
         refund_reserved: Fen::ZERO,
         refunded: Fen::ZERO,
         unknown: UnknownAttributes::new(),
@@ -287,6 +294,46 @@ mod tests {
         ]);
         for kind in [TradeType::Jsapi, TradeType::App, TradeType::Micropay] {
             assert_eq!(order_fields(&request, kind), fields);
+        }
+    }
+
+    #[test]
+    fn a_payment_is_taken_although_its_receipt_cannot_be_read() {
+        let must = [
+            ("transaction_id", "4200001"),
+            ("trade_type", "NATIVE"),
+            ("total_fee", "100"),
+        ];
+        let read = |more: &[(&str, &str)]| {
+            let fields = fixtures::params(&[&must[..], more].concat());
+            read_payment(&fields, 1, fixtures::NOW).unwrap()
+        };
+        let good = read(&[
+            ("time_end", "20141030133525"),
+            ("cash_fee", "90"),
+            ("bank_type", "CFT"),
+        ]);
+        assert_eq!(good.paid_at.beijing(), "20141030133525");
+        assert_eq!(good.cash_fee, fixtures::fen(90));
+        let receipt = good.receipt.unwrap();
+        assert_eq!(receipt.bank_type.as_deref(), Some("CFT"));
+        for odd in [
+            &[][..],
+            &[
+                ("time_end", "soon"),
+                ("cash_fee", "all"),
+                ("bank_type", "?"),
+            ],
+        ] {
+            let odd = read(odd);
+            assert_eq!((odd.paid_at, odd.cash_fee), (fixtures::NOW, odd.total_fee));
+            assert_eq!(odd.receipt, Some(Box::default()));
+        }
+        // What says which payment it is, and of how much, is no receipt.
+        for (name, _) in must {
+            let mut fields = fixtures::params(&must);
+            fields.remove(name);
+            assert!(read_payment(&fields, 1, fixtures::NOW).is_err(), "{name}");
         }
     }
 

@@ -160,10 +160,9 @@ impl Wechat {
         };
         // It does not say how and when it was paid: at the earliest when WeChat
         // was asked for it.
-        let mut put = |name: &str, value: String| answer.insert(name.to_owned(), value);
-        put("trade_type", known.trade_type.as_str().to_owned());
-        put("time_end", known.started_at.beijing());
-        read_payment(&answer, attempt)
+        let trade_type = known.trade_type.as_str().to_owned();
+        answer.insert("trade_type".to_owned(), trade_type);
+        read_payment(&answer, attempt, known.started_at)
             .map(Some)
             .map_err(Error::Forged)
     }

@@ -168,14 +168,34 @@ async fn a_paid_order_tells_its_payment() {
     let world = World::start().await;
     world.order("JSAPI", "order-1", &[("attach", "mine")]).await;
     assert_eq!(world.query("order-1").await["trade_state"], "NOTPAY");
-    let wish = json!({"out_trade_no": "order-1", "coupon_fee": 99});
+    for bad in [
+        json!({"coupon_fee": 1000, "cash_coupon_fee": 999}),
+        json!({"coupon_fee": -1, "cash_coupon_fee": 2}),
+        json!({"coupon_fee": i64::MAX, "cash_coupon_fee": 1}),
+    ] {
+        let mut wish = json!({"out_trade_no": "order-1"});
+        wish.as_object_mut()
+            .unwrap()
+            .extend(bad.as_object().unwrap().clone());
+        assert_eq!(world.post_status("/_control/pay", &wish).await.0, 409);
+    }
+    let wish = json!({"out_trade_no": "order-1", "coupon_fee": 99, "cash_coupon_fee": 1});
     let receipt = world.post("/_control/pay", &wish).await;
     let id = receipt["transaction_id"].as_str().unwrap();
     let told = world.v2("/pay/orderquery", &[("transaction_id", id)]).await;
     assert_eq!(told["trade_state"], "SUCCESS");
     assert_eq!(told["total_fee"], "1999");
-    assert_eq!(told["cash_fee"], "1900");
-    assert_eq!(told["coupon_fee_0"], "99");
+    assert_eq!(told["cash_fee"], "1899");
+    assert_eq!(told["settlement_total_fee"], "1900");
+    assert_eq!((&*told["coupon_fee"], &*told["coupon_count"]), ("100", "2"));
+    assert_eq!(
+        (&*told["coupon_fee_0"], &*told["coupon_type_0"]),
+        ("99", "NO_CASH")
+    );
+    assert_eq!(
+        (&*told["coupon_fee_1"], &*told["coupon_type_1"]),
+        ("1", "CASH")
+    );
     assert_eq!(told["attach"], "mine");
     assert_eq!(told["openid"], "oSimulatedPayerBob0000000002");
     assert_eq!(told["time_end"].len(), 14);
