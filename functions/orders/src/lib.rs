@@ -150,6 +150,7 @@ async fn give_up(
         match state.ledger.save(&mut order).await? {
             Saved::Changed(row) => order = *row,
             Saved::Done => {
+                tracing::info!(order = %order.key(), is_closed, "the app gave the order up");
                 state.reconcile.ring_for_order(&order, now).await;
                 return Ok((order, is_closed));
             }
