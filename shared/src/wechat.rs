@@ -137,6 +137,18 @@ impl Error {
             | Self::NoAppKey => None,
         }
     }
+
+    /// In a word, for a line in the log.
+    fn in_short(&self) -> &str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Unknown(_) => "no answer",
+            Self::Refused(_) => "FAIL",
+            Self::Business { code, .. } => code,
+            Self::Forged(_) => "not WeChat's",
+            Self::NoCertificate | Self::NoAppKey => "not asked",
+        }
+    }
 }
 
 /// A client for one merchant's payments. Cheap to clone.

@@ -107,6 +107,8 @@ async fn show(state: &Cashier, visit: &Visit) -> Result<Response, Problem> {
     // The ticket is ours, added after the login; the rest is what the app signed.
     let (query, ticket) = login::split_ticket(&visit.query);
     let (order, app) = handshake(state, &query).await?;
+    tracing::info!(order = %order.key(), in_wechat = visit.reader.is_in_wechat(),
+        is_back = visit.is_back(), "pay page opened");
     if order.check_open(visit.now).is_err() {
         // Who paid at the last moment is not told that it was too late.
         let order = look_again(state, &visit.query, order, visit.now).await?;

@@ -182,6 +182,7 @@ async fn give_up(
         match saved {
             Saved::Changed(row) => order = *row,
             Saved::Done => {
+                tracing::info!(order = %order.key(), "the app gave the order up");
                 state.reconcile.ring_for_order(&order, now).await;
                 return Ok((order, closure));
             }

@@ -1,11 +1,12 @@
 //! The operators' command line: registers apps, imports the merchant's client
-//! certificate, puts rows back from a backup. It works on the tables and secrets
+//! certificate, tells an order's story, puts rows back from a backup. It works on the tables and secrets
 //! through the same code as the functions, or on the raw rows, with the
 //! operator's own AWS credentials. Each subject is a module with its flags and
 //! its `run`.
 
 mod app;
 mod certificate;
+mod order;
 mod restore;
 
 use std::process::ExitCode;
@@ -25,6 +26,9 @@ enum Command {
     /// The merchant's client certificate, which refunds need.
     #[command(subcommand)]
     Certificate(certificate::Command),
+    /// Orders, as the ledger and the functions' logs know them.
+    #[command(subcommand)]
+    Order(order::Command),
     /// Puts rows of a restored table back into the live one, while the hub runs.
     Restore(restore::Restore),
 }
@@ -34,6 +38,7 @@ async fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::App(command) => app::run(command).await,
         Command::Certificate(command) => certificate::run(command).await,
+        Command::Order(command) => order::run(command).await,
         Command::Restore(restore) => restore::run(restore).await,
     };
     match done {

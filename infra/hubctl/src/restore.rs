@@ -127,7 +127,9 @@ pub(crate) async fn run(restore: Restore) -> Done {
         journal: RefCell::new(journal),
     };
     let parts = parts.iter().enumerate();
-    try_join_all(parts.map(|(index, part)| copying.copy(index, part))).await?;
+    try_join_all(parts.map(|(index, part)| copying.copy(index, part)))
+        .await
+        .map_err(|error| format!("{error}\nRun it again: it goes on where it was."))?;
     copying.progress.bar.finish_and_clear();
 
     let journal = copying.journal.into_inner();

@@ -50,8 +50,11 @@ impl Notified {
         now: Timestamp,
     ) -> Result<Order, Error> {
         let number = notice.number().clone();
-        let order = self.order(&number).await?;
         let payment = notice.into_payment();
+        let transaction_id = &payment.transaction_id;
+        tracing::info!(order = %number.order, attempt = number.attempt, transaction_id,
+            total_fee = %payment.total_fee, "WeChat tells of a payment");
+        let order = self.order(&number).await?;
         // A repeat needs no question. What does not fit leads to a refund, and
         // money goes out on WeChat's own answer only.
         let known = order.payment_of(&payment.transaction_id).is_some();

@@ -249,9 +249,15 @@ impl Stack {
             .clone()
     }
 
-    /// The alarms that a function has raised about this order, by the lines of its
-    /// log.
+    /// The alarms that a function has raised about this order.
     pub async fn alarms(&self, function: &str, order_no: &Value) -> Vec<String> {
+        let lines = self.logged(function, order_no).await;
+        let alarms = lines.iter().filter_map(|line| line["alarm"].as_str());
+        alarms.map(str::to_owned).collect()
+    }
+
+    /// What a function has logged about this order: the fields of each line.
+    pub async fn logged(&self, function: &str, order_no: &Value) -> Vec<Value> {
         let order = format!("{}#{}", self.app.id, order_no.as_str().unwrap());
         let group = format!("/aws/lambda/{}/{function}", self.setting("STACK_NAME"));
         let asked = json!({"logGroupName": group, "filterPattern": format!("\"{order}\"")});
@@ -267,10 +273,8 @@ impl Stack {
         assert_eq!(found.status, 200, "{found:?}");
         let lines = found.body["events"].as_array().unwrap().iter();
         let lines = lines.filter_map(|event| event["message"].as_str());
-        let fields = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        fields
-            .filter_map(|line| line["fields"]["alarm"].as_str().map(str::to_owned))
-            .collect()
+        let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.map(|line| line["fields"].clone()).collect()
     }
 
     /// Waits until a function has raised this alarm about this order.

@@ -23,6 +23,7 @@ mod restores;
 mod roles;
 mod server;
 mod store;
+mod stories;
 mod tills;
 mod trades;
 mod verifying;

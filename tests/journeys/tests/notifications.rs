@@ -57,6 +57,25 @@ async fn what_is_not_wechats_is_refused_and_changes_nothing() {
         assert!(body.contains("<![CDATA[FAIL]]>"), "{fault}: {body}");
         assert_eq!(stack.show(&order["order_no"]).await.body, before, "{fault}");
     }
+    // An operator finds out what was refused, and why.
+    let refused = eventually(|| async {
+        let lines = stack.logged("wechat-notify", &order["order_no"]).await;
+        let is_forged = |line: &&Value| {
+            let reason = line["reason"].as_str().unwrap_or_default();
+            reason.contains("signature") && line["message"] == "notification refused"
+        };
+        let found = lines.iter().find(is_forged).cloned();
+        found.ok_or(json!(lines))
+    })
+    .await;
+    assert_eq!(
+        (
+            &refused["attempt"],
+            &refused["total_fee"],
+            &refused["cash_fee"]
+        ),
+        (&json!(1), &json!("1999"), &json!("1999"))
+    );
 }
 
 #[tokio::test]

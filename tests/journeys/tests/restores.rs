@@ -2,13 +2,14 @@
 //! restore`, while the hub goes on, and everything is paid and told once.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, PutRequest,
     ScalarAttributeType, WriteRequest,
 };
-use futures_util::future::join_all;
-use journeys::{Ran, Row, Stack, random_order_no};
+use futures_util::future::{join_all, try_join_all};
+use journeys::{Ran, Row, Stack, eventually, random_order_no};
 use serde_json::{Value, json};
 use shared::aws::ledger::{Ledger, Saved};
 use shared::domain::id::{AppId, OrderKey, OrderNo};
@@ -199,6 +200,12 @@ async fn an_order_that_is_set_back_to_before_its_payment_is_paid_and_told_once()
     assert_eq!(stack.callbacks(order_no).await.len(), 1);
     let (counts, ran) = restore(&stack, &table, &options).await;
     assert_eq!(counts["restored_before"], 1, "{ran:?}");
+    // The hub has written the row since, and kept what it does not know.
+    let no = order_no.as_str().unwrap();
+    let shown = ["order", "show", &stack.app.id, no, "--no-logs"];
+    let shown = stack.run(&shown).await;
+    let put_back = format!("the row of the order was put back from {table} of 20");
+    assert!(shown.out.contains(&put_back), "{shown:?}");
 }
 
 #[tokio::test]
@@ -244,6 +251,84 @@ async fn whoever_read_a_row_before_it_was_put_back_writes_nothing() {
         assert!(matches!(saved, Saved::Changed(_)), "{is_lost}");
         assert_eq!(stack.show(order_no).await.body["status"], "paying");
     }
+}
+
+#[tokio::test]
+async fn no_write_that_comes_in_between_is_lost() {
+    let stack = Stack::new().await;
+    let ledger = &Ledger::new(&stack.aws, stack.setting("LEDGER_TABLE").to_owned());
+    let mut keys = Vec::new();
+    let mut backup = Vec::new();
+    for _ in 0..30 {
+        let order_no = &stack.native(json!({})).await["order_no"];
+        backup.push(stack.row(order_no, "order").await);
+        keys.push(OrderKey {
+            app_id: AppId::parse(&stack.app.id).unwrap(),
+            order_no: OrderNo::parse(order_no.as_str().unwrap()).unwrap(),
+        });
+    }
+    let table = restored(&stack, &backup).await;
+    // Each row is written all the time: what is put back stands above the last
+    // write, whenever that was.
+    let is_over = &AtomicBool::new(false);
+    let writers = join_all(keys.iter().map(async |key| {
+        let mut last = 0;
+        let mut writes = 0;
+        while !is_over.load(Ordering::SeqCst) {
+            let mut row = ledger.order(key).await.unwrap().unwrap();
+            let above = row.revision - last;
+            let is_first = writes == 0;
+            assert!(
+                is_first || above == 0 || above >= 1000,
+                "a write was lost: {above}"
+            );
+            row.step = row.step % 100 + 1;
+            last = match ledger.save(&mut row).await.unwrap() {
+                Saved::Done => row.revision,
+                Saved::Changed(now) => now.revision,
+            };
+            writes += 1;
+        }
+        writes
+    }));
+    let restored = async {
+        // Each differs from the backup by then.
+        eventually(|| async {
+            let rows = keys.iter().map(|key| ledger.order(key));
+            let rows = try_join_all(rows).await.unwrap().into_iter().flatten();
+            let written = rows.filter(|row| row.step > 0).count();
+            if written == keys.len() {
+                Ok(())
+            } else {
+                Err(json!(written))
+            }
+        })
+        .await;
+        let arguments = [
+            "restore",
+            "--from",
+            &table,
+            "--app-id",
+            &stack.app.id,
+            "--overwrite",
+            "all",
+        ];
+        let mut replaced = 0;
+        // A row that is written all the time may be left to the next run.
+        for _ in 0..20 {
+            let ran = stack.run(&arguments).await;
+            replaced += ran.out.matches("replaced ").count();
+            if ran.code == 0 {
+                break;
+            }
+            assert!(ran.err.contains("run it again"), "{ran:?}");
+        }
+        is_over.store(true, Ordering::SeqCst);
+        replaced
+    };
+    let (writes, replaced) = tokio::join!(writers, restored);
+    assert_eq!(replaced, keys.len());
+    assert!(writes.iter().all(|writes| *writes > 0), "{writes:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use journeys::{Stack, operator};
 
 async fn as_function(stack: &Stack, function: &str) -> aws_config::SdkConfig {
+    let credentials = credentials_of(stack, function).await;
+    operator(stack.setting("AWS_ENDPOINT_URL"), credentials)
+}
+
+/// What a function signs its calls of AWS with.
+pub(crate) async fn credentials_of(stack: &Stack, function: &str) -> Credentials {
     let deployed = aws_sdk_lambda::Client::new(&stack.aws)
         .get_function_configuration()
         .function_name(stack.setting(function))
@@ -20,14 +26,13 @@ async fn as_function(stack: &Stack, function: &str) -> aws_config::SdkConfig {
         .await
         .unwrap();
     let given = assumed.credentials().unwrap();
-    let credentials = Credentials::new(
+    Credentials::new(
         given.access_key_id(),
         given.secret_access_key(),
         Some(given.session_token().to_owned()),
         None,
         "role",
-    );
-    operator(stack.setting("AWS_ENDPOINT_URL"), credentials)
+    )
 }
 
 fn key(pk: &str) -> AttributeValue {

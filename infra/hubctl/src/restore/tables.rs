@@ -2,18 +2,19 @@
 //! written under the condition that its row is still what was read.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure, TableStatus,
 };
 use shared::domain::time::Timestamp;
+use shared::error::causes;
 
 use super::rule::{Row, key, text};
 
@@ -21,7 +22,7 @@ use super::rule::{Row, key, text};
 const PAGE: i32 = 100;
 const PAUSE: Duration = Duration::from_millis(200);
 
-pub(super) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+pub(super) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Both tables, reached as the operator.
 #[derive(Debug)]
@@ -224,6 +225,6 @@ impl Key {
     }
 }
 
-fn plain<E: std::error::Error>(operation: &str, error: &E) -> Box<dyn std::error::Error> {
-    format!("{operation}: {}", DisplayErrorContext(error)).into()
+fn plain(operation: &str, error: &(dyn Error + 'static)) -> Box<dyn Error> {
+    format!("{operation}: {}", causes(error)).into()
 }

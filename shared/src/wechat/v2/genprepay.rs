@@ -81,7 +81,12 @@ impl Wechat {
         let mut url = self.account.api("/pay/genprepay")?;
         url.query_pairs_mut()
             .append_pair("access_token", token.expose());
-        let answer: Answer = call(self.http.post(url).body(request.to_string())).await?;
+        let answer: Result<Answer, Error> =
+            call(self.http.post(url).body(request.to_string())).await;
+        let word = answer.as_ref().map_or_else(Error::in_short, |_| "SUCCESS");
+        tracing::info!(order = %order.key(), attempt = attempt.number, path = "/pay/genprepay",
+            answer = word, "asked WeChat");
+        let answer = answer?;
         if answer.prepayid.is_empty() {
             return Err(Error::Forged("prepayid is missing"));
         }
