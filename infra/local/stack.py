@@ -280,11 +280,14 @@ class Stack:
             dynamodb.update_time_to_live(
                 TableName=table, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": True}
             )
-        names = ("api_key", "app_secret", "server_token", "app_key")
-        secret = json.dumps({name: keys[f"WECHAT_{name.upper()}"] for name in names})
         manager = self._client("secretsmanager")
-        if manager.get_secret_value(SecretId=outputs["WechatSecretName"])["SecretString"] != secret:
-            manager.put_secret_value(SecretId=outputs["WechatSecretName"], SecretString=secret)
+        for output, names in (
+            ("WechatSecretName", ("api_key", "app_key")),
+            ("WechatAccountSecretName", ("app_secret", "server_token")),
+        ):
+            secret = json.dumps({name: keys[f"WECHAT_{name.upper()}"] for name in names})
+            if manager.get_secret_value(SecretId=outputs[output])["SecretString"] != secret:
+                manager.put_secret_value(SecretId=outputs[output], SecretString=secret)
 
     def _start_forwarder(self, outputs: dict) -> None:
         # The emulator knows these names by their first labels and a port is no part of them.

@@ -9,7 +9,7 @@ use shared::domain::signature::Params;
 use shared::domain::time::Timestamp;
 use shared::wechat::v2::sign::{SignType, sign};
 use shared::wechat::v2::xml;
-use shared::wechat::{Account, Secrets, Wechat};
+use shared::wechat::{Account, PaymentKeys, Wechat};
 
 const KEY: &str = "192006250b4c09247ec02edce69f6a2d";
 
@@ -62,8 +62,8 @@ fn signed(mut fields: Params) -> String {
 
 fn merchant() -> Option<Wechat> {
     let account = Account::new("wxd930ea5d5a258f4f".to_owned(), "10000100".to_owned());
-    let secrets = format!(r#"{{"api_key": "{KEY}", "app_secret": "none"}}"#);
-    Wechat::new(account, Secrets::parse(&secrets).ok()?).ok()
+    let secrets = format!(r#"{{"api_key": "{KEY}"}}"#);
+    Wechat::new(account, PaymentKeys::parse(&secrets).ok()?).ok()
 }
 
 fn delivery() -> Option<Delivery> {
@@ -84,10 +84,15 @@ fn payment(criterion: &mut Criterion) {
     let (Some(wechat), Some(delivery), Some(schedule)) = (wechat, delivery, schedule) else {
         unreachable!("the constants above are well-formed");
     };
-    assert!(wechat.read_notification(notice.as_bytes()).is_ok());
+    assert!(
+        wechat
+            .read_notification(notice.as_bytes(), Timestamp::default())
+            .is_ok()
+    );
 
     criterion.bench_function("verify and parse a notification", |bencher| {
-        bencher.iter(|| wechat.read_notification(black_box(notice.as_bytes())));
+        bencher
+            .iter(|| wechat.read_notification(black_box(notice.as_bytes()), Timestamp::default()));
     });
     criterion.bench_function("sign and write a request", |bencher| {
         bencher.iter(|| signed(black_box(&request).clone()));

@@ -24,13 +24,13 @@ where
         let body = record.body.unwrap_or_default();
         match serde_json::from_str::<Doorbell>(&body) {
             Ok(doorbell) => {
-                let row = format!("{} {}", doorbell.pk, doorbell.sk);
+                let (order, row) = (doorbell.pk.clone(), doorbell.sk.clone());
                 let work = handle(doorbell);
                 let record = async move {
                     match work.await {
                         Ok(()) => Some(id),
                         Err(failure) => {
-                            tracing::error!(row, %failure, "record failed, SQS will repeat it");
+                            tracing::error!(order, row, %failure, "record failed, SQS will repeat it");
                             None
                         }
                     }

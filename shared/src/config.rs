@@ -111,12 +111,12 @@ pub fn payer_address_header() -> Result<Option<HeaderName>, Invalid> {
         .map_err(|_| invalid(NAME, "must be the name of a header"))
 }
 
-/// The merchant: its account, and where its secrets are.
+/// The merchant: its account, and where the secrets of its payments are.
 #[derive(Debug, Clone)]
 pub struct Merchant {
     /// `WECHAT_APP_ID`, `WECHAT_MCH_ID`, `WECHAT_SIGN_TYPE` and the bases.
     pub account: Account,
-    /// `WECHAT_SECRET_ID`: the secret with its keys.
+    /// `WECHAT_SECRET_ID`: the secret with the keys of payments.
     pub secret_id: String,
     /// `WECHAT_CERTIFICATE_ID`: the secret with its client certificate, in the
     /// functions that may hold it.
@@ -128,6 +128,35 @@ pub struct Merchant {
 /// # Errors
 /// The variable that is missing or malformed.
 pub fn merchant() -> Result<Merchant, Invalid> {
+    Ok(Merchant {
+        account: account()?,
+        secret_id: required("WECHAT_SECRET_ID")?,
+        certificate_id: optional("WECHAT_CERTIFICATE_ID"),
+    })
+}
+
+/// The official account, and where its secret is.
+#[derive(Debug, Clone)]
+pub struct OfficialAccount {
+    /// The same as the merchant's.
+    pub account: Account,
+    /// `WECHAT_ACCOUNT_SECRET_ID`: the secret with the account's own keys, in the
+    /// functions that may read them.
+    pub secret_id: String,
+}
+
+/// The official account.
+///
+/// # Errors
+/// The variable that is missing or malformed.
+pub fn official_account() -> Result<OfficialAccount, Invalid> {
+    Ok(OfficialAccount {
+        account: account()?,
+        secret_id: required("WECHAT_ACCOUNT_SECRET_ID")?,
+    })
+}
+
+fn account() -> Result<Account, Invalid> {
     const SIGN_TYPE: &str = "WECHAT_SIGN_TYPE";
     let mut account = Account::new(required("WECHAT_APP_ID")?, required("WECHAT_MCH_ID")?);
     if let Some(name) = optional(SIGN_TYPE) {
@@ -143,11 +172,7 @@ pub fn merchant() -> Result<Merchant, Invalid> {
             *base = other.trim_end_matches('/').to_owned();
         }
     }
-    Ok(Merchant {
-        account,
-        secret_id: required("WECHAT_SECRET_ID")?,
-        certificate_id: optional("WECHAT_CERTIFICATE_ID"),
-    })
+    Ok(account)
 }
 
 /// Whether a notification is confirmed by a query before it is believed;

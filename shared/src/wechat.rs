@@ -1,7 +1,8 @@
-//! The only place that talks to WeChat: the client for one merchant, and why it
-//! may fail. WeChat's wire names live below here and nowhere else: version 2 of
-//! its payments in [`v2`], the official account's side in [`official_account`],
-//! how both are called in `transport`.
+//! The only place that talks to WeChat: the client for one merchant's payments,
+//! and why a call may fail. WeChat's wire names live below here and nowhere else:
+//! version 2 of its payments in [`v2`], the official account's side, which has a
+//! client and keys of its own, in [`official_account`], how both are called in
+//! `transport`.
 
 #[cfg(test)]
 mod fixtures;
@@ -12,10 +13,11 @@ pub mod v2;
 use std::fmt;
 
 use serde::Deserialize;
+use url::Url;
 
 use v2::sign::SignType;
 
-/// The merchant's account at WeChat, without its secrets.
+/// The merchant's account at WeChat, without its keys.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// The official account's appid.
@@ -45,50 +47,48 @@ impl Account {
             open_base: "https://open.weixin.qq.com".to_owned(),
         }
     }
+
+    /// An address of the official account's API.
+    fn api(&self, path: &str) -> Result<Url, Error> {
+        Url::parse(&format!("{}{path}", self.api_base))
+            .map_err(|_| Error::Refused("the API base is no URL".to_owned()))
+    }
 }
 
-/// The merchant's secrets, as JSON in Secrets Manager. They cannot be printed.
+/// The keys of the merchant's payments, as JSON in Secrets Manager. They cannot
+/// be printed.
 #[derive(Clone, Deserialize)]
-pub struct Secrets {
+pub struct PaymentKeys {
     /// The 32-character API key that signs payments.
     api_key: String,
-    /// The official account's secret, for OAuth and its access token.
-    app_secret: String,
-    /// The token of the account's server address; without one that address
-    /// believes nobody.
-    #[serde(default)]
-    server_token: Option<String>,
     /// What signed APP payments in 2014; without it that flow is off.
     #[serde(default)]
     app_key: Option<String>,
 }
 
-impl Secrets {
+impl PaymentKeys {
     /// Reads the secret's JSON text.
     ///
     /// # Errors
     /// When a key is missing or the API key has not WeChat's form. The text
     /// is not part of the error.
     pub fn parse(json: &str) -> Result<Self, &'static str> {
-        let secrets: Self = serde_json::from_str(json)
-            .map_err(|_| "the WeChat secret must be JSON with api_key and app_secret")?;
-        if secrets.api_key.len() != 32 || !secrets.api_key.is_ascii() {
+        let keys: Self = serde_json::from_str(json)
+            .map_err(|_| "the WeChat secret must be JSON with api_key")?;
+        if keys.api_key.len() != 32 || !keys.api_key.is_ascii() {
             return Err("api_key in the WeChat secret must have 32 characters");
         }
         // An empty one would be known to everybody.
-        if secrets.server_token.as_ref().is_some_and(String::is_empty) {
-            return Err("server_token in the WeChat secret must not be empty");
-        }
-        if secrets.app_key.as_ref().is_some_and(String::is_empty) {
+        if keys.app_key.as_ref().is_some_and(String::is_empty) {
             return Err("app_key in the WeChat secret must not be empty");
         }
-        Ok(secrets)
+        Ok(keys)
     }
 }
 
-impl fmt::Debug for Secrets {
+impl fmt::Debug for PaymentKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secrets(..)")
+        f.write_str("PaymentKeys(..)")
     }
 }
 
@@ -137,13 +137,25 @@ impl Error {
             | Self::NoAppKey => None,
         }
     }
+
+    /// In a word, for a line in the log.
+    fn in_short(&self) -> &str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Unknown(_) => "no answer",
+            Self::Refused(_) => "FAIL",
+            Self::Business { code, .. } => code,
+            Self::Forged(_) => "not WeChat's",
+            Self::NoCertificate | Self::NoAppKey => "not asked",
+        }
+    }
 }
 
-/// A client for one merchant. Cheap to clone.
+/// A client for one merchant's payments. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Wechat {
     account: Account,
-    secrets: Secrets,
+    keys: PaymentKeys,
     http: reqwest::Client,
     /// Shows the merchant's certificate; apart from `http`, so that only the
     /// calls that need the certificate can show it.
@@ -155,10 +167,10 @@ impl Wechat {
     ///
     /// # Errors
     /// When the TLS stack cannot be set up.
-    pub fn new(account: Account, secrets: Secrets) -> Result<Self, reqwest::Error> {
+    pub fn new(account: Account, keys: PaymentKeys) -> Result<Self, reqwest::Error> {
         Ok(Self {
             account,
-            secrets,
+            keys,
             http: transport::client().build()?,
             certified: None,
         })
@@ -173,12 +185,6 @@ impl Wechat {
         let identity = reqwest::Identity::from_pem(pem.as_bytes())?;
         self.certified = Some(transport::client().identity(identity).build()?);
         Ok(())
-    }
-
-    /// The account that credentials, users and orders belong to.
-    #[must_use]
-    pub fn app_id(&self) -> &str {
-        &self.account.app_id
     }
 
     /// Whether there is a client certificate.

@@ -107,6 +107,8 @@ async fn show(state: &Cashier, visit: &Visit) -> Result<Response, Problem> {
     // The ticket is ours, added after the login; the rest is what the app signed.
     let (query, ticket) = login::split_ticket(&visit.query);
     let (order, app) = handshake(state, &query).await?;
+    tracing::info!(order = %order.key(), in_wechat = visit.reader.is_in_wechat(),
+        is_back = visit.is_back(), "pay page opened");
     if order.check_open(visit.now).is_err() {
         // Who paid at the last moment is not told that it was too late.
         let order = look_again(state, &visit.query, order, visit.now).await?;
@@ -201,9 +203,9 @@ fn ended(order: &Order, app: &App, visit: &Visit) -> Result<Response, Problem> {
 /// Sends the browser to WeChat for the openid; it comes back to this address
 /// with a ticket.
 async fn log_in(state: &Cashier, query: String, now: Timestamp) -> Result<Response, Problem> {
-    let wechat = state.merchant.wechat().await?;
+    let account = state.merchant.account();
     let purpose = login::Purpose::PayQuery(query);
-    let started = login::start(&state.registry, &wechat, &state.public_url, purpose, now).await?;
+    let started = login::start(&state.registry, account, &state.public_url, purpose, now).await?;
     let mut response = Redirect::to(started.authorize_url.as_str()).into_response();
     let cookie = HeaderValue::from_str(&started.cookie).map_err(|_| Problem::Unavailable)?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -261,7 +263,21 @@ const PAY_PARAMS: [&str; 8] = [
 /// What must not be signed into one. The payer holds the address and its
 /// signature, and the signed text joins raw values by `&`: a text of the payer's
 /// among them could be cut into another order of the app's.
-const ORDER_PARAMS: [&str; 5] = ["body", "attach", "notify_url", "return_url", "openid"];
+const ORDER_PARAMS: [&str; 13] = [
+    "body",
+    "attach",
+    "device_info",
+    "detail",
+    "goods_tag",
+    "limit_pay",
+    "store_id",
+    "store_name",
+    "store_area_code",
+    "store_address",
+    "notify_url",
+    "return_url",
+    "openid",
+];
 
 /// The second handshake: signed by the app, and true to the stored order.
 async fn handshake(state: &Cashier, query: &str) -> Result<(Order, App), Problem> {

@@ -13,7 +13,6 @@ use shared::config;
 use shared::flows::ask::Asking;
 use shared::flows::checkout::Checkout;
 use shared::flows::settle::Settler;
-use shared::flows::token_cache::TokenCache;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
@@ -27,7 +26,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         clock: Clock::System,
         checkout: Checkout {
             ledger: ledger.clone(),
-            tokens: TokenCache::new(registry.clone(), merchant.clone()),
+            tokens: None,
             merchant: merchant.clone(),
             notify_url: config::notify_url()?,
             reconcile: Queue::new(&aws, config::reconcile_queue_url()?),

@@ -8,7 +8,7 @@ use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
-use shared::aws::secrets::Merchant;
+use shared::aws::secrets::{Merchant, OfficialAccount};
 use shared::config;
 use shared::flows::checkout::Checkout;
 use shared::flows::settle::Settler;
@@ -22,12 +22,14 @@ async fn main() -> Result<(), lambda_http::Error> {
     let registry = Registry::new(&aws, config::registry_table()?);
     let merchant = Merchant::new(aws.clone(), config::merchant()?);
     merchant.warm_up();
+    // Read only if an app's old client needs a token that nobody has cached.
+    let account = OfficialAccount::new(aws.clone(), config::official_account()?);
     let reconcile = Queue::new(&aws, config::reconcile_queue_url()?);
     let state = CreateOrder {
         clock: Clock::System,
         checkout: Checkout {
             ledger: ledger.clone(),
-            tokens: TokenCache::new(registry.clone(), merchant.clone()),
+            tokens: Some(TokenCache::new(registry.clone(), account)),
             merchant: merchant.clone(),
             notify_url: config::notify_url()?,
             reconcile: reconcile.clone(),

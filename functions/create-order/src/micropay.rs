@@ -46,12 +46,13 @@ pub(crate) async fn charge(
     let digest = code.digest();
     let mut code_use = order.use_payment_code(&digest, state.till.timing, client_ip, now)?;
     let mut status = StatusCode::CREATED;
-    if let Created::Exists(known) = state.ledger.create(&order).await? {
-        if !known.request.is_same(&order.request) {
-            return Err(Problem::OrderConflict);
+    match state.ledger.create(&order).await? {
+        Created::New => tracing::info!(order = %order.key(), "order created"),
+        Created::Exists(known) if known.request.is_same(&order.request) => {
+            status = StatusCode::OK;
+            (order, code_use) = use_again(state, *known, &digest, client_ip, now).await?;
         }
-        status = StatusCode::OK;
-        (order, code_use) = use_again(state, *known, &digest, client_ip, now).await?;
+        Created::Exists(_) => return Err(Problem::OrderConflict),
     }
     if let CodeUse::New(attempt) = code_use {
         order = call(state, order, attempt, code, client_ip, now).await?;

@@ -5,9 +5,12 @@ use shared::domain::UnknownAttributes;
 use shared::domain::app::check_address;
 use shared::domain::id::OrderKey;
 use shared::domain::money::Fen;
-use shared::domain::order::{Request, TradeType, Version};
+use shared::domain::order::{
+    DETAIL_MAX_BYTES, LimitPay, Request, TradeType, Version, check_detail,
+};
 use shared::http::problem::Problem;
 use shared::http::request::Signed;
+use shared::wechat::v2::scene::takes_store;
 
 /// An order lives two hours unless the app says otherwise.
 const EXPIRES_IN_DEFAULT: i64 = 7200;
@@ -35,6 +38,14 @@ pub(crate) fn read(signed: &Signed, prefixes: &[String]) -> Result<NewOrder, Pro
         "total_fee",
         "body",
         "attach",
+        "device_info",
+        "detail",
+        "goods_tag",
+        "limit_pay",
+        "store_id",
+        "store_name",
+        "store_area_code",
+        "store_address",
         "notify_url",
         "return_url",
         "trade_type",
@@ -57,20 +68,37 @@ pub(crate) fn read(signed: &Signed, prefixes: &[String]) -> Result<NewOrder, Pro
     let request = Request {
         total_fee,
         body: fields.required("body", 512)?.to_owned(),
-        attach: fields.text("attach", 127)?.map(str::to_owned),
+        attach: given(signed, "attach", 127)?,
+        device_info: given(signed, "device_info", 32)?,
+        detail: detail(signed)?,
+        goods_tag: given(signed, "goods_tag", 32)?,
+        limit_pay: limit_pay(signed)?,
+        store_id: given(signed, "store_id", 32)?,
+        store_name: given(signed, "store_name", 64)?,
+        store_area_code: area_code(signed)?,
+        store_address: given(signed, "store_address", 128)?,
         notify_url: address(signed, "notify_url")?,
         return_url: address(signed, "return_url")?,
         trade_type: trade_type(signed)?,
         version: version(signed)?,
-        openid: fields.text("openid", 128)?.map(str::to_owned),
+        openid: given(signed, "openid", 128)?,
         client_ip: fields.ip("client_ip")?,
         expires_in,
         unknown: UnknownAttributes::new(),
     };
     // WeChat signs what it notifies as raw text. Whoever receives that itself
     // could cut an `&` of its own into another order's notification.
-    if request.version == Version::Direct && request.attach.as_deref().is_some_and(has_ampersand) {
-        return Err(Problem::param("attach", "must not have & with version 1.0"));
+    for (name, echoed) in [
+        ("attach", &request.attach),
+        ("device_info", &request.device_info),
+    ] {
+        if request.version == Version::Direct && echoed.as_deref().is_some_and(has_ampersand) {
+            return Err(Problem::param(name, "must not have & with version 1.0"));
+        }
+    }
+    check_store(&request)?;
+    if signed.app.genprepay && request.trade_type == Some(TradeType::App) {
+        fields.without(&NOT_IN_2014, "is not a parameter of the APP flow of 2014")?;
     }
     let auth_code = auth_code(signed, &request, prefixes)?;
     Ok(NewOrder {
@@ -123,6 +151,68 @@ fn auth_code(
         return Err(Problem::param(NAME, "is not a WeChat payment code"));
     }
     Ok(Some(AuthCode(code.to_owned())))
+}
+
+/// What `genprepay` does not have. Without `limit_pay`, say, an order would be
+/// another one than the app asked for.
+const NOT_IN_2014: [&str; 8] = [
+    "device_info",
+    "detail",
+    "goods_tag",
+    "limit_pay",
+    "store_id",
+    "store_name",
+    "store_area_code",
+    "store_address",
+];
+
+fn given(signed: &Signed, name: &str, max_bytes: usize) -> Result<Option<String>, Problem> {
+    let text = signed.fields.text(name, max_bytes)?;
+    Ok(text.map(str::to_owned))
+}
+
+fn detail(signed: &Signed) -> Result<Option<String>, Problem> {
+    const NAME: &str = "detail";
+    let text = given(signed, NAME, DETAIL_MAX_BYTES)?;
+    if let Some(text) = &text {
+        check_detail(text).map_err(Problem::of_param(NAME))?;
+    }
+    Ok(text)
+}
+
+fn limit_pay(signed: &Signed) -> Result<Option<LimitPay>, Problem> {
+    match signed.fields.text("limit_pay", 32)? {
+        None => Ok(None),
+        Some("no_credit") => Ok(Some(LimitPay::NoCredit)),
+        Some(_) => Err(Problem::param("limit_pay", "must be no_credit")),
+    }
+}
+
+fn area_code(signed: &Signed) -> Result<Option<String>, Problem> {
+    const NAME: &str = "store_area_code";
+    let code = given(signed, NAME, 6)?;
+    let is_code = |code: &String| code.len() == 6 && code.bytes().all(|b| b.is_ascii_digit());
+    match code.as_ref().is_none_or(is_code) {
+        true => Ok(code),
+        false => Err(Problem::param(NAME, "must be 6 digits")),
+    }
+}
+
+fn check_store(request: &Request) -> Result<(), Problem> {
+    let others = [
+        &request.store_name,
+        &request.store_area_code,
+        &request.store_address,
+    ];
+    if request.store_id.is_none() && others.into_iter().any(Option::is_some) {
+        let rule = "is required with store_name, store_area_code or store_address";
+        return Err(Problem::param("store_id", rule));
+    }
+    if !takes_store(request) {
+        let rule = "is too long: WeChat takes 256 bytes of all that is said of a store";
+        return Err(Problem::param("store_address", rule));
+    }
+    Ok(())
 }
 
 fn address(signed: &Signed, name: &'static str) -> Result<String, Problem> {

@@ -22,10 +22,6 @@ pub(crate) async fn config(
     let url = fields.required("url", 1024)?;
     app.check_page(url).map_err(Problem::of_param("url"))?;
     let ticket = state.tokens.ticket(now).await?;
-    let config = state
-        .merchant
-        .wechat()
-        .await?
-        .page_config(&ticket, url, now);
+    let config = state.account.account().page_config(&ticket, url, now);
     Ok(Json(config).into_response())
 }

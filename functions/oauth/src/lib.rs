@@ -14,7 +14,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use shared::ambient::Clock;
 use shared::aws::registry::Registry;
-use shared::aws::secrets::Merchant;
+use shared::aws::secrets::OfficialAccount;
 use shared::flows::token_cache::TokenCache;
 use shared::http::guarded;
 
@@ -25,8 +25,8 @@ pub struct Oauth {
     pub clock: Clock,
     /// The apps, and the states, codes and tickets of their users.
     pub registry: Registry,
-    /// Whose official account asks the users.
-    pub merchant: Merchant,
+    /// The official account that asks the users.
+    pub account: OfficialAccount,
     /// For JS-SDK signatures.
     pub tokens: TokenCache,
     /// The hub's own address.

@@ -53,8 +53,10 @@ async fn begin(state: &Oauth, query: &str) -> Result<Response, Problem> {
         state: login_state.to_owned(),
         scope,
     });
-    let wechat = state.merchant.wechat().await?;
-    let started = login::start(&state.registry, &wechat, &state.public_url, purpose, now).await?;
+    // Nobody is sent to WeChat for a login that could not end.
+    state.account.client().await?;
+    let account = state.account.account();
+    let started = login::start(&state.registry, account, &state.public_url, purpose, now).await?;
     tracing::info!(app = %app.app_id, "a login began");
     let mut response = Redirect::to(started.authorize_url.as_str()).into_response();
     let cookie = HeaderValue::from_str(&started.cookie).map_err(|_| Problem::Unavailable)?;
@@ -135,7 +137,7 @@ async fn identify(state: &Oauth, fields: &Fields, scope: Scope) -> Result<User, 
         // Too long, or no text: not one that WeChat gave.
         Err(_) => return Err(Problem::CodeInvalid),
     };
-    let wechat = state.merchant.wechat().await?;
+    let wechat = state.account.client().await?;
     wechat.exchange_code(code, scope).await.map_err(|error| {
         error.alarm_if_ours();
         match error.business_code() {

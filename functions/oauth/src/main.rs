@@ -6,7 +6,7 @@ use oauth::{Oauth, router};
 use shared::ambient::Clock;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
-use shared::aws::secrets::Merchant;
+use shared::aws::secrets::OfficialAccount;
 use shared::config;
 use shared::flows::token_cache::TokenCache;
 
@@ -15,13 +15,13 @@ async fn main() -> Result<(), lambda_http::Error> {
     shared::telemetry::init();
     let aws = sdk_config(&config::aws()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let merchant = Merchant::new(aws, config::merchant()?);
-    merchant.warm_up();
+    let account = OfficialAccount::new(aws, config::official_account()?);
+    account.warm_up();
     let state = Oauth {
         clock: Clock::System,
-        tokens: TokenCache::new(registry.clone(), merchant.clone()),
+        tokens: TokenCache::new(registry.clone(), account.clone()),
         registry,
-        merchant,
+        account,
         public_url: config::public_url()?,
         verify_codes: config::mp_verify_codes(),
     };

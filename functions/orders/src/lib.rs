@@ -21,7 +21,7 @@ use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::domain::app::App;
 use shared::domain::id::OrderKey;
-use shared::domain::order::{Curious, Order};
+use shared::domain::order::{Closure, Curious, Order};
 use shared::domain::time::Timestamp;
 use shared::flows::addresses::pay_url;
 use shared::flows::ask::Asking;
@@ -76,6 +76,34 @@ pub fn router(state: Arc<Orders>) -> Router {
     guarded(routes)
 }
 
+impl Orders {
+    /// The sender of a POST that says what it does, by `action`, and to what, by
+    /// its path. It has no other parameter: signed for one thing, it does no other.
+    async fn asked(
+        &self,
+        action: &'static str,
+        path: &[(&'static str, &str)],
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Signed, Problem> {
+        let mut fields = Fields::from_json(body)?;
+        for (name, value) in path {
+            fields = fields.with_path(name, (*value).to_owned())?;
+        }
+        let signed = Signed::fresh(fields, &self.registry, now).await?;
+        let names = path.iter().map(|(name, _)| *name);
+        let known: Vec<&str> = names.chain(["action"]).collect();
+        signed.fields.only(&known)?;
+        signed.fields.demand_action(action)?;
+        Ok(signed)
+    }
+
+    async fn order(&self, key: &OrderKey) -> Result<Order, Problem> {
+        let order = self.ledger.order(key).await?;
+        order.ok_or(Problem::OrderNotFound)
+    }
+}
+
 async fn show(
     State(state): State<Arc<Orders>>,
     Path(order_no): Path<String>,
@@ -96,23 +124,25 @@ async fn shown(state: &Orders, key: &OrderKey, app: &App) -> Result<Response, Pr
     Ok(Json(view::Order::of(&partition, pay_url)).into_response())
 }
 
-/// An app whose client comes back from WeChat wants to know at once. When
-/// WeChat says nothing, or was asked a moment ago, the ledger answers.
+/// An app whose client comes back from WeChat wants to know at once, or whether
+/// people have given back what was paid. When WeChat says nothing, or was asked a
+/// moment ago, the ledger answers.
 async fn query(
     State(state): State<Arc<Orders>>,
     Path(order_no): Path<String>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let now = state.clock.now();
-    let fields = Fields::from_json(&body)?.with_path("order_no", order_no.clone())?;
-    let signed = Signed::fresh(fields, &state.registry, now).await?;
-    signed.fields.only(&["order_no", "action"])?;
-    signed.fields.demand_action("query")?;
+    let path = [("order_no", order_no.as_str())];
+    let signed = state.asked("query", &path, &body, now).await?;
     let key = signed.order_key(&order_no)?;
-    let order = state.ledger.order(&key).await?;
-    let order = order.ok_or(Problem::OrderNotFound)?;
-    let asking = &state.asking;
-    asking.ask_out_of_turn(order, Curious::App, now).await?;
+    let order = state.order(&key).await?;
+    if order.status.is_open() {
+        let asking = &state.asking;
+        asking.ask_out_of_turn(order, Curious::App, now).await?;
+    } else {
+        state.refunds.look(order, now).await?;
+    }
     shown(&state, &key, &signed.app).await
 }
 
@@ -124,17 +154,14 @@ async fn close(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let now = state.clock.now();
-    let fields = Fields::from_json(&body)?.with_path("order_no", order_no.clone())?;
-    let signed = Signed::fresh(fields, &state.registry, now).await?;
-    signed.fields.only(&["order_no", "action"])?;
-    signed.fields.demand_action("close")?;
+    let path = [("order_no", order_no.as_str())];
+    let signed = state.asked("close", &path, &body, now).await?;
     let key = signed.order_key(&order_no)?;
-    let order = state.ledger.order(&key).await?;
-    let order = order.ok_or(Problem::OrderNotFound)?;
-    let (order, is_closed) = give_up(&state, order, now).await?;
-    let status = match is_closed {
-        true => StatusCode::OK,
-        false => StatusCode::ACCEPTED,
+    let order = state.order(&key).await?;
+    let (order, closure) = give_up(&state, order, now).await?;
+    let status = match closure {
+        Closure::Closed | Closure::Repeated => StatusCode::OK,
+        Closure::Pending => StatusCode::ACCEPTED,
     };
     Ok((status, Json(view::ClosedOrder::of(&order))).into_response())
 }
@@ -143,15 +170,21 @@ async fn give_up(
     state: &Orders,
     mut order: Order,
     now: Timestamp,
-) -> Result<(Order, bool), Problem> {
+) -> Result<(Order, Closure), Problem> {
     let mut race = Race::new("give an order up");
     loop {
-        let is_closed = order.give_up(now)?;
-        match state.ledger.save(&mut order).await? {
+        let closure = order.give_up(now)?;
+        let saved = match closure {
+            Closure::Repeated => return Ok((order, closure)),
+            Closure::Closed => state.asking.settler.close(&mut order, now).await?,
+            Closure::Pending => state.ledger.save(&mut order).await?,
+        };
+        match saved {
             Saved::Changed(row) => order = *row,
             Saved::Done => {
+                tracing::info!(order = %order.key(), "the app gave the order up");
                 state.reconcile.ring_for_order(&order, now).await;
-                return Ok((order, is_closed));
+                return Ok((order, closure));
             }
         }
         race.lost().await?;

@@ -10,7 +10,8 @@ use axum::extract::State;
 use axum::response::Response;
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
-use shared::wechat::v2::notify::{Notice, Notification, Rejection};
+use shared::wechat::v2::notify::{Claimed, Notice, Notification, Rejection};
+use tracing::field::display;
 
 use crate::{Orders, shown};
 
@@ -35,7 +36,7 @@ async fn answer(state: &Orders, body: &[u8]) -> Result<Response, Problem> {
     signed.fields.only(&["notification"])?;
     let raw = signed.fields.base64("notification", MAX_BYTES)?;
     let wechat = state.asking.merchant.wechat().await?;
-    let notice = read(wechat.read_notification(&raw))?;
+    let notice = read(wechat.read_notification(&raw, now), &Claimed::in_body(&raw))?;
     let key = notice.number().order.clone();
     // Another app's is as good as unknown: nobody learns what is whose.
     if key.app_id != signed.app.app_id {
@@ -45,7 +46,7 @@ async fn answer(state: &Orders, body: &[u8]) -> Result<Response, Problem> {
     shown(state, &key, &signed.app).await
 }
 
-fn read(read: Result<Notification, Rejection>) -> Result<Notice, Problem> {
+fn read(read: Result<Notification, Rejection>, claimed: &Claimed) -> Result<Notice, Problem> {
     let refused = match read {
         Ok(Notification::Payment(notice)) => return Ok(notice),
         Ok(Notification::Refund(_)) => {
@@ -54,13 +55,23 @@ fn read(read: Result<Notification, Rejection>) -> Result<Notice, Problem> {
         }
         Err(refused) => refused,
     };
-    tracing::warn!(reason = %refused, "an app brought a notification that is refused");
+    let Claimed {
+        number,
+        total_fee,
+        cash_fee,
+    } = claimed;
+    let order = number.as_ref().map(|number| display(&number.order));
+    let attempt = number.as_ref().map(|number| number.attempt);
+    let (total_fee, cash_fee) = (total_fee.map(display), cash_fee.map(display));
+    tracing::warn!(order, attempt, total_fee, cash_fee, reason = %refused,
+        "an app brought a notification that is refused");
     Err(match refused {
         Rejection::NoPayment => Problem::OrderNotPaid,
         Rejection::UnknownNumber(_) => Problem::OrderNotFound,
         Rejection::Malformed(_)
         | Rejection::Invalid(_)
         | Rejection::Signature
-        | Rejection::Stranger => Problem::NotificationInvalid,
+        | Rejection::Stranger
+        | Rejection::AnothersRefund(_) => Problem::NotificationInvalid,
     })
 }

@@ -84,12 +84,8 @@ pub(crate) async fn retry(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let now = state.clock.now();
-    let fields = Fields::from_json(&body)?
-        .with_path("order_no", order_no.clone())?
-        .with_path("refund_no", refund_no.clone())?;
-    let signed = Signed::fresh(fields, &state.registry, now).await?;
-    signed.fields.only(&["order_no", "refund_no", "action"])?;
-    signed.fields.demand_action("retry")?;
+    let path = [("order_no", &*order_no), ("refund_no", &*refund_no)];
+    let signed = state.asked("retry", &path, &body, now).await?;
     let number = number(&signed, &order_no, &refund_no)?;
     let refund = state.ledger.refund(&number).await?;
     let mut refund = refund.ok_or(Problem::RefundNotFound)?;

@@ -114,7 +114,7 @@ pub(crate) async fn look_again(
 ) -> Result<(), Failure> {
     let wechat = state.asking.merchant.wechat().await?;
     for attempt in order.attempts_taken_back() {
-        let trade = wechat.query(&order.out_trade_no(attempt)).await;
+        let trade = wechat.query(&order, attempt, now).await;
         let looked = match trade {
             Ok(Trade::Returned(payment)) => {
                 let returned = wechat.returned(&payment.transaction_id, now).await;

@@ -4,7 +4,7 @@
 use shared::aws::Failure;
 use shared::aws::ledger::Saved;
 use shared::domain::id::OrderKey;
-use shared::domain::order::Order;
+use shared::domain::order::{Closure, Order};
 use shared::domain::time::Timestamp;
 use shared::flows::ask::Asked;
 
@@ -40,12 +40,13 @@ pub(crate) async fn ask(state: &Reconcile, key: &OrderKey, step: u8) -> Result<(
 /// Plans the next question, or closes the order after the last.
 async fn move_on(state: &Reconcile, mut order: Order, now: Timestamp) -> Result<(), Failure> {
     let ends = order.status.is_open() && order.is_last_question(now);
-    if ends && order.close().is_ok() {
-        tracing::info!(order = %order.key(), "order closed");
+    let saved = if ends && order.close() == Ok(Closure::Closed) {
+        state.asking.settler.close(&mut order, now).await?
     } else {
         order.ask_later(now);
-    }
-    match state.ledger.save(&mut order).await? {
+        state.ledger.save(&mut order).await?
+    };
+    match saved {
         Saved::Done => ring_soon(state, &order, now).await,
         Saved::Changed(row) => ring_soon(state, &row, now).await,
     }

@@ -21,7 +21,10 @@ use shared::flows::refunds::Refunds;
 use shared::http::guarded;
 use shared::wechat::Wechat;
 use shared::wechat::v2::genprepay;
-use shared::wechat::v2::notify::{ACCEPTED, Notification, REFUSED, RefundNotice, Rejection};
+use shared::wechat::v2::notify::{
+    ACCEPTED, Claimed, Notification, REFUSED, RefundNotice, Rejection,
+};
+use tracing::field::display;
 
 /// WeChat waits 5 s for an answer.
 const DEADLINE: Duration = Duration::from_millis(4700);
@@ -65,30 +68,44 @@ async fn notified(
     };
     // Giving up is safe at every point: what is committed is owed, and WeChat
     // repeats what is not.
-    let received = tokio::time::timeout(DEADLINE, receive(&state, query.as_deref(), &body)).await;
+    let mut claimed = match &query {
+        Some(query) => Claimed::in_query(query),
+        None => Claimed::in_body(&body),
+    };
+    let received = receive(&state, query.as_deref(), &body, &mut claimed);
+    let received = tokio::time::timeout(DEADLINE, received).await;
     let (status, is_accepted) = match received.unwrap_or(Err(Refused::TooSlow)) {
         Ok(()) => (StatusCode::OK, true),
-        Err(refused) => refused.answer(),
+        Err(refused) => refused.answer(&claimed),
     };
     let answer = if is_accepted { accepted } else { refused };
     (status, [(header::CONTENT_TYPE, content_type)], answer).into_response()
 }
 
-async fn receive(state: &WechatNotify, query: Option<&str>, body: &[u8]) -> Result<(), Refused> {
+async fn receive(
+    state: &WechatNotify,
+    query: Option<&str>,
+    body: &[u8],
+    claimed: &mut Claimed,
+) -> Result<(), Refused> {
     let wechat = state.merchant.wechat().await?;
+    let now = state.clock.now();
     let read = match query {
         Some(query) => wechat
-            .read_query_notification(query)
+            .read_query_notification(query, now)
             .map(Notification::Payment),
-        None => wechat.read_notification(body),
+        None => wechat.read_notification(body, now),
     };
     match read? {
         Notification::Payment(notice) => {
-            let now = state.clock.now();
             state.notified.take(&wechat, notice, now).await?;
             Ok(())
         }
-        Notification::Refund(notice) => refunded(state, &wechat, notice).await,
+        Notification::Refund(notice) => {
+            // It says so inside what is encrypted only.
+            claimed.number = Some(notice.trade.clone());
+            refunded(state, &wechat, notice).await
+        }
     }
 }
 
@@ -100,6 +117,8 @@ async fn refunded(
     notice: RefundNotice,
 ) -> Result<(), Refused> {
     let now = state.clock.now();
+    let (order, refund_id) = (&notice.trade.order, &notice.refund_id);
+    tracing::info!(%order, refund_id, "WeChat tells of a refund");
     // The hub's own, or one that was found before.
     let found = RefundNo::outside(&notice.refund_id).map(|refund_no| OutRefundNo {
         order: notice.trade.order.clone(),
@@ -117,10 +136,13 @@ async fn refunded(
         Some(_) => state.refunds.discover(&key, transaction_id, now).await?,
         // The notification of the payment is late, or lost.
         None => {
-            let settled =
-                state
-                    .notified
-                    .settle_confirmed(wechat, order, &notice.trade, transaction_id, now);
+            let settled = state.notified.settle_confirmed(
+                wechat,
+                order,
+                notice.trade.attempt,
+                transaction_id,
+                now,
+            );
             settled.await?.returned
         }
     };
@@ -150,26 +172,35 @@ enum Refused {
 impl Refused {
     /// Logs the refusal once and says what WeChat is told: the status, and
     /// whether it need not come again.
-    fn answer(&self) -> (StatusCode, bool) {
+    fn answer(&self, claimed: &Claimed) -> (StatusCode, bool) {
+        let number = claimed.number.as_ref();
+        let order = number.map(|number| display(&number.order));
+        let attempt = number.map(|number| number.attempt);
+        let total_fee = claimed.total_fee.map(display);
+        let cash_fee = claimed.cash_fee.map(display);
         match self {
             // Nothing to settle, and repeating it would help nobody.
             Self::Rejected(Rejection::NoPayment) => {
-                tracing::info!(reason = %self, "notification of a failed payment");
+                tracing::info!(order, attempt, total_fee, reason = %self,
+                    "notification of a failed payment");
                 (StatusCode::OK, true)
             }
             Self::Rejected(Rejection::UnknownNumber(_))
             | Self::Payment(notified::Error::UnknownOrder(_)) => {
-                tracing::error!(alarm = "order_unknown", reason = %self, "notification refused");
+                tracing::error!(alarm = "order_unknown", order, attempt, total_fee, cash_fee,
+                    reason = %self, "notification refused");
                 (StatusCode::OK, false)
             }
             Self::Rejected(_) | Self::Unconfirmed | Self::Payment(notified::Error::Unconfirmed) => {
-                tracing::warn!(reason = %self, "notification refused");
+                tracing::warn!(order, attempt, total_fee, cash_fee, reason = %self,
+                    "notification refused");
                 (StatusCode::OK, false)
             }
             Self::Payment(notified::Error::Query(_) | notified::Error::Aws(_))
             | Self::TooSlow
             | Self::Aws(_) => {
-                tracing::error!(reason = %self, "notification not handled, WeChat will repeat it");
+                tracing::error!(order, attempt, total_fee, cash_fee, reason = %self,
+                    "notification not handled, WeChat will repeat it");
                 (StatusCode::SERVICE_UNAVAILABLE, false)
             }
         }

@@ -2,14 +2,70 @@
 //! functions read. A key whose certificate is another's or has expired is not
 //! kept; neither the key nor the password is ever shown.
 
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
 use p12_keystore::Pkcs12Archive;
 use p12_keystore::error::Error as KeystoreError;
 use pem::Pem;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use shared::ambient::Clock;
+use shared::aws::sdk_config_for_people;
+use shared::aws::secrets::store_certificate;
 use shared::domain::time::Timestamp;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::Done;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Checks a .p12 and puts its key and certificate into the secret.
+    Import(Import),
+}
+
+#[derive(Args)]
+pub(crate) struct Import {
+    /// WeChat's `apiclient_cert.p12`.
+    #[arg(long)]
+    p12: PathBuf,
+    /// The file's password; `WECHAT_MCH_ID` unless given, as WeChat makes it.
+    #[arg(
+        long,
+        env = "CERTIFICATE_PASSWORD",
+        hide_env_values = true,
+        required_unless_present = "mch_id"
+    )]
+    password: Option<String>,
+    /// The merchant number.
+    #[arg(long, env = "WECHAT_MCH_ID")]
+    mch_id: Option<String>,
+    /// The secret (the stack's output `WechatCertificateName`).
+    #[arg(long, env = "WECHAT_CERTIFICATE_NAME")]
+    secret_id: String,
+}
+
+pub(crate) async fn run(command: Command) -> Done {
+    match command {
+        Command::Import(import) => take(import).await,
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
+async fn take(import: Import) -> Done {
+    let file = std::fs::read(&import.p12)
+        .map_err(|error| format!("{} cannot be read: {error}", import.p12.display()))?;
+    let password = import.password.or(import.mch_id).unwrap_or_default();
+    let certificate = Certificate::open(&file, &password, Clock::System.now())?;
+    let config = sdk_config_for_people().await;
+    store_certificate(&config, &import.secret_id, certificate.pem).await?;
+    println!("subject={}", certificate.subject);
+    println!("serial={}", certificate.serial);
+    println!("expires={}", certificate.expires);
+    eprintln!("Imported. The functions use it within five minutes.");
+    Ok(())
+}
 
 /// Why a file is not imported, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +153,7 @@ impl Certificate {
 #[cfg(test)]
 mod tests {
     use p12_keystore::{Certificate as X509, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
-    use shared::wechat::{Account, Secrets, Wechat};
+    use shared::wechat::{Account, PaymentKeys, Wechat};
 
     use super::*;
 
@@ -134,8 +190,8 @@ mod tests {
         );
         assert!(!opened.serial.is_empty() && opened.expires.contains("2126"));
         let account = Account::new(String::new(), String::new());
-        let secrets = r#"{"api_key":"0123456789abcdef0123456789abcdef","app_secret":""}"#;
-        let mut wechat = Wechat::new(account, Secrets::parse(secrets).unwrap()).unwrap();
+        let secrets = r#"{"api_key":"0123456789abcdef0123456789abcdef"}"#;
+        let mut wechat = Wechat::new(account, PaymentKeys::parse(secrets).unwrap()).unwrap();
         wechat.certify(&opened.pem).unwrap();
         assert!(wechat.is_certified());
     }

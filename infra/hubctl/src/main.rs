@@ -1,21 +1,20 @@
 //! The operators' command line: registers apps, imports the merchant's client
-//! certificate. It works on the tables and secrets through the same code as the
-//! functions, with the operator's own AWS credentials.
+//! certificate, tells an order's story, puts rows back from a backup. It works on the tables and secrets
+//! through the same code as the functions, or on the raw rows, with the
+//! operator's own AWS credentials. Each subject is a module with its flags and
+//! its `run`.
 
+mod app;
 mod certificate;
+mod order;
+mod restore;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use shared::ambient::{Clock, random_hex};
-use shared::aws::registry::Registry;
-use shared::aws::sdk_config_for_people;
-use shared::aws::secrets::store_certificate;
-use shared::domain::app::{App, AppSecret, check_site};
-use shared::domain::id::AppId;
+use clap::Parser;
 
-use certificate::Certificate;
+/// How a command went, and what a person can do about it.
+type Done = Result<(), Box<dyn std::error::Error>>;
 
 /// Operates a WeChat Pay hub.
 #[derive(Parser)]
@@ -23,88 +22,24 @@ use certificate::Certificate;
 enum Command {
     /// Third parties that may use the hub.
     #[command(subcommand)]
-    App(AppCommand),
+    App(app::Command),
     /// The merchant's client certificate, which refunds need.
     #[command(subcommand)]
-    Certificate(CertificateCommand),
-}
-
-#[derive(Subcommand)]
-enum AppCommand {
-    /// Registers an app and prints its secret, once.
-    Create(NewApp),
-}
-
-#[derive(Args)]
-struct NewApp {
-    /// The registry table (the stack's output `RegistryTable`).
-    #[arg(long, env = "REGISTRY_TABLE")]
-    registry_table: String,
-    /// 16 letters and digits; random unless given.
-    #[arg(long)]
-    app_id: Option<String>,
-    /// 32 letters and digits; random unless given.
-    #[arg(long)]
-    app_secret: Option<String>,
-    /// The app's name, for people.
-    #[arg(long, default_value = "")]
-    name: String,
-    /// Let it name http:// addresses (test systems only).
-    #[arg(long)]
-    allow_http: bool,
-    /// Let it ask for version 1.0, where WeChat calls it directly.
-    #[arg(long)]
-    allow_direct: bool,
-    /// Do not call its synchronous address from the server.
-    #[arg(long)]
-    skip_return_call: bool,
-    /// It refunds payments that do not fit their order itself.
-    #[arg(long)]
-    refund_by_hand: bool,
-    /// Its APP payments go the way of 2014 (genprepay), which old clients need.
-    #[arg(long)]
-    genprepay: bool,
-    /// An address prefix of its pages, https://shop.example/wechat say:
-    /// log-ins may return there, pages there may use the JS-SDK. Repeatable.
-    #[arg(long = "site")]
-    sites: Vec<String>,
-    /// End its log-ins with the signed profile instead of a code.
-    #[arg(long)]
-    signed_profile: bool,
-}
-
-#[derive(Subcommand)]
-enum CertificateCommand {
-    /// Checks a .p12 and puts its key and certificate into the secret.
-    Import(Import),
-}
-
-#[derive(Args)]
-struct Import {
-    /// WeChat's `apiclient_cert.p12`.
-    #[arg(long)]
-    p12: PathBuf,
-    /// The file's password; `WECHAT_MCH_ID` unless given, as WeChat makes it.
-    #[arg(
-        long,
-        env = "CERTIFICATE_PASSWORD",
-        hide_env_values = true,
-        required_unless_present = "mch_id"
-    )]
-    password: Option<String>,
-    /// The merchant number.
-    #[arg(long, env = "WECHAT_MCH_ID")]
-    mch_id: Option<String>,
-    /// The secret (the stack's output `WechatCertificateName`).
-    #[arg(long, env = "WECHAT_CERTIFICATE_NAME")]
-    secret_id: String,
+    Certificate(certificate::Command),
+    /// Orders, as the ledger and the functions' logs know them.
+    #[command(subcommand)]
+    Order(order::Command),
+    /// Puts rows of a restored table back into the live one, while the hub runs.
+    Restore(restore::Restore),
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let done = match Command::parse() {
-        Command::App(AppCommand::Create(new)) => create(new).await,
-        Command::Certificate(CertificateCommand::Import(import)) => take(import).await,
+        Command::App(command) => app::run(command).await,
+        Command::Certificate(command) => certificate::run(command).await,
+        Command::Order(command) => order::run(command).await,
+        Command::Restore(restore) => restore::run(restore).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -113,52 +48,4 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-#[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
-async fn create(new: NewApp) -> Result<(), Box<dyn std::error::Error>> {
-    let registry = Registry::new(&sdk_config_for_people().await, new.registry_table);
-    for site in &new.sites {
-        check_site(site, new.allow_http).map_err(|rule| format!("--site {site} {rule}"))?;
-    }
-    let app_id = new
-        .app_id
-        .unwrap_or_else(|| random_hex().chars().take(16).collect());
-    let app_secret = new.app_secret.unwrap_or_else(random_hex);
-    let app = App {
-        name: new.name,
-        allow_http: new.allow_http,
-        allow_direct: new.allow_direct,
-        skip_return_call: new.skip_return_call,
-        refund_by_hand: new.refund_by_hand,
-        genprepay: new.genprepay,
-        sites: new.sites,
-        signed_profile: new.signed_profile,
-        ..App::new(
-            AppId::parse(&app_id).map_err(|rule| format!("--app-id {rule}"))?,
-            AppSecret::parse(&app_secret).map_err(|rule| format!("--app-secret {rule}"))?,
-        )
-    };
-    if !registry.add_app(&app).await? {
-        return Err(format!("an app with the id {app_id} exists already").into());
-    }
-    println!("app_id={app_id}");
-    println!("app_secret={app_secret}");
-    eprintln!("Keep the secret now: it is not shown again.");
-    Ok(())
-}
-
-#[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
-async fn take(import: Import) -> Result<(), Box<dyn std::error::Error>> {
-    let file = std::fs::read(&import.p12)
-        .map_err(|error| format!("{} cannot be read: {error}", import.p12.display()))?;
-    let password = import.password.or(import.mch_id).unwrap_or_default();
-    let certificate = Certificate::open(&file, &password, Clock::System.now())?;
-    let config = sdk_config_for_people().await;
-    store_certificate(&config, &import.secret_id, certificate.pem).await?;
-    println!("subject={}", certificate.subject);
-    println!("serial={}", certificate.serial);
-    println!("expires={}", certificate.expires);
-    eprintln!("Imported. The functions use it within five minutes.");
-    Ok(())
 }

@@ -1,6 +1,9 @@
-//! The merchant's keys and client certificate in Secrets Manager, and the
-//! WeChat client made with them.
+//! WeChat's secrets in Secrets Manager, and the clients made with them: the keys
+//! of payments and the client certificate are the [`Merchant`]'s, the official
+//! account's keys the [`OfficialAccount`]'s. Each function holds what its role
+//! may read.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,24 +16,55 @@ use tokio::sync::Mutex;
 use super::Failure;
 use crate::config;
 use crate::error::causes;
-use crate::wechat::{Secrets, Wechat};
+use crate::wechat::official_account::{self, Keys};
+use crate::wechat::{Account, PaymentKeys, Wechat};
 
 const OPERATION: &str = "read the WeChat secret";
+const ACCOUNT_OPERATION: &str = "read the official account's secret";
 const CERTIFICATE_OPERATION: &str = "read the client certificate";
 /// A changed secret is in force everywhere after this long.
 const FRESH: Duration = Duration::from_secs(300);
 
-/// The client made with the secrets, and when they were read.
-type Known = (Arc<Wechat>, Instant);
+/// A client, and when its secrets were read. They are read again when they have
+/// become old; if that fails, the old client is used on.
+#[derive(Debug)]
+struct Known<T>(Mutex<Option<(Arc<T>, Instant)>>);
+
+impl<T> Known<T> {
+    fn nothing() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(None)))
+    }
+
+    /// The client; `connect` gets the one before, if any.
+    async fn get<F>(&self, connect: impl FnOnce(Option<Arc<T>>) -> F) -> Result<Arc<T>, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut known = self.0.lock().await;
+        if let Some((client, _)) = known.as_ref().filter(|(_, at)| at.elapsed() < FRESH) {
+            return Ok(Arc::clone(client));
+        }
+        let old = known.as_ref().map(|(old, _)| Arc::clone(old));
+        let client = match (connect(old.clone()).await, old) {
+            (Ok(client), _) => Arc::new(client),
+            (Err(failure), Some(old)) => {
+                tracing::warn!(%failure, "the WeChat secret could not be read again");
+                old
+            }
+            (Err(failure), None) => return Err(failure),
+        };
+        *known = Some((Arc::clone(&client), Instant::now()));
+        Ok(client)
+    }
+}
 
 /// The merchant. The secrets are read at the first use or by
-/// [`Merchant::warm_up`], and again when they have become old; if that fails, the
-/// old ones are used on. Clones share what was read.
+/// [`Merchant::warm_up`]. Clones share what was read.
 #[derive(Debug, Clone)]
 pub struct Merchant {
     config: SdkConfig,
     settings: config::Merchant,
-    known: Arc<Mutex<Option<Known>>>,
+    known: Arc<Known<Wechat>>,
 }
 
 impl Merchant {
@@ -41,30 +75,24 @@ impl Merchant {
         Self {
             config,
             settings,
-            known: Arc::new(Mutex::new(None)),
+            known: Known::nothing(),
         }
     }
 
-    /// The client for this merchant.
+    /// The account, for what needs no key.
+    #[must_use]
+    pub const fn account(&self) -> &Account {
+        &self.settings.account
+    }
+
+    /// The client for this merchant's payments.
     ///
     /// # Errors
     /// When the secret has never been read and cannot be, or is incomplete.
     pub async fn wechat(&self) -> Result<Arc<Wechat>, Failure> {
-        let mut known = self.known.lock().await;
-        if let Some((wechat, _)) = known.as_ref().filter(|(_, at)| at.elapsed() < FRESH) {
-            return Ok(Arc::clone(wechat));
-        }
-        let had_certificate = known.as_ref().map(|(old, _)| old.is_certified());
-        let wechat = match (self.connect(had_certificate).await, known.take()) {
-            (Ok(wechat), _) => Arc::new(wechat),
-            (Err(failure), Some((old, _))) => {
-                tracing::warn!(%failure, "the WeChat secret could not be read again");
-                old
-            }
-            (Err(failure), None) => return Err(failure),
-        };
-        *known = Some((Arc::clone(&wechat), Instant::now()));
-        Ok(wechat)
+        let had_certificate = |old: Option<Arc<Wechat>>| old.map(|old| old.is_certified());
+        let connect = |old| self.connect(had_certificate(old));
+        self.known.get(connect).await
     }
 
     /// Begins to read the secrets, so that the first request need not wait for
@@ -91,12 +119,12 @@ impl Merchant {
             }
         };
         let (keys, certificate) = tokio::try_join!(keys, certificate)?;
-        let secrets = Secrets::parse(&keys).map_err(|rule| Failure {
+        let keys = PaymentKeys::parse(&keys).map_err(|rule| Failure {
             operation: OPERATION,
             cause: rule.into(),
         })?;
         let mut wechat =
-            Wechat::new(self.settings.account.clone(), secrets).map_err(Failure::of(OPERATION))?;
+            Wechat::new(self.settings.account.clone(), keys).map_err(Failure::of(OPERATION))?;
         // Payments need none, so a bad one must not stop them. Said once, and
         // again when a good one was replaced.
         if let Some(pem) = certificate
@@ -109,6 +137,71 @@ impl Merchant {
             );
         }
         Ok(wechat)
+    }
+}
+
+/// The official account. Its secret is read at the first use or by
+/// [`OfficialAccount::warm_up`]. Clones share what was read.
+#[derive(Debug, Clone)]
+pub struct OfficialAccount {
+    config: SdkConfig,
+    settings: config::OfficialAccount,
+    known: Arc<Known<official_account::Client>>,
+}
+
+impl OfficialAccount {
+    /// This account, whose secret is read when it is needed.
+    #[must_use]
+    pub fn new(config: SdkConfig, settings: config::OfficialAccount) -> Self {
+        Self {
+            config,
+            settings,
+            known: Known::nothing(),
+        }
+    }
+
+    /// The account, for what needs no key.
+    #[must_use]
+    pub const fn account(&self) -> &Account {
+        &self.settings.account
+    }
+
+    /// The client for this account.
+    ///
+    /// # Errors
+    /// When the secret has never been read and cannot be, or has not been
+    /// filled in.
+    pub async fn client(&self) -> Result<Arc<official_account::Client>, Failure> {
+        self.known.get(|_| self.connect()).await
+    }
+
+    /// As [`Merchant::warm_up`].
+    pub fn warm_up(&self) {
+        let account = self.clone();
+        tokio::spawn(async move {
+            if let Err(failure) = account.client().await {
+                tracing::warn!(%failure, "the WeChat secret could not be read at start");
+            }
+        });
+    }
+
+    async fn connect(&self) -> Result<official_account::Client, Failure> {
+        let text = read(&Client::new(&self.config), &self.settings.secret_id).await;
+        let text = text.map_err(Failure::of(ACCOUNT_OPERATION))?;
+        let keys = Keys::parse(&text).map_err(|rule| {
+            // A stack that was updated to two secrets has this one empty.
+            tracing::error!(
+                alarm = "configuration",
+                rule,
+                "the official account's secret has not been filled in: log-ins are out of order"
+            );
+            Failure {
+                operation: ACCOUNT_OPERATION,
+                cause: rule.into(),
+            }
+        })?;
+        official_account::Client::new(self.settings.account.clone(), keys)
+            .map_err(Failure::of(ACCOUNT_OPERATION))
     }
 }
 

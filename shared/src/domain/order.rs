@@ -6,15 +6,19 @@
 
 mod asking;
 mod attempt;
+mod detail;
 mod payment;
 mod payment_code;
+mod receipt;
 mod request;
 
 pub use asking::Curious;
 pub use attempt::{Attempt, Payer, Preparation, Prepay};
+pub use detail::{DETAIL_MAX_BYTES, check_detail};
 pub use payment::{Anomaly, AnomalyKind, Found, Payment, Returned, Standing};
 pub use payment_code::{CodeUse, MicropayTiming, PaymentCode};
-pub use request::{Request, TradeType, Version};
+pub use receipt::{Coupon, Receipt};
+pub use request::{LimitPay, Request, TradeType, Version};
 
 use serde::{Deserialize, Serialize};
 
@@ -136,6 +140,37 @@ pub enum Settlement {
     Anomaly(AnomalyKind),
     /// It is on its way back to the payer; nothing changed.
     TakenBack,
+}
+
+/// What ending an order that nobody has paid came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closure {
+    /// It has just become closed: its app must be told.
+    Closed,
+    /// It was closed before; nothing changed.
+    Repeated,
+    /// It can still be paid at WeChat, which is asked to close it first.
+    Pending,
+}
+
+/// Why an order is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Its time ran out.
+    Expired,
+    /// The app gave it up before.
+    ClosedByApp,
+}
+
+impl CloseReason {
+    /// The name in our API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::ClosedByApp => "closed_by_app",
+        }
+    }
 }
 
 /// Why a move was refused. The order is unchanged.
@@ -285,34 +320,49 @@ impl Order {
 
     /// The app gives the order up: from now on nobody is asked to pay, and as
     /// soon as WeChat closes attempts this young the hub asks and closes it.
-    /// True when there is nothing to ask about: it is closed.
     ///
     /// # Errors
     /// [`Refusal::Paid`].
-    pub fn give_up(&mut self, now: Timestamp) -> Result<bool, Refusal> {
+    pub fn give_up(&mut self, now: Timestamp) -> Result<Closure, Refusal> {
         if self.status.is_open() && self.attempts.iter().any(|attempt| !attempt.closed) {
             if now < self.expires_at {
                 self.expires_at = now;
                 self.hurry_payment_code(now);
                 self.plan_question(self.last_query_at(), now);
             }
-            return Ok(false);
+            return Ok(Closure::Pending);
         }
-        self.close().map(|()| true)
+        let closure = self.close()?;
+        if closure == Closure::Closed {
+            self.expires_at = self.expires_at.min(now);
+        }
+        Ok(closure)
     }
 
     /// WeChat closed the order, or never had it and it expired.
     ///
     /// # Errors
     /// [`Refusal::Paid`]: paid never becomes closed.
-    pub fn close(&mut self) -> Result<(), Refusal> {
+    pub fn close(&mut self) -> Result<Closure, Refusal> {
         match self.status {
-            Status::Created | Status::Paying | Status::Closed | Status::Failed => {
+            Status::Created | Status::Paying | Status::Failed => {
                 self.status = Status::Closed;
                 self.rest();
-                Ok(())
+                Ok(Closure::Closed)
             }
+            Status::Closed => Ok(Closure::Repeated),
             Status::Paid | Status::PartlyRefunded | Status::Refunded => Err(Refusal::Paid),
+        }
+    }
+
+    /// Why it is closed, if it is: giving up ends an order's life earlier than
+    /// the app had asked for, and nothing else does.
+    #[must_use]
+    pub fn close_reason(&self) -> CloseReason {
+        let lives = i64::from(self.request.expires_in);
+        match self.expires_at < self.created_at.plus_seconds(lives) {
+            true => CloseReason::ClosedByApp,
+            false => CloseReason::Expired,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::aws::Failure;
 use crate::aws::ledger::Saved;
 use crate::aws::secrets::Merchant;
-use crate::domain::order::{Curious, Found, Order};
+use crate::domain::order::{Closure, Curious, Found, Order};
 use crate::domain::time::Timestamp;
 use crate::error::causes;
 use crate::flows::race::Race;
@@ -17,7 +17,7 @@ use crate::wechat::{self, Wechat};
 
 /// Whoever asks out of turn waits for the answer, in a function that ends after
 /// 15 s.
-const DEADLINE: Duration = Duration::from_secs(9);
+pub(super) const DEADLINE: Duration = Duration::from_secs(9);
 
 /// Asks WeChat and settles what it says.
 #[derive(Debug, Clone)]
@@ -135,12 +135,14 @@ impl Asking {
     ) -> Result<Order, Failure> {
         // A payment by code does not end before it is taken back.
         let is_over = order.payment_code().is_none() && order.is_last_question(now);
-        if is_over && order.close().is_ok() {
-            tracing::info!(order = %order.key(), "order closed");
+        let saved = if is_over && order.close() == Ok(Closure::Closed) {
+            self.settler.close(&mut order, now).await?
         } else if order == *as_it_was {
             return Ok(order);
-        }
-        match self.settler.ledger.save(&mut order).await? {
+        } else {
+            self.settler.ledger.save(&mut order).await?
+        };
+        match saved {
             Saved::Done => Ok(order),
             Saved::Changed(row) => Ok(*row),
         }
@@ -166,19 +168,18 @@ async fn ask_all(
     let last = order.status.is_open() && order.is_last_question(now);
     let live = order.attempts.iter().filter(|attempt| !attempt.closed);
     for attempt in live.map(|attempt| attempt.number).collect::<Vec<u8>>() {
-        let number = order.out_trade_no(attempt);
         let close = last || order.is_to_be_closed(attempt, now);
-        match wechat.query(&number).await? {
+        match wechat.query(order, attempt, now).await? {
             trade @ (Trade::Paid(_) | Trade::Returned(_)) => {
                 return found(wechat, trade, now).await;
             }
             Trade::Closed => order.attempt_closed(attempt),
             // The payer may try again, or WeChat may still be creating it.
             Trade::Open | Trade::Failed | Trade::Unknown if close => {
-                match wechat.close(&number).await {
+                match wechat.close(&order.out_trade_no(attempt)).await {
                     Ok(Closing::Closed | Closing::Unknown) => order.attempt_closed(attempt),
                     Ok(Closing::Paid) => {
-                        let trade = wechat.query(&number).await?;
+                        let trade = wechat.query(order, attempt, now).await?;
                         let found = found(wechat, trade, now).await?;
                         return found.map(Some).ok_or(wechat::Error::Unknown(None));
                     }
@@ -208,7 +209,7 @@ pub async fn look(
     now: Timestamp,
 ) -> Result<CodePayment, wechat::Error> {
     let reversing = order.payment_code().is_some_and(|code| code.reversing);
-    Ok(match wechat.query(&order.out_trade_no(attempt)).await? {
+    Ok(match wechat.query(order, attempt, now).await? {
         // Paid, but it is being taken back: go on with that.
         Trade::Paid(_) if reversing => CodePayment::Waiting,
         Trade::Returned(_) | Trade::Closed if reversing => CodePayment::Over("REVERSED"),

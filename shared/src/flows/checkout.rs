@@ -5,7 +5,6 @@ use crate::aws::Failure;
 use crate::aws::ledger::{Ledger, Saved};
 use crate::aws::queue::Queue;
 use crate::aws::secrets::Merchant;
-use crate::domain::id::OutTradeNo;
 use crate::domain::order::{Attempt, Order, Payer, Preparation, Prepay, Refusal, TradeType};
 use crate::domain::time::Timestamp;
 use crate::flows::race::Race;
@@ -24,8 +23,9 @@ pub struct Checkout {
     pub ledger: Ledger,
     /// Who is paid.
     pub merchant: Merchant,
-    /// For the APP flow of 2014.
-    pub tokens: TokenCache,
+    /// For the APP flow of 2014; none where no order goes that way, so that the
+    /// account's keys need not be there.
+    pub tokens: Option<TokenCache>,
     /// Where WeChat reports payments.
     pub notify_url: String,
     /// Where early questions are rung.
@@ -122,7 +122,7 @@ impl Checkout {
                             if !retired =>
                         {
                             retired = true;
-                            match retire(&wechat, &order.out_trade_no(number)).await? {
+                            match retire(&wechat, &order, number, now).await? {
                                 Closing::Closed | Closing::Unknown => order.attempt_closed(number),
                                 Closing::Paid => return Err(self.paid(order, now).await),
                             }
@@ -164,13 +164,14 @@ impl Checkout {
         if attempt.trade_type != TradeType::Genprepay {
             return Ok(wechat.unified_order(order, attempt, notify_url).await?);
         }
-        let token = self.tokens.access_token(now).await?;
+        let tokens = self.tokens.as_ref().ok_or(wechat::Error::NoAppKey)?;
+        let token = tokens.access_token(now).await?;
         match wechat
             .genprepay(order, attempt, notify_url, &token, now)
             .await
         {
             Err(error) if error.refuses_token() => {
-                let token = self.tokens.refused(&token, now).await?;
+                let token = tokens.refused(&token, now).await?;
                 let again = wechat.genprepay(order, attempt, notify_url, &token, now);
                 Ok(again.await?)
             }
@@ -191,10 +192,15 @@ impl Checkout {
 
 /// WeChat does not take this number again: the order needs another, but not
 /// while this one can still be paid.
-async fn retire(wechat: &Wechat, number: &OutTradeNo) -> Result<Closing, wechat::Error> {
-    match wechat.query(number).await? {
+async fn retire(
+    wechat: &Wechat,
+    order: &Order,
+    attempt: u8,
+    now: Timestamp,
+) -> Result<Closing, wechat::Error> {
+    match wechat.query(order, attempt, now).await? {
         Trade::Paid(_) | Trade::Returned(_) => Ok(Closing::Paid),
         Trade::Closed | Trade::Unknown => Ok(Closing::Closed),
-        Trade::Open | Trade::Failed => wechat.close(number).await,
+        Trade::Open | Trade::Failed => wechat.close(&order.out_trade_no(attempt)).await,
     }
 }

@@ -12,7 +12,7 @@ use crate::aws::registry::Registry;
 use crate::domain::id::AppId;
 use crate::domain::signature::same;
 use crate::domain::time::Timestamp;
-use crate::wechat::Wechat;
+use crate::wechat::Account;
 use crate::wechat::official_account::oauth::{Scope, User};
 
 /// The parameter that brings the user back to the cashier.
@@ -102,7 +102,7 @@ pub struct Started {
 /// Keeps a state and says where the browser goes: to WeChat.
 pub async fn start(
     registry: &Registry,
-    wechat: &Wechat,
+    account: &Account,
     public_url: &str,
     purpose: Purpose,
     now: Timestamp,
@@ -118,7 +118,7 @@ pub async fn start(
         .keep(&format!("login#{state}"), &kept, expires_at)
         .await?;
     let callback = format!("{public_url}/oauth/callback");
-    let authorize_url = wechat.authorize_url(&callback, scope, &state)?;
+    let authorize_url = account.authorize_url(&callback, scope, &state)?;
     let (name, place) = cookie_place(&state, public_url);
     let cookie =
         format!("{name}={browser}; {place}; Max-Age={STATE_SECONDS}; HttpOnly; SameSite=Lax");

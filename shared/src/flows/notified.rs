@@ -50,14 +50,17 @@ impl Notified {
         now: Timestamp,
     ) -> Result<Order, Error> {
         let number = notice.number().clone();
-        let order = self.order(&number).await?;
         let payment = notice.into_payment();
+        let transaction_id = &payment.transaction_id;
+        tracing::info!(order = %number.order, attempt = number.attempt, transaction_id,
+            total_fee = %payment.total_fee, "WeChat tells of a payment");
+        let order = self.order(&number).await?;
         // A repeat needs no question. What does not fit leads to a refund, and
         // money goes out on WeChat's own answer only.
         let known = order.payment_of(&payment.transaction_id).is_some();
         let fits = order.status.is_open() && payment.total_fee == order.request.total_fee;
         let found = match (self.confirm || !fits) && !known {
-            true => confirm(wechat, &number, &payment.transaction_id, now).await?,
+            true => confirm(wechat, &order, number.attempt, &payment.transaction_id, now).await?,
             false => payment.into(),
         };
         let (order, _) = self.settler.settle(order, &found, now).await?;
@@ -76,11 +79,11 @@ impl Notified {
         &self,
         wechat: &Wechat,
         order: Order,
-        number: &OutTradeNo,
+        attempt: u8,
         transaction_id: &str,
         now: Timestamp,
     ) -> Result<Found, Error> {
-        let found = confirm(wechat, number, transaction_id, now).await?;
+        let found = confirm(wechat, &order, attempt, transaction_id, now).await?;
         self.settler.settle(order, &found, now).await?;
         Ok(found)
     }
@@ -89,11 +92,12 @@ impl Notified {
 /// WeChat's own answer replaces what the notification said.
 async fn confirm(
     wechat: &Wechat,
-    number: &OutTradeNo,
+    order: &Order,
+    attempt: u8,
     transaction_id: &str,
     now: Timestamp,
 ) -> Result<Found, Error> {
-    let trade = wechat.query(number).await?;
+    let trade = wechat.query(order, attempt, now).await?;
     found(wechat, trade, now)
         .await?
         .filter(|found| found.payment.transaction_id == transaction_id)

@@ -10,8 +10,9 @@ use crate::domain::order::{Order, Returned};
 use crate::domain::refund::{Answer, Refund, Status, Transition};
 use crate::domain::time::Timestamp;
 use crate::error::causes;
+use crate::flows::ask::DEADLINE;
 use crate::flows::race::Race;
-use crate::flows::settle::{self, Settler};
+use crate::flows::settle::{self, REFUNDS_AT_ONCE, Settler};
 use crate::wechat;
 
 /// Takes refunds to WeChat and its answers to the ledger.
@@ -113,13 +114,42 @@ impl Refunds {
             let all = known.refunds.iter().chain(&fresh);
             // Its payment was found just now.
             let _recounted = order.recount(transaction_id, all);
+            let is_last = fresh.len() <= REFUNDS_AT_ONCE;
+            fresh.truncate(REFUNDS_AT_ONCE);
             let told = self.settler.ended(&order, &fresh, now);
             let saved = self.settler.commit(&mut order, &told, &mut fresh).await?;
-            if let Saved::Done = saved {
-                return Ok(returned);
+            match saved {
+                Saved::Done if is_last => return Ok(returned),
+                Saved::Done => {}
+                Saved::Changed(_) => race.lost().await?,
             }
-            race.lost().await?;
         }
+    }
+
+    /// An app wants to know how its paid order stands: whether people have given
+    /// something back in WeChat's platform, of which no notification came. Asked
+    /// as rarely as about an order that is not paid; what WeChat does not tell
+    /// changes nothing.
+    pub async fn look(&self, mut order: Order, now: Timestamp) -> Result<(), Failure> {
+        let key = order.key();
+        let payments = order.claim_look(now);
+        if payments.is_empty() {
+            return Ok(());
+        }
+        let Saved::Done = self.settler.ledger.save(&mut order).await? else {
+            // Whoever was faster has just asked, or has moved the order on.
+            return Ok(());
+        };
+        let looked = async {
+            for transaction_id in payments {
+                self.discover(&key, &transaction_id, now).await?;
+            }
+            Ok(())
+        };
+        // Giving up is safe at every point: what is committed is owed.
+        tokio::time::timeout(DEADLINE, looked)
+            .await
+            .unwrap_or(Ok(()))
     }
 
     /// Writes what WeChat answered.

@@ -1,6 +1,6 @@
-//! The one way a confirmed payment, or the end of one by code, gets into the
-//! ledger, whoever learned of it: decide, commit the order and what is owed for
-//! it in one transaction, ring.
+//! The one way a confirmed payment, the end of one by code, or the end of an
+//! order gets into the ledger, whoever learned of it: decide, commit the order
+//! and what is owed for it in one transaction, ring.
 
 use crate::ambient::random_hex;
 use crate::aws::Failure;
@@ -18,7 +18,11 @@ use crate::flows::race::Race;
 use crate::wechat::v2::pay::Trade;
 use crate::wechat::{self, Wechat};
 
-/// Takes payments, and failures of payments by code, to the ledger.
+/// A transaction holds a hundred rows, and each refund has one for what is owed.
+/// Those beyond are found with the next question about what has gone back.
+pub(super) const REFUNDS_AT_ONCE: usize = 45;
+
+/// Takes payments, failures of payments by code, and closed orders to the ledger.
 #[derive(Debug, Clone)]
 pub struct Settler {
     /// Where orders are.
@@ -50,8 +54,10 @@ impl Settler {
             // First what has gone back already: nobody is told of money that is
             // not there, and no more goes back than is left.
             let mut refunds = returned_refunds(&order.key(), payment, &found.returned, now);
+            let known = self.known_refunds(&order).await?;
             // It has just become one of the order's payments.
-            let _recounted = order.recount(&payment.transaction_id, &refunds);
+            let _recounted = order.recount(&payment.transaction_id, refunds.iter().chain(&known));
+            refunds.truncate(REFUNDS_AT_ONCE);
             let mut deliveries = self.ended(&order, &refunds, now);
             if let Settlement::Anomaly(kind) = settlement {
                 let refund = self.give_back(&mut order, kind, payment, now).await?;
@@ -102,6 +108,30 @@ impl Settler {
             }
             race.lost().await?;
         }
+    }
+
+    /// The refunds of an order that has just been restored from a backup. What is
+    /// owed for it shows the others; with version 1.0 nothing is.
+    async fn known_refunds(&self, order: &Order) -> Result<Vec<Refund>, Failure> {
+        Ok(match order.request.version {
+            Version::Relayed => Vec::new(),
+            Version::Direct => {
+                let partition = self.ledger.partition(&order.key()).await?;
+                partition.map(|known| known.refunds).unwrap_or_default()
+            }
+        })
+    }
+
+    /// Writes an order that has just been closed, and what its app is told of
+    /// that. Whoever loses the race decides again: the order may be paid.
+    pub async fn close(&self, order: &mut Order, now: Timestamp) -> Result<Saved, Failure> {
+        let told = Delivery::of_closing(order, self.occasion(now));
+        let saved = self.commit(order, &[told], &mut []).await?;
+        if let Saved::Done = saved {
+            let reason = order.close_reason().as_str();
+            tracing::info!(order = %order.key(), reason, "order closed");
+        }
+        Ok(saved)
     }
 
     /// An event's id is random. A write that lost a race has told nothing: the next

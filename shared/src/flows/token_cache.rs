@@ -13,10 +13,10 @@ use crate::ambient::random_hex;
 use crate::aws::Failure;
 use crate::aws::registry::Registry;
 use crate::aws::registry::tokens::{Leased, TokenLease, TokenLife, TokenRow};
-use crate::aws::secrets::Merchant;
+use crate::aws::secrets::OfficialAccount;
 use crate::domain::time::Timestamp;
+use crate::wechat;
 use crate::wechat::official_account::token::{Issued, Renewal, Token};
-use crate::wechat::{self, Wechat};
 
 /// How long others leave the fetching to whoever began it: two calls of WeChat
 /// at their limit. A fetch that failed keeps its lease, so that an account that
@@ -49,7 +49,7 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct TokenCache {
     registry: Registry,
-    merchant: Merchant,
+    account: OfficialAccount,
     known: Arc<Mutex<BTreeMap<Kind, Known>>>,
 }
 
@@ -81,12 +81,12 @@ struct Flight {
 }
 
 impl TokenCache {
-    /// The credentials of this merchant's official account.
+    /// The credentials of this official account.
     #[must_use]
-    pub fn new(registry: Registry, merchant: Merchant) -> Self {
+    pub fn new(registry: Registry, account: OfficialAccount) -> Self {
         Self {
             registry,
-            merchant,
+            account,
             known: Arc::default(),
         }
     }
@@ -127,7 +127,7 @@ impl TokenCache {
     /// Asks for the token in circulation, and forces a new one only if that is
     /// the refused one: forcing ends the tokens of everybody else.
     async fn fetch_access(&self, refused: Option<&Token>) -> Result<Issued, Error> {
-        let wechat = self.merchant.wechat().await?;
+        let wechat = self.account.client().await?;
         let issued = wechat.stable_token(Renewal::Plain).await?;
         if Some(&issued.token) == refused {
             tracing::warn!("WeChat refuses the token that it hands out: forcing a new one");
@@ -137,7 +137,7 @@ impl TokenCache {
     }
 
     async fn fetch_ticket(&self, now: Timestamp) -> Result<Issued, Error> {
-        let wechat = self.merchant.wechat().await?;
+        let wechat = self.account.client().await?;
         let token = self.access_token(now).await?;
         match wechat.ticket(&token).await {
             Err(error) if error.refuses_token() => {
@@ -163,7 +163,7 @@ impl TokenCache {
             return Ok(Lookup::Cached(known.token.clone()));
         }
         let lease = TokenLease {
-            name: name(kind, &*self.merchant.wechat().await?),
+            name: name(kind, &self.account.account().app_id),
             mark: random_hex(),
         };
         for poll in 0..POLLS {
@@ -242,12 +242,12 @@ impl TokenCache {
 
 /// The row's name. The account is part of it, so that another account's
 /// credentials are never used after a change of settings.
-fn name(kind: Kind, wechat: &Wechat) -> String {
+fn name(kind: Kind, app_id: &str) -> String {
     let kind = match kind {
         Kind::Access => "access",
         Kind::Ticket => "ticket",
     };
-    format!("token#{kind}#{}", wechat.app_id())
+    format!("token#{kind}#{app_id}")
 }
 
 fn usable(row: &TokenRow, refused: Option<&Token>, now: Timestamp) -> Option<Token> {

@@ -7,7 +7,7 @@ use crate::aws::ledger::Partition;
 use crate::domain::delivery::{self, Address, Event};
 use crate::domain::id::{AppId, OrderNo, RefundNo, RefundSource};
 use crate::domain::money::Fen;
-use crate::domain::order::{self, AnomalyKind, Version};
+use crate::domain::order::{self, AnomalyKind, LimitPay, Version};
 use crate::domain::refund;
 use crate::domain::signature::Params;
 use crate::domain::time::Timestamp;
@@ -46,6 +46,8 @@ pub struct Paid<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     openid: Option<&'a str>,
     paid_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt<'a>>,
 }
 
 impl<'a> PlacedOrder<'a> {
@@ -77,6 +79,51 @@ impl<'a> Paid<'a> {
             cash_fee: payment.cash_fee,
             openid: payment.openid.as_deref(),
             paid_at: payment.paid_at.rfc3339(),
+            receipt: payment.receipt.as_deref().map(Receipt::of),
+        }
+    }
+}
+
+/// What else WeChat said of a payment.
+#[derive(Debug, Serialize)]
+pub struct Receipt<'a> {
+    bank_type: Option<&'a str>,
+    fee_type: Option<&'a str>,
+    settlement_total_fee: Option<Fen>,
+    coupon_fee: Option<Fen>,
+    coupon_count: Option<u16>,
+    coupons: Vec<Coupon<'a>>,
+    is_subscribe: Option<bool>,
+}
+
+/// A coupon that paid a part.
+#[derive(Debug, Serialize)]
+pub struct Coupon<'a> {
+    id: Option<&'a str>,
+    r#type: Option<&'a str>,
+    fee: Option<Fen>,
+}
+
+impl<'a> Receipt<'a> {
+    fn of(receipt: &'a order::Receipt) -> Self {
+        Self {
+            bank_type: receipt.bank_type.as_deref(),
+            fee_type: receipt.fee_type.as_deref(),
+            settlement_total_fee: receipt.settlement_total_fee,
+            coupon_fee: receipt.coupon_fee,
+            coupon_count: receipt.coupon_count,
+            coupons: receipt.coupons.iter().map(Coupon::of).collect(),
+            is_subscribe: receipt.is_subscribe,
+        }
+    }
+}
+
+impl<'a> Coupon<'a> {
+    fn of(coupon: &'a order::Coupon) -> Self {
+        Self {
+            id: coupon.id.as_deref(),
+            r#type: coupon.kind.as_deref(),
+            fee: coupon.fee,
         }
     }
 }
@@ -125,6 +172,14 @@ pub struct Order<'a> {
     refunded_fee: Fen,
     body: &'a str,
     attach: Option<&'a str>,
+    device_info: Option<&'a str>,
+    detail: Option<&'a str>,
+    goods_tag: Option<&'a str>,
+    limit_pay: Option<LimitPay>,
+    store_id: Option<&'a str>,
+    store_name: Option<&'a str>,
+    store_area_code: Option<&'a str>,
+    store_address: Option<&'a str>,
     created_at: String,
     expires_at: String,
     pay_url: Option<String>,
@@ -134,6 +189,7 @@ pub struct Order<'a> {
     cash_fee: Option<Fen>,
     openid: Option<&'a str>,
     paid_at: Option<String>,
+    receipt: Option<Receipt<'a>>,
     anomalies: Vec<Anomaly<'a>>,
     refunds: Vec<Refund<'a>>,
     deliveries: Vec<Delivery<'a>>,
@@ -144,6 +200,7 @@ impl<'a> Order<'a> {
     #[must_use]
     pub fn of(partition: &'a Partition, pay_url: String) -> Self {
         let order = &partition.order;
+        let request = &order.request;
         // In the order in which they came about.
         let mut deliveries: Vec<&delivery::Delivery> = partition.deliveries.iter().collect();
         deliveries.sort_by_key(|delivery| delivery.origin);
@@ -159,12 +216,20 @@ impl<'a> Order<'a> {
             order_no: &order.order_no,
             trade_no: order.trade_no().to_string(),
             status: order.status,
-            version: order.request.version,
+            version: request.version,
             trade_type: attempt.map(|attempt| attempt.trade_type.as_str()),
-            total_fee: order.request.total_fee,
+            total_fee: request.total_fee,
             refunded_fee: payment.map(|paid| paid.refunded).unwrap_or_default(),
-            body: &order.request.body,
-            attach: order.request.attach.as_deref(),
+            body: &request.body,
+            attach: request.attach.as_deref(),
+            device_info: request.device_info.as_deref(),
+            detail: request.detail.as_deref(),
+            goods_tag: request.goods_tag.as_deref(),
+            limit_pay: request.limit_pay,
+            store_id: request.store_id.as_deref(),
+            store_name: request.store_name.as_deref(),
+            store_area_code: request.store_area_code.as_deref(),
+            store_address: request.store_address.as_deref(),
             created_at: order.created_at.rfc3339(),
             expires_at: order.expires_at.rfc3339(),
             pay_url: (is_open && payment_code.is_none()).then_some(pay_url),
@@ -176,6 +241,9 @@ impl<'a> Order<'a> {
             cash_fee: payment.map(|paid| paid.cash_fee),
             openid: payment.and_then(|paid| paid.openid.as_deref()),
             paid_at: payment.map(|paid| paid.paid_at.rfc3339()),
+            receipt: payment
+                .and_then(|paid| paid.receipt.as_deref())
+                .map(Receipt::of),
             anomalies: order.anomalies.iter().map(Anomaly::of).collect(),
             refunds: refunds.into_iter().map(Refund::of).collect(),
             deliveries: deliveries.into_iter().map(Delivery::of).collect(),

@@ -1,6 +1,6 @@
 //! What the tests of WeChat's protocol begin with.
 
-use super::{Account, Secrets, Wechat};
+use super::{Account, PaymentKeys, Wechat};
 
 /// WeChat's own example.
 pub(super) const API_KEY: &str = "8934e7d15453e97507ef794cf7b0519d";
@@ -15,6 +15,6 @@ pub(super) fn wechat(more: &str) -> Wechat {
         open_base: nowhere.to_owned(),
         ..Account::new("wx".to_owned(), "1900000109".to_owned())
     };
-    let secrets = format!(r#"{{"api_key":"{API_KEY}","app_secret":""{more}}}"#);
-    Wechat::new(account, Secrets::parse(&secrets).unwrap()).unwrap()
+    let secrets = format!(r#"{{"api_key":"{API_KEY}"{more}}}"#);
+    Wechat::new(account, PaymentKeys::parse(&secrets).unwrap()).unwrap()
 }

@@ -7,13 +7,74 @@ pub mod oauth;
 pub mod server;
 pub mod token;
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha1::{Digest, Sha1};
-use url::Url;
 
-use super::{Error, Wechat, transport};
+use super::{Account, Error, transport};
 use crate::domain::signature::Params;
+
+/// The official account's keys, as JSON in Secrets Manager, apart from the keys
+/// of payments: who faces strangers' log-ins has no business with money. They
+/// cannot be printed.
+#[derive(Clone, Deserialize)]
+pub struct Keys {
+    /// For OAuth and the access token.
+    app_secret: String,
+    /// The token of the account's server address; without one that address
+    /// believes nobody.
+    #[serde(default)]
+    server_token: Option<String>,
+}
+
+impl Keys {
+    /// Reads the secret's JSON text.
+    ///
+    /// # Errors
+    /// When it has not been filled in. The text is not part of the error.
+    pub fn parse(json: &str) -> Result<Self, &'static str> {
+        let keys: Self = serde_json::from_str(json)
+            .map_err(|_| "the account's secret must be JSON with app_secret")?;
+        if keys.app_secret.is_empty() {
+            return Err("app_secret in the account's secret must not be empty");
+        }
+        // An empty one would be known to everybody.
+        if keys.server_token.as_ref().is_some_and(String::is_empty) {
+            return Err("server_token in the account's secret must not be empty");
+        }
+        Ok(keys)
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys(..)")
+    }
+}
+
+/// A client for the official account. What needs no key is the [`Account`]'s.
+#[derive(Debug, Clone)]
+pub struct Client {
+    account: Account,
+    keys: Keys,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// A client; nothing is dialled yet.
+    ///
+    /// # Errors
+    /// When the TLS stack cannot be set up.
+    pub fn new(account: Account, keys: Keys) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            account,
+            keys,
+            http: transport::client().build()?,
+        })
+    }
+}
 
 /// What every answer of this side may be instead.
 #[derive(Deserialize)]
@@ -33,14 +94,6 @@ impl Error {
             tracing::error!(alarm = "configuration", error = %self,
                 "WeChat refuses the official account's calls");
         }
-    }
-}
-
-impl Wechat {
-    /// An address of the official account's API.
-    pub(super) fn api(&self, path: &str) -> Result<Url, Error> {
-        Url::parse(&format!("{}{path}", self.account.api_base))
-            .map_err(|_| Error::Refused("the API base is no URL".to_owned()))
     }
 }
 
@@ -69,4 +122,19 @@ pub(super) async fn call<T: DeserializeOwned>(
 pub(super) fn sha1_signature(fields: &Params) -> String {
     let pairs = fields.iter().map(|(name, value)| format!("{name}={value}"));
     hex::encode(Sha1::digest(pairs.collect::<Vec<_>>().join("&")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Keys;
+
+    #[test]
+    fn a_secret_that_nobody_has_filled_in_is_none() {
+        for placeholder in ["", "fLxg4hW1oX", "{}", r#"{"app_secret":""}"#] {
+            assert!(Keys::parse(placeholder).is_err(), "{placeholder}");
+        }
+        assert!(Keys::parse(r#"{"app_secret":"s","server_token":""}"#).is_err());
+        let keys = Keys::parse(r#"{"app_secret":"shy"}"#).unwrap();
+        assert_eq!(format!("{keys:?}"), "Keys(..)");
+    }
 }

@@ -6,13 +6,16 @@ pub mod genprepay;
 pub mod micropay;
 pub mod notify;
 pub mod pay;
+mod receipt;
 pub mod refund;
+pub mod scene;
 pub mod sign;
 pub mod xml;
 
 use super::transport::{self, Repeat};
 use super::{Account, Error, Wechat};
 use crate::ambient::random_hex;
+use crate::domain::id::{OutRefundNo, OutTradeNo};
 use crate::domain::signature::{Params, field};
 
 impl Wechat {
@@ -61,10 +64,15 @@ impl Wechat {
         put("mch_id", mch_id);
         put("nonce_str", &random_hex());
         put("sign_type", sign_type.as_str());
-        let signature = sign::sign(&fields, &self.secrets.api_key, *sign_type);
+        let signature = sign::sign(&fields, &self.keys.api_key, *sign_type);
         fields.insert("sign".to_owned(), signature);
-        let answer = transport::post(http, pay_base, path, &xml::write(&fields), repeat).await?;
-        self.check(xml::parse(&answer).map_err(|error| Error::Forged(error.0))?)
+        let answer = transport::post(http, pay_base, path, &xml::write(&fields), repeat).await;
+        let answer = answer.and_then(|answer| {
+            let answer = xml::parse(&answer).map_err(|error| Error::Forged(error.0))?;
+            self.check(answer)
+        });
+        log(path, &fields, &answer);
+        answer
     }
 
     /// `return_code` (communication), then the signature, then `result_code`.
@@ -75,7 +83,7 @@ impl Wechat {
             "FAIL" => return Err(Error::Refused(field(&answer, "return_msg").to_owned())),
             _ => return Err(Error::Forged("return_code is missing")),
         }
-        if !sign::verify(&answer, &self.secrets.api_key, self.account.sign_type) {
+        if !sign::verify(&answer, &self.keys.api_key, self.account.sign_type) {
             return Err(Error::Forged("the signature is wrong"));
         }
         if !self.is_ours(&answer) {
@@ -101,10 +109,56 @@ impl Wechat {
     }
 }
 
+/// One line for each question about an order, with the answer in a word: an
+/// order's story is put together from them. A question by one of WeChat's own
+/// numbers names no order; who asked it logs what was found.
+fn log(path: &str, asked: &Params, answer: &Result<Params, Error>) {
+    let trade = OutTradeNo::parse(field(asked, "out_trade_no")).ok();
+    let refund = OutRefundNo::parse(field(asked, "out_refund_no")).ok();
+    let order = trade.as_ref().map(|trade| &trade.order);
+    let Some(order) = order.or(refund.as_ref().map(|refund| &refund.order)) else {
+        return;
+    };
+    let attempt = trade.as_ref().map(|trade| trade.attempt);
+    let refund_no = refund.as_ref().map(|refund| refund.refund_no.as_str());
+    let answer = in_short(answer);
+    tracing::info!(%order, attempt, refund_no, path, answer, "asked WeChat");
+}
+
+/// How it stands, where WeChat says so.
+fn in_short(answer: &Result<Params, Error>) -> &str {
+    match answer {
+        Ok(answer) => {
+            let mut states = ["trade_state", "refund_status_0"].iter();
+            let state = states.find_map(|name| answer.get(*name));
+            state.map_or("SUCCESS", String::as_str)
+        }
+        Err(error) => error.in_short(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wechat::fixtures::wechat;
+
+    #[test]
+    fn an_answer_in_a_word_is_how_it_stands_or_why_it_does_not() {
+        let answer = |name: &str| Ok(Params::from([(name.to_owned(), "NOTPAY".to_owned())]));
+        let refused = Error::Business {
+            code: "ORDERPAID".to_owned(),
+            text: "order paid".to_owned(),
+        };
+        for (answer, word) in [
+            (answer("trade_state"), "NOTPAY"),
+            (answer("refund_status_0"), "NOTPAY"),
+            (answer("prepay_id"), "SUCCESS"),
+            (Err(refused), "ORDERPAID"),
+            (Err(Error::Unknown(None)), "no answer"),
+        ] {
+            assert_eq!(in_short(&answer), word);
+        }
+    }
 
     #[tokio::test]
     async fn nothing_is_sent_without_the_certificate_that_it_needs() {

@@ -23,6 +23,9 @@ use wechat_simulator::Config;
 use crate::Failed;
 use crate::runtime::lock;
 
+/// The secret with the official account's keys; any other is of payments.
+const ACCOUNT_SECRET: &str = "account";
+
 /// The app that orders.
 pub(crate) fn app() -> App {
     App {
@@ -159,6 +162,7 @@ impl Backends {
             ("WECHAT_OAUTH_BASE", self.wechat.clone()),
             ("WECHAT_OPEN_BASE", self.wechat.clone()),
             ("WECHAT_SECRET_ID", "wechat".to_owned()),
+            ("WECHAT_ACCOUNT_SECRET_ID", ACCOUNT_SECRET.to_owned()),
             ("DELIVER_FIRST_QUEUE_URL", queue("first")),
             ("DELIVER_RETRY_QUEUE_URL", queue("retry")),
             ("RECONCILE_QUEUE_URL", queue("reconcile")),
@@ -351,7 +355,11 @@ async fn serve_aws(
                 app_secret,
                 ..
             } = Config::default();
-            let secret = json!({"api_key": api_key, "app_secret": app_secret}).to_string();
+            let secret = match body["SecretId"].as_str() {
+                Some(ACCOUNT_SECRET) => json!({"app_secret": app_secret}),
+                _ => json!({"api_key": api_key}),
+            };
+            let secret = secret.to_string();
             json!({"SecretString": secret}).to_string().into_response()
         }
         (service, _) if service.starts_with("DynamoDB") => lock(&inner).dynamodb(operation, body),

@@ -29,6 +29,9 @@ pub(crate) struct Order {
     /// Set by a verified callback, or by the hub's answer about a notification of
     /// WeChat's, and by nothing else.
     pub(crate) paid: bool,
+    /// Why the hub has closed it, by a verified callback. It proves nothing
+    /// about a payment: one that comes later is given back, and told.
+    pub(crate) closed: Option<String>,
     /// Counts up, so that the youngest orders can be shown first.
     number: u64,
 }
@@ -60,6 +63,7 @@ pub(crate) struct Arrival {
 #[derive(Serialize)]
 pub(crate) struct OrderSummary {
     paid: bool,
+    closed: bool,
     callbacks: usize,
     distinct_event_ids: usize,
 }
@@ -210,11 +214,14 @@ impl Book {
     /// An order's state; zeros for one that nobody has heard of, so that a
     /// test may poll. Without `app_id` the orders of all apps count together.
     pub(crate) fn summary(&self, app_id: Option<&str>, order_no: &str) -> OrderSummary {
-        let paid = self.orders.iter().any(|(key, order)| {
-            order.paid
-                && key.order_no == order_no
-                && app_id.is_none_or(|wanted| wanted == key.app_id)
+        let its = self.orders.iter().filter(|(key, _)| {
+            key.order_no == order_no && app_id.is_none_or(|wanted| wanted == key.app_id)
         });
+        let (mut paid, mut closed) = (false, false);
+        for (_, order) in its {
+            paid |= order.paid;
+            closed |= order.closed.is_some();
+        }
         let events: BTreeSet<_> = self
             .callbacks(app_id, Some(order_no))
             .filter(|callback| callback.verified)
@@ -228,6 +235,7 @@ impl Book {
             .collect();
         OrderSummary {
             paid,
+            closed,
             callbacks: self.callbacks(app_id, Some(order_no)).count(),
             distinct_event_ids: events.len(),
         }
@@ -260,8 +268,16 @@ impl Book {
             text(params, "app_id").to_owned(),
             text(params, "event_id").to_owned(),
         );
-        if self.applied.insert(event) && tells_of_payment(params) {
-            self.order(key(params)).paid = true;
+        if !self.applied.insert(event) {
+            return;
+        }
+        match text(params, "event") {
+            "payment.succeeded" => self.order(key(params)).paid = true,
+            "order.closed" => {
+                let reason = text(params, "reason").to_owned();
+                self.order(key(params)).closed = Some(reason);
+            }
+            _ => {}
         }
     }
 
@@ -274,6 +290,7 @@ impl Book {
             title: String::new(),
             total_fee: None,
             paid: false,
+            closed: None,
             number,
         })
     }

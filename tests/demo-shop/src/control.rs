@@ -30,8 +30,8 @@
 //!   `repeated_parameter`, `unknown_app`, `bad_signature`, `stale` or
 //!   `wrong_amount`; the last one is verified all the same. The payer's
 //!   browser is not listed.
-//! - `GET /_control/orders/{order_no}?app_id=` gives `{paid, callbacks,
-//!   distinct_event_ids}`; all callbacks count, event ids of verified ones.
+//! - `GET /_control/orders/{order_no}?app_id=` gives `{paid, closed,
+//!   callbacks, distinct_event_ids}`; all callbacks count, event ids of verified ones.
 //!   Never 404, so that it can be polled.
 //! - `POST /_control/clock` `{offset_seconds}` sets the shop's clock ahead of
 //!   the machine's (`at_ms` excepted), for tests that move the hub's.

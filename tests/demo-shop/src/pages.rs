@@ -66,6 +66,7 @@ struct OrderLine {
     title: String,
     price: String,
     paid: bool,
+    closed: Option<String>,
 }
 
 #[derive(Template)]
@@ -77,6 +78,7 @@ struct ReturnedPage<'a> {
     price: String,
     paid: bool,
     told: bool,
+    receipt: String,
     /// The state may still change by itself, so the page reloads itself.
     open: bool,
 }
@@ -97,6 +99,7 @@ pub(crate) async fn catalogue(State(shop): State<Arc<Shop>>) -> Response {
         order_no: order.order_no,
         title: order.title,
         paid: order.paid,
+        closed: order.closed,
     });
     page(
         StatusCode::OK,
@@ -182,9 +185,30 @@ pub(crate) async fn returned(
             price: fen.map(yuan).unwrap_or_default(),
             paid,
             told,
+            receipt: receipt(&reply.body),
             open: unpaid || (paid && !told),
         },
     )
+}
+
+/// What the payer paid, and how, in a line; nothing before.
+fn receipt(order: &Value) -> String {
+    let fen = |name: &str| order.pointer(name).and_then(Value::as_i64);
+    let Some(cash) = fen("/cash_fee") else {
+        return String::new();
+    };
+    let mut line = yuan(cash);
+    let bank = order.pointer("/receipt/bank_type").and_then(Value::as_str);
+    if let Some(bank) = bank {
+        line += &format!(" from {bank}");
+    }
+    if let Some(coupons) = fen("/receipt/coupon_fee") {
+        line += &format!(", {} by coupons", yuan(coupons));
+    }
+    if let Some(at) = order.get("paid_at").and_then(Value::as_str) {
+        line += &format!(", at {at}");
+    }
+    line
 }
 
 pub(crate) fn refused(reply: &Reply) -> Response {
@@ -236,7 +260,28 @@ fn yuan(fen: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::yuan;
+    use serde_json::json;
+
+    use super::{receipt, yuan};
+
+    #[test]
+    fn a_receipt_says_what_the_payer_paid_and_how() {
+        let at = "2026-09-21T14:14:08Z";
+        let known = json!({"bank_type": "CFT", "coupon_fee": 99});
+        for (order, line) in [
+            (json!({"cash_fee": null}), ""),
+            (
+                json!({"cash_fee": 100, "paid_at": at, "receipt": null}),
+                "¥1.00, at 2026-09-21T14:14:08Z",
+            ),
+            (
+                json!({"cash_fee": 100, "paid_at": at, "receipt": known}),
+                "¥1.00 from CFT, ¥0.99 by coupons, at 2026-09-21T14:14:08Z",
+            ),
+        ] {
+            assert_eq!(receipt(&order), line);
+        }
+    }
 
     #[test]
     fn fen_are_shown_as_yuan() {

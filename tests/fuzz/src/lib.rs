@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use shared::wechat::v2::sign::SignType;
-use shared::wechat::{Account, Secrets, Wechat};
+use shared::wechat::{Account, PaymentKeys, Wechat};
 
 /// The official account that notifications must be of.
 pub const APP_ID: &str = "wx0000000000000000";
@@ -26,8 +26,8 @@ pub fn wechat(sign_type: SignType) -> Wechat {
         api_base: base(),
         open_base: base(),
     };
-    let secrets = format!(r#"{{"api_key": "{KEY}", "app_secret": "unused"}}"#);
-    let secrets = Secrets::parse(&secrets).expect("the secrets are complete");
+    let secrets = format!(r#"{{"api_key": "{KEY}"}}"#);
+    let secrets = PaymentKeys::parse(&secrets).expect("the secrets are complete");
     Wechat::new(account, secrets).expect("a client can be made")
 }
 

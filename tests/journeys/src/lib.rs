@@ -26,7 +26,7 @@ use reqwest::header::{ACCEPT_LANGUAGE, USER_AGENT};
 use serde_json::{Value, json};
 use shared::ambient::random_hex;
 use shared::aws::registry::Registry;
-use shared::aws::secrets::Merchant;
+use shared::aws::secrets::OfficialAccount;
 use shared::config;
 use shared::domain::app::{App, AppSecret};
 use shared::domain::id::AppId;
@@ -34,7 +34,7 @@ use shared::wechat::Account;
 
 pub use crate::browser::{Browser, Page};
 use crate::judge::Judge;
-pub use crate::surroundings::Row;
+pub use crate::surroundings::{Ran, Row};
 
 /// A browser on a desktop.
 pub const DESKTOP: &str = "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0 Safari/537.36";
@@ -158,24 +158,21 @@ impl Stack {
         url::Url::parse_with_params(&base, params).unwrap().into()
     }
 
-    /// The merchant, as a function that has just started knows it. Its payments
-    /// are out of reach: they speak TLS.
+    /// The official account, as a function that has just started knows it.
     #[must_use]
-    pub fn merchant(&self) -> Merchant {
+    pub fn official_account(&self) -> OfficialAccount {
         let base = self.setting("SIMULATOR_URL");
         let [app_id, mch_id] =
             ["WECHAT_APP_ID", "WECHAT_MCH_ID"].map(|name| self.setting(name).to_owned());
-        let settings = config::Merchant {
+        let settings = config::OfficialAccount {
             account: Account {
-                pay_base: base.to_owned(),
                 api_base: base.to_owned(),
                 open_base: base.to_owned(),
                 ..Account::new(app_id, mch_id)
             },
-            secret_id: self.setting("WECHAT_SECRET_NAME").to_owned(),
-            certificate_id: None,
+            secret_id: self.setting("WECHAT_ACCOUNT_SECRET_NAME").to_owned(),
         };
-        Merchant::new(self.aws.clone(), settings)
+        OfficialAccount::new(self.aws.clone(), settings)
     }
 
     /// `POST /v1/orders` with this body, signed or not.
@@ -272,6 +269,18 @@ impl Stack {
             deliveries.any(|one| one["event"] == event && one["status"] == "delivered")
         })
         .await
+    }
+
+    /// The order is closed for this reason, and the shop was told so once.
+    pub async fn told_closed(&self, order_no: &Value, reason: &str) {
+        let shown = self.told(order_no, "order.closed").await;
+        assert_eq!(shown["status"], "closed", "{shown}");
+        let told = self.told_of(order_no, "order.closed").await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        let params = &told[0]["params"];
+        assert_eq!(params["reason"], reason, "{told:?}");
+        assert_eq!(params["total_fee"], shown["total_fee"].to_string());
+        assert!(params["closed_at"].is_string(), "{told:?}");
     }
 
     /// What the shop was told of this event, once per call.
@@ -371,7 +380,9 @@ pub fn unix_seconds() -> i64 {
     i64::try_from(since.as_secs()).unwrap()
 }
 
-fn with(mut base: Value, changes: Value) -> Value {
+/// An object with these fields added or replaced.
+#[must_use]
+pub fn with(mut base: Value, changes: Value) -> Value {
     base.as_object_mut().unwrap().extend(fields(changes));
     base
 }

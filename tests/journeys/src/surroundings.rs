@@ -2,6 +2,7 @@
 //! by making rows older.
 
 use std::collections::HashMap;
+use std::process::Command;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_lambda::primitives::Blob;
@@ -11,6 +12,17 @@ use crate::{Answer, Stack, eventually, with};
 
 /// A row of the ledger.
 pub type Row = HashMap<String, AttributeValue>;
+
+/// How a run of hubctl went.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code.
+    pub code: i32,
+    /// What it answered.
+    pub out: String,
+    /// What it told the person at the terminal.
+    pub err: String,
+}
 
 impl Stack {
     /// How often the simulator was called at this path so far.
@@ -53,6 +65,7 @@ impl Stack {
             "expires_at",
             "due",
             "wake",
+            "asked_at",
             "claimed_until",
             "refused_since",
         ] {
@@ -87,6 +100,61 @@ impl Stack {
             .await
             .unwrap();
         row.item.unwrap()
+    }
+
+    /// All rows of an order as they are now.
+    pub async fn rows(&self, order_no: &Value) -> Vec<Row> {
+        let key = format!("{}#{}", self.app.id, order_no.as_str().unwrap());
+        let read = aws_sdk_dynamodb::Client::new(&self.aws)
+            .query()
+            .table_name(self.setting("LEDGER_TABLE"))
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(key))
+            .consistent_read(true)
+            .send()
+            .await
+            .unwrap();
+        read.items.unwrap()
+    }
+
+    /// Loses a row.
+    pub async fn delete_row(&self, mut row: Row) {
+        row.retain(|name, _| matches!(name.as_str(), "pk" | "sk"));
+        aws_sdk_dynamodb::Client::new(&self.aws)
+            .delete_item()
+            .table_name(self.setting("LEDGER_TABLE"))
+            .set_key(Some(row))
+            .send()
+            .await
+            .unwrap();
+    }
+
+    /// The operators' command line, ready to run as an operator of this stack, in
+    /// a folder of this test's own.
+    #[must_use]
+    pub fn hubctl(&self, arguments: &[&str]) -> Command {
+        let folder = std::env::temp_dir().join(format!("journey-{}", self.app.id));
+        std::fs::create_dir_all(&folder).unwrap();
+        // Beside the folder of the test's own binary.
+        let built = std::env::current_exe().unwrap();
+        let built = built.parent().unwrap().with_file_name("hubctl");
+        let mut command = Command::new(built);
+        command.args(arguments).current_dir(folder);
+        command.env_clear().envs(&self.settings);
+        command
+    }
+
+    /// Runs it to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.hubctl(arguments);
+        let ran = tokio::task::spawn_blocking(move || command.output());
+        let ran = ran.await.unwrap().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran {
+            code: ran.status.code().unwrap(),
+            out: text(ran.stdout),
+            err: text(ran.stderr),
+        }
     }
 
     /// Puts a row, whatever is there: a backup is restored.
@@ -181,9 +249,15 @@ impl Stack {
             .clone()
     }
 
-    /// The alarms that a function has raised about this order, by the lines of its
-    /// log.
+    /// The alarms that a function has raised about this order.
     pub async fn alarms(&self, function: &str, order_no: &Value) -> Vec<String> {
+        let lines = self.logged(function, order_no).await;
+        let alarms = lines.iter().filter_map(|line| line["alarm"].as_str());
+        alarms.map(str::to_owned).collect()
+    }
+
+    /// What a function has logged about this order: the fields of each line.
+    pub async fn logged(&self, function: &str, order_no: &Value) -> Vec<Value> {
         let order = format!("{}#{}", self.app.id, order_no.as_str().unwrap());
         let group = format!("/aws/lambda/{}/{function}", self.setting("STACK_NAME"));
         let asked = json!({"logGroupName": group, "filterPattern": format!("\"{order}\"")});
@@ -199,10 +273,8 @@ impl Stack {
         assert_eq!(found.status, 200, "{found:?}");
         let lines = found.body["events"].as_array().unwrap().iter();
         let lines = lines.filter_map(|event| event["message"].as_str());
-        let fields = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        fields
-            .filter_map(|line| line["fields"]["alarm"].as_str().map(str::to_owned))
-            .collect()
+        let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.map(|line| line["fields"].clone()).collect()
     }
 
     /// Waits until a function has raised this alarm about this order.

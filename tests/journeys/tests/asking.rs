@@ -88,6 +88,7 @@ async fn an_order_that_waits_for_nobody_is_answered_as_it_is() {
     let untouched = stack.native(json!({"trade_type": null})).await;
     let closed = stack.native(json!({"trade_type": null})).await;
     stack.act(&closed["order_no"], "close", json!({})).await;
+    stack.told(&closed["order_no"], "order.closed").await;
     for (order, status) in [
         (&refunded, "refunded"),
         (&untouched, "created"),
@@ -133,6 +134,7 @@ async fn an_expired_order_is_closed_by_who_asks_unless_it_was_paid() {
     assert_eq!(asked.body["status"], "closed", "{asked:?}");
     let known = stack.at_wechat(&expired["trade_no"]).await;
     assert_eq!(known["state"], "CLOSED");
+    stack.told_closed(&expired["order_no"], "expired").await;
 
     let late = paid_silently(&stack, json!({"expires_in": 60})).await;
     stack.age(&late["order_no"], 400).await;

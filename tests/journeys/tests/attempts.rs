@@ -253,7 +253,8 @@ async fn an_expired_order_is_closed_by_itself_and_shows_its_page() {
     let shown = stack
         .order_when(&order["order_no"], |order| order["status"] == "closed")
         .await;
-    assert_eq!(shown["deliveries"], json!([]));
+    assert_eq!(shown["deliveries"][0]["event"], "order.closed");
+    stack.told_closed(&order["order_no"], "expired").await;
     assert_eq!(stack.at_wechat(&order["trade_no"]).await["state"], "CLOSED");
 
     stack.pay(&order["trade_no"], json!({"force": true})).await;
@@ -262,6 +263,9 @@ async fn an_expired_order_is_closed_by_itself_and_shows_its_page() {
         .await;
     assert_eq!(shown["anomalies"][0]["kind"], "paid_after_close");
     assert_eq!(shown["status"], "closed");
+    // Closed was no promise that nobody pays: the app is told of both.
+    stack.told(&order["order_no"], "payment.anomaly").await;
+    stack.told_closed(&order["order_no"], "expired").await;
     goes_back(&stack, &order).await;
 }
 
@@ -284,9 +288,7 @@ async fn an_order_nobody_opened_is_closed_when_it_expires() {
     let order = stack.native(json!({"trade_type": null})).await;
     stack.age(&order["order_no"], 7231).await;
     stack.sweep().await;
-    stack
-        .order_when(&order["order_no"], |order| order["status"] == "closed")
-        .await;
+    stack.told_closed(&order["order_no"], "expired").await;
 }
 
 #[tokio::test]

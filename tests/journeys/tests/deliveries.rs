@@ -17,7 +17,10 @@ async fn a_native_order_is_paid_and_delivered_at_once() {
     );
 
     let paid = stack
-        .pay(&order["trade_no"], json!({"coupon_fee": 99}))
+        .pay(
+            &order["trade_no"],
+            json!({"coupon_fee": 90, "cash_coupon_fee": 9}),
+        )
         .await;
     let shown = stack.delivered_as(&order["order_no"], "delivered").await;
 
@@ -27,6 +30,15 @@ async fn a_native_order_is_paid_and_delivered_at_once() {
         (&shown["total_fee"], &shown["cash_fee"]),
         (&json!(1999), &json!(1900))
     );
+    let receipt = json!({
+        "bank_type": "OTHERS", "fee_type": "CNY", "is_subscribe": true,
+        "settlement_total_fee": 1909, "coupon_fee": 99, "coupon_count": 2,
+        "coupons": [
+            {"id": "10000", "type": "NO_CASH", "fee": 90},
+            {"id": "10001", "type": "CASH", "fee": 9},
+        ],
+    });
+    assert_eq!(shown["receipt"], receipt);
     let delivery = &shown["deliveries"][0];
     assert_eq!(delivery["event"], "payment.succeeded");
     assert_eq!(
@@ -58,6 +70,10 @@ async fn a_native_order_is_paid_and_delivered_at_once() {
         ("attempt", json!("1")),
         ("total_fee", json!("1999")),
         ("cash_fee", json!("1900")),
+        ("settlement_total_fee", json!("1909")),
+        ("coupon_fee", json!("99")),
+        ("bank_type", json!("OTHERS")),
+        ("paid_at", shown["paid_at"].clone()),
         ("trade_type", json!("NATIVE")),
         ("attach", json!("table 7")),
         ("paid_at", shown["paid_at"].clone()),

@@ -57,6 +57,25 @@ async fn what_is_not_wechats_is_refused_and_changes_nothing() {
         assert!(body.contains("<![CDATA[FAIL]]>"), "{fault}: {body}");
         assert_eq!(stack.show(&order["order_no"]).await.body, before, "{fault}");
     }
+    // An operator finds out what was refused, and why.
+    let refused = eventually(|| async {
+        let lines = stack.logged("wechat-notify", &order["order_no"]).await;
+        let is_forged = |line: &&Value| {
+            let reason = line["reason"].as_str().unwrap_or_default();
+            reason.contains("signature") && line["message"] == "notification refused"
+        };
+        let found = lines.iter().find(is_forged).cloned();
+        found.ok_or(json!(lines))
+    })
+    .await;
+    assert_eq!(
+        (
+            &refused["attempt"],
+            &refused["total_fee"],
+            &refused["cash_fee"]
+        ),
+        (&json!(1), &json!("1999"), &json!("1999"))
+    );
 }
 
 #[tokio::test]
@@ -139,4 +158,44 @@ async fn wechat_repeats_a_notification_until_it_is_accepted() {
     })
     .await;
     assert!(known[0]["latency_ms"].as_i64().unwrap() < 5000, "{known:?}");
+}
+
+#[tokio::test]
+async fn a_payment_whose_receipt_cannot_be_read_is_a_payment() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    stack
+        .pay(&order["trade_no"], json!({"notify": false}))
+        .await;
+    let answers = stack
+        .notify(&order["trade_no"], json!({"fault": "odd_receipt"}))
+        .await;
+    assert_eq!(accepted(&answers), 1, "{answers:?}");
+    let shown = stack.delivered_as(&order["order_no"], "delivered").await;
+    assert_eq!(
+        (&shown["status"], &shown["anomalies"]),
+        (&json!("paid"), &json!([]))
+    );
+    // WeChat's answer to the query replaces what the notification said.
+    assert_eq!(shown["receipt"]["bank_type"], "OTHERS");
+}
+
+#[tokio::test]
+async fn a_payment_that_yesterdays_version_stored_has_no_receipt() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    stack.delivered_as(&order["order_no"], "delivered").await;
+    let mut row = stack.row(&order["order_no"], "order").await;
+    let payment = row.get_mut("payment").unwrap();
+    let aws_sdk_dynamodb::types::AttributeValue::M(payment) = payment else {
+        panic!("a payment is a map")
+    };
+    assert!(payment.remove("receipt").is_some());
+    stack.put_row(row).await;
+    let shown = stack.show(&order["order_no"]).await.body;
+    assert_eq!(
+        (&shown["status"], &shown["receipt"]),
+        (&json!("paid"), &Value::Null)
+    );
 }

@@ -1,7 +1,7 @@
 //! What people do in WeChat's merchant platform, of which the hub learns by a
 //! notification, or when it asks about the payment.
 
-use journeys::{Stack, eventually};
+use journeys::{Answer, Stack, eventually};
 use serde_json::{Value, json};
 
 /// An order of 19.99 yuan that was paid, of which the hub was told nothing.
@@ -25,6 +25,12 @@ async fn paid(stack: &Stack) -> Value {
 async fn asked(stack: &Stack, order: &Value) {
     stack.age(&order["order_no"], 61).await;
     stack.sweep().await;
+}
+
+/// The app asks.
+async fn query(stack: &Stack, order_no: &Value) -> Answer {
+    let action = json!({"action": "query"});
+    stack.act(order_no, "query", action).await
 }
 
 /// What the app was told of, in order.
@@ -63,6 +69,86 @@ async fn a_payment_that_went_back_before_the_hub_knew_of_it_is_never_told_as_one
     assert_eq!(events(&stack, &order).await, ["refund.succeeded"]);
     let more = stack.refund(order_no, "R1", json!({"refund_fee": 1})).await;
     assert_eq!(more.body["code"], "refund_exceeds");
+}
+
+#[tokio::test]
+async fn what_wechat_calls_closed_or_tells_no_payment_of_is_asked_for_by_its_refunds() {
+    let stack = Stack::new().await;
+    for state in ["CLOSED", "REFUND"] {
+        let order = paid_in_silence(&stack).await;
+        let told = json!({"full_refund_state": state});
+        stack.obstruct(&order["trade_no"], told).await;
+        let made = stack.give_back(&order["trade_no"], json!({})).await;
+        asked(&stack, &order).await;
+        let shown = stack.told(&order["order_no"], "refund.succeeded").await;
+        assert_eq!(
+            (&shown["status"], &shown["refunded_fee"]),
+            (&json!("refunded"), &json!(1999)),
+            "{state}"
+        );
+        assert_eq!(shown["refunds"][0]["refund_id"], made["refund_id"]);
+        assert_eq!(events(&stack, &order).await, ["refund.succeeded"]);
+    }
+}
+
+#[tokio::test]
+async fn a_refund_of_which_nobody_tells_is_found_when_the_app_asks() {
+    let stack = Stack::new().await;
+    let order = paid(&stack).await;
+    let order_no = &order["order_no"];
+    let part = json!({"refund_fee": 700});
+    stack.give_back(&order["trade_no"], part).await;
+    let shown = query(&stack, order_no).await;
+    assert_eq!(
+        (
+            shown.status,
+            &shown.body["status"],
+            &shown.body["refunded_fee"]
+        ),
+        (200, &json!("partly_refunded"), &json!(700)),
+        "{shown:?}"
+    );
+    stack.told(order_no, "refund.succeeded").await;
+    // Of twenty at once one asks WeChat, and it finds the second one.
+    stack.age(order_no, 3).await;
+    stack
+        .give_back(&order["trade_no"], json!({"refund_fee": 300}))
+        .await;
+    let all = futures_util::future::join_all((0..20).map(|_| query(&stack, order_no))).await;
+    assert!(all.iter().all(|shown| shown.status == 200), "{all:?}");
+    let shown = stack
+        .order_when(order_no, |order| order["refunded_fee"] == 1000)
+        .await;
+    assert_eq!(shown["refunds"].as_array().unwrap().len(), 2);
+    eventually(|| async {
+        let told = stack.told_of(order_no, "refund.succeeded").await;
+        if told.len() == 2 {
+            Ok(())
+        } else {
+            Err(json!(told))
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn fifty_refunds_that_are_found_at_once_are_all_booked() {
+    let stack = Stack::new().await;
+    let order = paid_in_silence(&stack).await;
+    for _ in 0..50 {
+        let part = json!({"refund_fee": 10});
+        stack.give_back(&order["trade_no"], part).await;
+    }
+    asked(&stack, &order).await;
+    let order_no = &order["order_no"];
+    let shown = stack
+        .order_when(order_no, |order| order["refunded_fee"] != 0)
+        .await;
+    assert_eq!(shown["refunded_fee"], 500);
+    stack.age(order_no, 3).await;
+    let shown = query(&stack, order_no).await;
+    assert_eq!(shown.body["refunded_fee"], 500, "{shown:?}");
+    assert_eq!(shown.body["refunds"].as_array().unwrap().len(), 50);
 }
 
 #[tokio::test]

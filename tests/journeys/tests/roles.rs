@@ -6,6 +6,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use journeys::{Stack, operator};
 
 async fn as_function(stack: &Stack, function: &str) -> aws_config::SdkConfig {
+    let credentials = credentials_of(stack, function).await;
+    operator(stack.setting("AWS_ENDPOINT_URL"), credentials)
+}
+
+/// What a function signs its calls of AWS with.
+pub(crate) async fn credentials_of(stack: &Stack, function: &str) -> Credentials {
     let deployed = aws_sdk_lambda::Client::new(&stack.aws)
         .get_function_configuration()
         .function_name(stack.setting(function))
@@ -20,14 +26,13 @@ async fn as_function(stack: &Stack, function: &str) -> aws_config::SdkConfig {
         .await
         .unwrap();
     let given = assumed.credentials().unwrap();
-    let credentials = Credentials::new(
+    Credentials::new(
         given.access_key_id(),
         given.secret_access_key(),
         Some(given.session_token().to_owned()),
         None,
         "role",
-    );
-    operator(stack.setting("AWS_ENDPOINT_URL"), credentials)
+    )
 }
 
 fn key(pk: &str) -> AttributeValue {
@@ -165,6 +170,40 @@ async fn no_function_may_read_everything_remove_orders_or_register_apps() {
                 .queue_url(stack.setting("DELIVER_FIRST_QUEUE_URL"))
                 .message_body("{}");
             denied(ring.send().await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_function_reads_the_secrets_that_it_needs_and_no_other() {
+    let stack = Stack::new().await;
+    let secrets = [
+        "WECHAT_SECRET_NAME",
+        "WECHAT_ACCOUNT_SECRET_NAME",
+        "WECHAT_CERTIFICATE_NAME",
+    ];
+    for (function, own) in [
+        // The account's for the APP flow of 2014.
+        ("CREATE_ORDER", [true, true, false]),
+        ("ORDERS", [true, false, true]),
+        ("CASHIER", [true, false, false]),
+        ("OAUTH", [false, true, false]),
+        ("WECHAT_NOTIFY", [true, false, false]),
+        ("DELIVER", [false, false, false]),
+        ("RECONCILE", [true, false, true]),
+        ("SWEEP", [false, false, false]),
+    ] {
+        let role = as_function(&stack, &format!("{function}_FUNCTION_NAME")).await;
+        let manager = aws_sdk_secretsmanager::Client::new(&role);
+        for (secret, may) in secrets.into_iter().zip(own) {
+            let id = stack.setting(secret);
+            let read = manager.get_secret_value().secret_id(id).send().await;
+            match may {
+                true => drop(read.unwrap_or_else(|error| {
+                    panic!("{function} must read {secret}: {error:?}");
+                })),
+                false => denied(read),
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::domain::delivery::{Attempt, Delivery, Next, Occasion, STANDARD_SCHEDULE, Schedule};
 use shared::domain::id::{AppId, OrderKey, OrderNo};
-use shared::domain::order::{Order, Payer, Payment, Settlement, Status, TradeType};
+use shared::domain::order::{Closure, Order, Payer, Payment, Settlement, Status, TradeType};
 use shared::domain::time::Timestamp;
 use shared::flows::login::{self, Purpose, Started};
 use shared::flows::settle::Settler;
@@ -106,7 +106,7 @@ async fn a_save_with_its_answer_lost_is_done_and_a_stale_one_is_not() {
     let mut order = order(&stack);
     ledger.create(&order).await.unwrap();
     let mut stale = order.clone();
-    order.close().unwrap();
+    assert_eq!(order.close(), Ok(Closure::Closed));
     wire.cut_next(1);
     assert!(matches!(
         ledger.save(&mut order).await.unwrap(),
@@ -332,11 +332,11 @@ async fn states_and_codes_end_with_their_time() {
     let app_id = AppId::parse(&stack.app.id).unwrap();
     let now = now();
 
-    let wechat = stack.merchant().wechat().await.unwrap();
+    let official = stack.official_account();
     let hub = stack.setting("HUB_URL");
     for (seconds, good) in [(599, true), (600, false)] {
         let purpose = Purpose::PayQuery("the order's".to_owned());
-        let started = login::start(&registry, &wechat, hub, purpose.clone(), now).await;
+        let started = login::start(&registry, official.account(), hub, purpose.clone(), now).await;
         let Started {
             authorize_url,
             cookie,
@@ -457,4 +457,22 @@ async fn an_order_that_is_restored_from_before_it_failed_fails_once() {
         .await;
     assert_eq!(shown["deliveries"].as_array().unwrap().len(), 1);
     assert_eq!(stack.told_of(&order_no, "payment.failed").await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_order_that_is_restored_from_before_it_was_closed_is_closed_and_told_once() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({"trade_type": null})).await;
+    let order_no = &order["order_no"];
+    let backup = stack.row(order_no, "order").await;
+    stack.act(order_no, "close", json!({})).await;
+    stack.told_closed(order_no, "closed_by_app").await;
+    stack.put_row(backup).await;
+    assert_eq!(stack.show(order_no).await.body["status"], "created");
+    let closed = stack.act(order_no, "close", json!({})).await;
+    assert_eq!(
+        (closed.status, &closed.body["status"]),
+        (200, &json!("closed"))
+    );
+    stack.told_closed(order_no, "closed_by_app").await;
 }

@@ -30,7 +30,7 @@ fn now() -> Timestamp {
 /// What a function that has just started knows.
 fn cold_start(stack: &Stack) -> TokenCache {
     let registry = Registry::new(&stack.aws, stack.setting("REGISTRY_TABLE").to_owned());
-    TokenCache::new(registry, stack.merchant())
+    TokenCache::new(registry, stack.official_account())
 }
 
 fn row(stack: &Stack, kind: &str) -> AttributeValue {

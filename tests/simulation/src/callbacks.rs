@@ -1,12 +1,14 @@
 //! An app is called: what the hub says must be in the ledger, at its time, and
 //! under one event. How an app answers is in `apps`.
 
+use serde_json::Value;
+
 use crate::apps::{self, Told};
 use crate::engine::{number, string};
 use crate::functions::GRACE_SECONDS;
 use crate::judge::OFFSETS;
 use crate::ledger::{DELIVERY, ORDER, REFUND, failures, payments};
-use crate::plan::{Rates, SECOND};
+use crate::plan::{MINUTE, Rates, SECOND};
 use crate::scheduler::{Record, Reply};
 use crate::world::World;
 
@@ -105,10 +107,33 @@ impl World {
                 let failed = (attempt.parse().unwrap_or_default(), told.field("err_code"));
                 failures(order).contains(&failed)
             }
+            "order.closed" => {
+                string(order, "status") == Some("closed") && self.is_reason(told, order)
+            }
             "refund.succeeded" => ended("succeeded"),
             "refund.failed" => ended("failed"),
             _ => false,
         }
+    }
+}
+
+impl World {
+    /// Whether the order was closed for the reason that its app is told. When the
+    /// network is bad, the app may have given it up in vain.
+    fn is_reason(&self, told: &Told, order: &Value) -> bool {
+        let index = self.index_of(&told.order);
+        let Some(plan) = index.and_then(|index| self.plan.orders.get(index)) else {
+            return false;
+        };
+        let end = number(order, "created_at").unwrap_or_default() + plan.expires_in * SECOND;
+        let good = self.plan.rates == Rates::default();
+        let reason = match (told.field("reason"), plan.closed_at) {
+            ("closed_by_app", Some(at)) => at < end && at <= self.now(),
+            ("expired", Some(at)) => !good || at + MINUTE >= end,
+            ("expired", None) => true,
+            _ => false,
+        };
+        reason && plan.total_fee.to_string() == told.field("total_fee")
     }
 }
 

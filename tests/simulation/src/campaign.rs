@@ -124,6 +124,7 @@ impl fmt::Display for Campaign {
         let Results {
             paid,
             anomalies,
+            closed,
             failed,
             taken_back,
             late,
@@ -144,8 +145,8 @@ impl fmt::Display for Campaign {
         )?;
         writeln!(
             f,
-            "{paid} orders paid, {anomalies} anomalies kept, {failed} codes failed, {taken_back} \
-             taken back, {late} charged late, {refunded} refunds made, {found} of them by people, \
+            "{paid} orders paid, {closed} closed, {anomalies} anomalies kept, {failed} codes failed, \
+             {taken_back} taken back, {late} charged late, {refunded} refunds made, {found} of them by people, \
              {refused} refused, {delivered} deliveries made, {exhausted} given up"
         )?;
         writeln!(f, "faults injected:\n{}", self.faults)?;

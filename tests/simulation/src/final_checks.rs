@@ -17,6 +17,8 @@ pub struct Results {
     pub paid: u64,
     /// Payments kept as anomalies.
     pub anomalies: u64,
+    /// Orders that were closed without a payment.
+    pub closed: u64,
     /// Payments by code that failed.
     pub failed: u64,
     /// Payments by code that were made and taken back.
@@ -40,6 +42,7 @@ impl Results {
     pub fn add(&mut self, other: Self) {
         self.paid += other.paid;
         self.anomalies += other.anomalies;
+        self.closed += other.closed;
         self.failed += other.failed;
         self.taken_back += other.taken_back;
         self.late += other.late;
@@ -219,6 +222,7 @@ impl World {
         };
         for ((_, sk), row) in &self.engine.rows {
             if sk == ORDER {
+                results.closed += u64::from(string(row, "status") == Some("closed"));
                 results.failed += count(failures(row).len());
                 for payment in payments(row) {
                     match payment.own {

@@ -84,6 +84,9 @@ impl Judge {
                 if before.is_none() && sk == &format!("{DELIVERY}payment.succeeded") {
                     self.money_is_there(pk, rows);
                 }
+                if before.is_none() && sk == &format!("{DELIVERY}order.closed") {
+                    self.nobody_can_pay(pk, rows);
+                }
                 self.delivery_written(&change.key, before, after);
             }
             None => {

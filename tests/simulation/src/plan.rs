@@ -30,6 +30,8 @@ pub enum Plant {
     /// A refused refund counts as refused for hours at once: its amount is free
     /// long before WeChat can be sure that it does not have it.
     HastyRefusal,
+    /// An order is closed, and nobody is to be told.
+    SilentClosing,
 }
 
 /// How an app answers.

@@ -235,6 +235,15 @@ impl World {
                 *body = serde_json::from_str(&blind).ok()?;
                 None
             }
+            (Plant::SilentClosing, "TransactWriteItems") => {
+                let parts = body.get_mut("TransactItems")?.as_array_mut()?;
+                parts.retain(|part| {
+                    let item = part.pointer("/Put/Item");
+                    let sk = item.and_then(|item| string(item, "sk"));
+                    sk != Some("delivery#order.closed")
+                });
+                None
+            }
             (Plant::ForgottenReversal, "PutItem") => {
                 let forgetful = body.to_string().replace(
                     r#""reversing":{"BOOL":true}"#,

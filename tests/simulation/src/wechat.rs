@@ -22,8 +22,7 @@ pub(crate) const MCH_ID: &str = "1900000109";
 /// The key that signs payments.
 const API_KEY: &str = "simulation0simulation0simulation";
 /// What the secret in Secrets Manager holds.
-pub(crate) const SECRET: &str =
-    r#"{"api_key":"simulation0simulation0simulation","app_secret":"simulation"}"#;
+pub(crate) const SECRET: &str = r#"{"api_key":"simulation0simulation0simulation"}"#;
 
 const REVERSE: &str = "/secapi/pay/reverse";
 const REFUND: &str = "/secapi/pay/refund";
@@ -256,6 +255,8 @@ impl Wechat {
         let fee = (order.rest() * share / 1000).max(1);
         let moment = self.moment(now);
         self.pay.rules.balance_fen = None;
+        let told = random.pick(&[None, Some(TradeState::Closed), Some(TradeState::Refund)]);
+        self.pay.tell_full_refund(number, told.flatten());
         let refund = self.pay.refund_by_hand(number, Some(fee), None, moment);
         let number = refund.ok()?.out_refund_no;
         self.courses
@@ -327,6 +328,11 @@ impl Wechat {
                 refund.is_some_and(|(_, refund)| refund.by_hand)
             }
             [None, None, Some(_), Some(offset)] => offset.parse::<u8>().is_ok(),
+            // Of what WeChat calls closed, or tells no payment of.
+            [None, None, None, None] => {
+                let order = asked.get("out_trade_no").and_then(|no| self.pay.order(no));
+                order.is_some_and(|order| !order.is_open())
+            }
             _ => false,
         }
     }
@@ -335,12 +341,19 @@ impl Wechat {
     /// it paid. WeChat would normally refuse it for a closed or expired one.
     pub(crate) fn pay(&mut self, number: &str, more: i64, although_closed: bool, now: i64) -> bool {
         let asked = self.pay.order(number).map(|order| order.total_fee);
+        let total_fee = asked.map(|asked| asked + more);
+        let moment = self.moment(now);
+        // Some have a coupon: what counts is the order's total all the same.
+        let coupon_fee = match self.serial % 3 {
+            0 => total_fee.unwrap_or_default() / 4,
+            _ => 0,
+        };
         let wish = Wish {
             force: although_closed,
-            total_fee: asked.map(|asked| asked + more),
+            total_fee,
+            coupon_fee,
             ..Wish::default()
         };
-        let moment = self.moment(now);
         self.pay.pay(number, wish, moment).is_ok()
     }
 

@@ -59,6 +59,7 @@ fn no_seed_breaks_a_promise_and_every_fault_fires() {
     assert!(results.paid > 0 && results.anomalies > 0, "{results:?}");
     assert!(results.refunded > 0 && results.refused > 0, "{results:?}");
     assert!(results.late > 0 && results.found > 0, "{results:?}");
+    assert!(results.closed > 0, "{results:?}");
     assert!(
         results.delivered > 0 && results.exhausted > 0,
         "{results:?}"
@@ -105,6 +106,11 @@ fn an_attempt_that_counts_as_closed_and_can_be_paid_is_noticed() {
 #[test]
 fn an_amount_that_is_free_at_the_first_refusal_is_noticed() {
     is_noticed(Plant::HastyRefusal);
+}
+
+#[test]
+fn an_order_that_is_closed_in_silence_is_noticed() {
+    is_noticed(Plant::SilentClosing);
 }
 
 fn is_noticed(plant: Plant) {

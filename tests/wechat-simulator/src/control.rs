@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `GET /_control/orders` | | list of orders, the newest first |
 //! | `GET /_control/orders/{out_trade_no}` | | an order, see below |
-//! | `POST /_control/pay` | `{out_trade_no or code_url or prepay_id, openid?, notify?, copies?, coupon_fee?, force?, total_fee?}` | `{out_trade_no, transaction_id}` |
+//! | `POST /_control/pay` | `{out_trade_no or code_url or prepay_id, openid?, notify?, copies?, coupon_fee?, cash_coupon_fee?, force?, total_fee?}` | `{out_trade_no, transaction_id}` |
 //! | `POST /_control/notify` | `{out_trade_no or out_refund_no, copies?, fault?, url?, transaction_id?}` | `[attempt]`, one per copy |
 //! | `POST /_control/compose` | as for `notify`, without `copies` | `{url, headers, body}`: what would have been sent; v2 has no headers of its own |
 //! | `POST /_control/repeat` | `{out_trade_no or out_refund_no}` | `{waited_seconds, left, attempt}`: the next repeat is sent now |
@@ -13,7 +13,7 @@
 //! | `POST /_control/charge` | `{out_trade_no}` | `{}`; the charge that is on its way arrives now |
 //! | `POST /_control/refund` | `{out_trade_no, refund_fee?, status?, notify?, copies?, url?}` | a refund, made by a person in the merchant platform |
 //! | `POST /_control/refund_becomes` | `{out_refund_no, status, notify?, copies?}` | the refund |
-//! | `POST /_control/obstacles` | `{out_trade_no, refund?: [{err_code, times?, although_done?}], refund_lag_seconds?}` | the order |
+//! | `POST /_control/obstacles` | `{out_trade_no, refund?: [{err_code, times?, although_done?}], refund_lag_seconds?, full_refund_state?}` | the order |
 //! | `GET /_control/merchants`, `/_control/accounts` | | who is known, see `merchants` |
 //! | `POST /_control/merchants`, `/_control/accounts` | one of them | all of them; a reset forgets who was added |
 //! | `POST /_control/js_code` | `{app_id, user?}` | `{js_code}`, what `wx.login` gives a mini program |
@@ -26,10 +26,10 @@
 //! | `GET /_control/rejections` | | `[{path, code, message, at_ms}]`, the last hundred |
 //! | `POST /_control/reset` | | `{}`; settings go back to their defaults |
 //!
-//! An order is `{mch_id, app_id, version, out_trade_no, trade_type, state, total_fee, prepay_id,
+//! An order is `{mch_id, app_id, version, out_trade_no, trade_type, state, total_fee, prepay_id, earlier_prepay_ids,
 //! prepay_until_ms, code_url, mweb_url, mweb_until_ms, created_ms, expires_ms,
-//! parameters, refunds, notifications, obstacles, refund_lag_ms, queries}`, and `transaction_id, openid,
-//! coupon_fee, paid_ms` once it is paid. A refund is `{refund_id,
+//! parameters, refunds, notifications, obstacles, refund_lag_ms, full_refund_state, queries}`, and
+//! `transaction_id, openid, coupon_fee, cash_coupon_fee, paid_ms` once it is paid. A refund is `{refund_id,
 //! out_refund_no, refund_fee, status, created_ms, success_ms, by_hand,
 //! notify_url, notifications}`. An attempt is `{at_ms, status, body, latency_ms, accepted,
 //! fault}`, with `status` null when no answer came in time.
@@ -53,7 +53,7 @@ use serde_json::{Value, json};
 
 use crate::faults::Fault;
 use crate::notify::{self, Subject};
-use crate::pay::{CannotPay, Obstacle, Order, RefundStatus, Rules, Wish};
+use crate::pay::{CannotPay, Obstacle, Order, RefundStatus, Rules, TradeState, Wish};
 use crate::settings::Settings;
 use crate::state::{Simulator, World};
 
@@ -103,6 +103,8 @@ struct Pay {
     #[serde(default)]
     coupon_fee: i64,
     #[serde(default)]
+    cash_coupon_fee: i64,
+    #[serde(default)]
     force: bool,
     total_fee: Option<i64>,
 }
@@ -118,6 +120,7 @@ pub(crate) async fn pay(State(simulator): State<Simulator>, body: Bytes) -> Answ
     let wish = Wish {
         openid: asked.openid,
         coupon_fee: asked.coupon_fee,
+        cash_coupon_fee: asked.cash_coupon_fee,
         force: asked.force,
         total_fee: asked.total_fee,
     };
@@ -257,6 +260,7 @@ struct Obstacles {
     out_trade_no: String,
     refund: Option<Vec<Obstacle>>,
     refund_lag_seconds: Option<i64>,
+    full_refund_state: Option<TradeState>,
 }
 
 /// `POST /_control/obstacles`
@@ -271,6 +275,9 @@ pub(crate) async fn obstacles(State(simulator): State<Simulator>, body: Bytes) -
     let order = order.ok_or_else(unknown)?;
     if let Some(obstacles) = asked.refund {
         order.obstacles = obstacles;
+    }
+    if asked.full_refund_state.is_some() {
+        order.full_refund_state = asked.full_refund_state;
     }
     Ok(Json(&*order).into_response())
 }

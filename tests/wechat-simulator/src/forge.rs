@@ -69,6 +69,8 @@ pub enum Flaw {
     NotJson,
     /// An event of entrusted deduction.
     OtherEvent,
+    /// v2 and APIv3: well signed and true, but nobody can read what it says beside the payment.
+    OddReceipt,
 }
 
 /// The order as if it were paid, whether it is or not.
@@ -82,6 +84,7 @@ pub(crate) fn as_paid(order: &Order, transaction_id: Option<String>, moment: Mom
         transaction_id: moment.transaction_id(),
         openid,
         coupon_fee: 0,
+        cash_coupon_fee: 0,
         paid_ms: moment.now_ms,
     });
     payment.transaction_id = transaction_id.unwrap_or(payment.transaction_id);
@@ -172,6 +175,20 @@ fn body(world: &World, order: &Order, flaw: Option<Flaw>) -> Option<String> {
             put(&mut fields, "result_code", "FAIL");
             put(&mut fields, "err_code", "SYSTEMERROR");
             put(&mut fields, "err_code_des", "系统错误");
+        }
+        Flaw::OddReceipt => {
+            for name in [
+                "cash_fee",
+                "coupon_fee",
+                "coupon_fee_0",
+                "settlement_total_fee",
+            ] {
+                put(&mut fields, name, "1.5");
+            }
+            for name in ["time_end", "coupon_count", "is_subscribe"] {
+                put(&mut fields, name, "odd");
+            }
+            put(&mut fields, "bank_type", "银行".repeat(99));
         }
         Flaw::NoReturnCode => {
             fields.remove("return_code");

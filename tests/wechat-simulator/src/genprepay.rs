@@ -153,7 +153,7 @@ pub(crate) fn notification(world: &World, order: &Order, url: &str) -> Option<Me
     put(&mut fields, "time_end", beijing::compact(payment.paid_ms));
     put(&mut fields, "transport_fee", 0);
     put(&mut fields, "product_fee", order.total_fee);
-    put(&mut fields, "discount", payment.coupon_fee);
+    put(&mut fields, "discount", payment.coupons_fee());
     if let Some(attach) = order.given("attach") {
         put(&mut fields, "attach", attach);
     }

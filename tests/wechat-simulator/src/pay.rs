@@ -15,6 +15,7 @@ mod order;
 mod payer;
 mod refund;
 mod rules;
+mod texts;
 mod unified;
 
 use std::collections::BTreeMap;
@@ -171,6 +172,14 @@ impl WechatPay {
     pub fn lag_refunds(&mut self, out_trade_no: &str, milliseconds: i64) {
         if let Some(order) = self.order_mut(out_trade_no) {
             order.refund_lag_ms = milliseconds;
+        }
+    }
+
+    /// Once all of this order has gone back, orderquery says this of it, and no
+    /// more than its number.
+    pub fn tell_full_refund(&mut self, out_trade_no: &str, state: Option<TradeState>) {
+        if let Some(order) = self.order_mut(out_trade_no) {
+            order.full_refund_state = state;
         }
     }
 

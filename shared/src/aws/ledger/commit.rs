@@ -28,7 +28,7 @@ impl Ledger {
     /// also when it was a refund that somebody else wrote first: read that again,
     /// too.
     ///
-    /// A new row that is there already, about the same payment, is left as it is:
+    /// A new row that is there already, about the same thing, is left as it is:
     /// an order that was restored from a backup meets what was owed for it. Its
     /// sums become those of the refunds that are there.
     pub async fn commit(
@@ -127,8 +127,8 @@ type Written = Result<(), aws_sdk_dynamodb::error::SdkError<TransactWriteItemsEr
 impl Part {
     /// Whether this new row is the one that is there: the keys are the same.
     fn is_there_as(&self, row: &Item) -> bool {
-        let ours = transaction(&self.item);
-        self.revision.is_none() && ours.is_some() && ours == transaction(row)
+        let ours = subject(&self.item);
+        self.revision.is_none() && ours.is_some() && ours == subject(row)
     }
 }
 
@@ -144,12 +144,13 @@ fn merged(parts: &[Part], ours: &[Refund], known: Vec<Refund>) -> Vec<Refund> {
     all
 }
 
-/// The payment that a delivery or a refund is about: WeChat's number, or the
-/// hub's, if there never was a payment.
-fn transaction(item: &Item) -> Option<&AttributeValue> {
+/// What a delivery or a refund is about: a payment, by WeChat's number or, if
+/// there never was one, the hub's; else the order, which is closed once.
+fn subject(item: &Item) -> Option<&AttributeValue> {
     let payload = item.get("payload").and_then(|payload| payload.as_m().ok());
     let about = payload.unwrap_or(item);
     about
         .get("transaction_id")
         .or_else(|| about.get("trade_no"))
+        .or_else(|| about.get("order_no"))
 }

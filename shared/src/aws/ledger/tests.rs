@@ -12,6 +12,11 @@ fn newer_order() -> Value {
         json!({
             "transaction_id": transaction_id, "attempt": 1, "trade_type": "NATIVE",
             "total_fee": 100, "cash_fee": 90, "paid_at": 1_790_000_000_000_i64,
+            "receipt": {
+                "bank_type": "CFT", "settlement_total_fee": 90, "coupon_fee": 10,
+                "coupons": [{"id": "1", "type": "CASH", "fee": 10, "newer": 0}],
+                "is_subscribe": false, "newer": {"promotion": "x"},
+            },
             "newer": ["coupon", {"fee": 10}],
         })
     };

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Delivery, Status};
 use crate::domain::id::RefundNo;
+use crate::domain::money::Fen;
 use crate::domain::order::{AnomalyKind, Order, Payment};
 use crate::domain::refund::{self, Refund};
 use crate::domain::signature::Params;
@@ -18,6 +19,9 @@ pub enum Event {
     /// A payment by code failed or was taken back.
     #[serde(rename = "payment.failed")]
     PaymentFailed,
+    /// An order was closed without a payment.
+    #[serde(rename = "order.closed")]
+    OrderClosed,
     /// A payment came in that does not fit its order.
     #[serde(rename = "payment.anomaly")]
     PaymentAnomaly,
@@ -36,6 +40,7 @@ impl Event {
         match self {
             Self::PaymentSucceeded => "payment.succeeded",
             Self::PaymentFailed => "payment.failed",
+            Self::OrderClosed => "order.closed",
             Self::PaymentAnomaly => "payment.anomaly",
             Self::RefundSucceeded => "refund.succeeded",
             Self::RefundFailed => "refund.failed",
@@ -75,6 +80,18 @@ impl Delivery {
         ]);
         let subject = Some(format!("{attempt:02}"));
         Self::new(order, Event::PaymentFailed, subject, payload, occasion)
+    }
+
+    /// The order has just been closed. It names no payment's number: an order
+    /// is closed once, whichever attempt was its last.
+    #[must_use]
+    pub fn of_closing(order: &Order, occasion: Occasion) -> Self {
+        let payload = Params::from([
+            ("total_fee".into(), order.request.total_fee.to_string()),
+            ("reason".into(), order.close_reason().as_str().into()),
+            ("closed_at".into(), occasion.now.rfc3339()),
+        ]);
+        Self::new(order, Event::OrderClosed, None, payload, occasion)
     }
 
     /// A payment does not fit; it goes back by the refund, unless the app has
@@ -166,6 +183,25 @@ fn about_payment(order: &Order, payment: &Payment) -> Params {
     if let Some(openid) = &payment.openid {
         params.insert("openid".to_owned(), openid.clone());
     }
+    // What is booked; the rest of the receipt is shown with the order.
+    let receipt = payment.receipt.as_deref();
+    let fee = |fee: Option<Fen>| fee.map(|fee| fee.to_string());
+    for (name, value) in [
+        (
+            "bank_type",
+            receipt.and_then(|receipt| receipt.bank_type.clone()),
+        ),
+        (
+            "settlement_total_fee",
+            receipt.and_then(|receipt| fee(receipt.settlement_total_fee)),
+        ),
+        (
+            "coupon_fee",
+            receipt.and_then(|receipt| fee(receipt.coupon_fee)),
+        ),
+    ] {
+        params.extend(value.map(|value| (name.to_owned(), value)));
+    }
     params
 }
 
@@ -173,6 +209,7 @@ fn about_payment(order: &Order, payment: &Payment) -> Params {
 mod tests {
     use super::*;
     use crate::domain::fixtures::{self, NOW, order, params, payment, refund};
+    use crate::domain::order::{Coupon, Receipt};
 
     fn occasion() -> Occasion {
         Occasion {
@@ -188,6 +225,16 @@ mod tests {
             attempt: 2,
             cash_fee: fixtures::fen(90),
             openid: Some("o1".into()),
+            receipt: Some(Box::new(Receipt {
+                bank_type: Some("CFT".into()),
+                fee_type: Some("CNY".into()),
+                settlement_total_fee: Some(fixtures::fen(95)),
+                coupon_fee: Some(fixtures::fen(10)),
+                coupon_count: Some(2),
+                coupons: vec![Coupon::default()],
+                is_subscribe: Some(true),
+                ..Receipt::default()
+            })),
             ..payment("tx1", 100)
         }
     }
@@ -216,6 +263,7 @@ mod tests {
         for (event, name) in [
             (Event::PaymentSucceeded, "payment.succeeded"),
             (Event::PaymentFailed, "payment.failed"),
+            (Event::OrderClosed, "order.closed"),
             (Event::PaymentAnomaly, "payment.anomaly"),
             (Event::RefundSucceeded, "refund.succeeded"),
             (Event::RefundFailed, "refund.failed"),
@@ -253,6 +301,9 @@ mod tests {
             ("trade_no", "demo000000000001A00000000102"),
             ("cash_fee", "90"),
             ("openid", "o1"),
+            ("bank_type", "CFT"),
+            ("settlement_total_fee", "95"),
+            ("coupon_fee", "10"),
             ("attach", "table 7"),
         ];
         assert_eq!(told.payload, payload(&[&ORDER, &PAYMENT, &more]));
@@ -269,6 +320,22 @@ mod tests {
             ("err_code", "NOTENOUGH"),
         ];
         assert_eq!(told.payload, payload(&[&ORDER, &expected]));
+    }
+
+    #[test]
+    fn a_closed_order_is_told_once_and_why() {
+        let mut given_up = order();
+        given_up.give_up(NOW).unwrap();
+        for (order, reason) in [(order(), "expired"), (given_up, "closed_by_app")] {
+            let told = Delivery::of_closing(&order, occasion());
+            assert_eq!((told.event, told.subject), (Event::OrderClosed, None));
+            let expected = [
+                ("total_fee", "100"),
+                ("reason", reason),
+                ("closed_at", "2026-09-21T14:13:20.123Z"),
+            ];
+            assert_eq!(told.payload, payload(&[&ORDER, &expected]));
+        }
     }
 
     #[test]

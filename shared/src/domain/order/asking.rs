@@ -34,8 +34,7 @@ impl Order {
             Curious::App => PAUSE_SECONDS,
             Curious::Page => self.page_pause(now),
         };
-        let too_soon = |asked: Timestamp| now < asked.plus_seconds(pause);
-        if self.asked_at.is_some_and(too_soon) {
+        if self.was_asked_within(pause, now) {
             return false;
         }
         if curious == Curious::Page && self.page_began_at(now).is_none() {
@@ -43,6 +42,28 @@ impl Order {
         }
         self.asked_at = Some(now);
         true
+    }
+
+    /// The payments of which something may have gone back without the hub, if
+    /// WeChat is to be asked about them now. That is noted as for
+    /// [`Order::claim_question`].
+    pub fn claim_look(&mut self, now: Timestamp) -> Vec<String> {
+        if self.was_asked_within(PAUSE_SECONDS, now) {
+            return Vec::new();
+        }
+        let anomalies = self.anomalies.iter().map(|anomaly| &anomaly.payment);
+        let payments = self.payment.iter().chain(anomalies);
+        let kept = payments.filter(|paid| paid.refunded < paid.total_fee);
+        let ids: Vec<String> = kept.map(|paid| paid.transaction_id.clone()).collect();
+        if !ids.is_empty() {
+            self.asked_at = Some(now);
+        }
+        ids
+    }
+
+    fn was_asked_within(&self, seconds: i64, now: Timestamp) -> bool {
+        let recent = |asked: Timestamp| now < asked.plus_seconds(seconds);
+        self.asked_at.is_some_and(recent)
     }
 
     /// Half of the time that the page has been asking: nine questions in its

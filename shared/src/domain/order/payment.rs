@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Order, Refusal, Status};
+use super::{Order, Receipt, Refusal, Status};
 use crate::domain::UnknownAttributes;
 use crate::domain::money::Fen;
 use crate::domain::refund::{self, Refund};
@@ -25,8 +25,13 @@ pub struct Payment {
     /// The payer, when WeChat names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openid: Option<String>,
-    /// When it was paid.
+    /// When it was paid: WeChat's time, or the hub's, if WeChat's could not be
+    /// read.
     pub paid_at: Timestamp,
+    /// What else WeChat said of it. In a box, because payments are passed about
+    /// in enums whose other variants are small.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Box<Receipt>>,
     /// Promised to refunds that have not failed.
     #[serde(default, skip_serializing_if = "Fen::is_zero")]
     pub refund_reserved: Fen,

@@ -76,6 +76,24 @@ impl Version {
     }
 }
 
+/// What the payer may not pay with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitPay {
+    /// Credit cards: WeChat's only limit.
+    NoCredit,
+}
+
+impl LimitPay {
+    /// The name on WeChat's wire and in our API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCredit => "no_credit",
+        }
+    }
+}
+
 /// What the app asked for. An order repeated with the same request is the same
 /// order; with another request it is a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +105,30 @@ pub struct Request {
     /// The app's own note, given back to it in callbacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach: Option<String>,
+    /// The app's number of its till or store, given back by WeChat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_info: Option<String>,
+    /// What is sold: a text for WeChat's discounts, see [`super::check_detail`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Which of WeChat's discounts the order takes part in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goods_tag: Option<String>,
+    /// What the payer may not pay with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_pay: Option<LimitPay>,
+    /// The app's number of its store; the others are of no use without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_id: Option<String>,
+    /// How the store is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_name: Option<String>,
+    /// The code of its district.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_area_code: Option<String>,
+    /// Where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_address: Option<String>,
     /// The asynchronous address, for callbacks.
     pub notify_url: String,
     /// The synchronous address, to which the payer's browser also returns.

@@ -16,7 +16,7 @@ fn order(status: Status) -> Order {
     order.prepaid(1, prepay(), NOW);
     match status {
         Status::Created | Status::Paying => {}
-        Status::Closed => order.close().unwrap(),
+        Status::Closed => assert_eq!(order.close(), Ok(Closure::Closed)),
         Status::Failed => {
             order = till();
             order.fail(1, "NOTENOUGH").unwrap();
@@ -136,7 +136,7 @@ fn apply(order: &mut Order, event: Event) -> String {
         }
         Event::PayOther => format!("{:?}", order.pay(&payment("tx2", 100).into(), NOW)),
         Event::PayWrongAmount => format!("{:?}", order.pay(&payment("tx3", 1).into(), NOW)),
-        Event::Close => done(order.close()),
+        Event::Close => done(order.close().map(drop)),
         Event::Fail => done(order.fail(1, "NOTENOUGH")),
         Event::Expired => done(order.check_open(order.expires_at)),
         Event::ReserveRefund => done(order.reserve_refund("tx1", fen(60))),
@@ -362,6 +362,22 @@ fn an_order_whose_notification_goes_to_the_app_is_asked_about_early() {
     order.step = 1;
     order.ask_later(NOW.plus_seconds(300));
     assert_eq!(order.due, Some(NOW.plus_seconds(900)));
+}
+
+#[test]
+fn what_may_have_gone_back_is_asked_for_of_each_payment_that_is_not_gone() {
+    let mut order = order(Status::Paid);
+    let id = order.payment.as_ref().unwrap().transaction_id.clone();
+    assert_eq!(order.claim_look(NOW), std::slice::from_ref(&id));
+    assert!(
+        order.claim_look(NOW.plus_seconds(1)).is_empty(),
+        "just asked"
+    );
+    assert_eq!(order.claim_look(NOW.plus_seconds(2)), [id]);
+    let payment = order.payment.as_mut().unwrap();
+    payment.refunded = payment.total_fee;
+    assert!(order.claim_look(NOW.plus_seconds(9)).is_empty(), "all gone");
+    assert_eq!(order.asked_at, Some(NOW.plus_seconds(2)));
 }
 
 #[test]
@@ -703,15 +719,15 @@ fn a_payers_code_is_never_closed() {
 #[test]
 fn an_order_given_up_is_closed_when_wechat_allows_it() {
     let mut untouched = order(Status::Created);
-    assert_eq!(untouched.give_up(NOW), Ok(true));
+    assert_eq!(untouched.give_up(NOW), Ok(Closure::Closed));
     assert_eq!(untouched.status, Status::Closed);
 
     let mut order = order(Status::Paying);
     let now = NOW.plus_seconds(20);
-    assert_eq!(order.give_up(now), Ok(false));
+    assert_eq!(order.give_up(now), Ok(Closure::Pending));
     assert_eq!(order.check_open(now), Err(Refusal::Closed));
     assert_eq!(order.wake, Some(NOW.plus_seconds(310)));
-    assert_eq!(order.give_up(now.plus_seconds(5)), Ok(false));
+    assert_eq!(order.give_up(now.plus_seconds(5)), Ok(Closure::Pending));
     assert_eq!(order.expires_at, now);
     assert_eq!(
         order.pay(&payment("tx1", 100).into(), now),
@@ -727,7 +743,7 @@ fn giving_up_what_has_expired_leaves_its_next_question_where_it_is() {
     order.ask_later(end.plus_seconds(30));
     let next = order.wake;
     assert_eq!(next, Some(end.plus_seconds(90)));
-    assert_eq!(order.give_up(end), Ok(false));
+    assert_eq!(order.give_up(end), Ok(Closure::Pending));
     assert_eq!((order.expires_at, order.wake), (end, next));
 }
 
@@ -735,13 +751,43 @@ fn giving_up_what_has_expired_leaves_its_next_question_where_it_is() {
 fn giving_up_an_order_whose_attempts_are_all_closed_closes_it() {
     let mut order = order(Status::Paying);
     order.attempt_closed(1);
-    assert_eq!(order.give_up(NOW), Ok(true));
+    assert_eq!(order.give_up(NOW), Ok(Closure::Closed));
     assert_eq!(order.status, Status::Closed);
 
     // Whatever is said of an attempt later, closed stays closed.
     let mut closed = self::order(Status::Closed);
-    assert_eq!(closed.give_up(NOW), Ok(true));
+    assert_eq!(closed.give_up(NOW), Ok(Closure::Repeated));
     assert_eq!((closed.status, closed.wake), (Status::Closed, None));
+}
+
+#[test]
+fn an_order_is_closed_because_it_expired_or_because_its_app_gave_it_up_before() {
+    // How it stands, when it is given up, if it is, and why it is closed then.
+    for (status, given_up, reason) in [
+        (Status::Created, None, CloseReason::Expired),
+        (Status::Paying, None, CloseReason::Expired),
+        (Status::Created, Some(0), CloseReason::ClosedByApp),
+        (Status::Paying, Some(20), CloseReason::ClosedByApp),
+        (Status::Failed, Some(20), CloseReason::ClosedByApp),
+        (Status::Failed, Some(7200), CloseReason::Expired),
+        (Status::Created, Some(7199), CloseReason::ClosedByApp),
+        (Status::Created, Some(7200), CloseReason::Expired),
+        (Status::Paying, Some(7201), CloseReason::Expired),
+    ] {
+        let mut order = order(status);
+        let closed = given_up.map(|seconds| order.give_up(at(seconds)));
+        let closed = match closed {
+            None | Some(Ok(Closure::Pending)) => order.close(),
+            Some(closed) => closed,
+        };
+        assert_eq!(closed, Ok(Closure::Closed), "{status:?} {given_up:?}");
+        assert_eq!(order.close_reason(), reason, "{status:?} {given_up:?}");
+        // Whoever comes second tells nobody, and changes nothing.
+        let before = order.clone();
+        assert_eq!(order.close(), Ok(Closure::Repeated));
+        assert_eq!(order.give_up(at(1)), Ok(Closure::Repeated));
+        assert_eq!(order, before);
+    }
 }
 
 #[test]
@@ -894,9 +940,9 @@ fn what_wechat_has_given_back_is_booked_whatever_was_promised_here() {
 #[test]
 fn giving_an_order_up_at_the_till_takes_the_payment_back_but_not_too_early() {
     let mut order = till();
-    assert_eq!(order.give_up(NOW.plus_seconds(3)), Ok(false));
+    assert_eq!(order.give_up(NOW.plus_seconds(3)), Ok(Closure::Pending));
     assert_eq!(order.wake, Some(NOW.plus_seconds(15)));
     let mut later = till();
-    assert_eq!(later.give_up(NOW.plus_seconds(20)), Ok(false));
+    assert_eq!(later.give_up(NOW.plus_seconds(20)), Ok(Closure::Pending));
     assert_eq!(later.wake, Some(NOW.plus_seconds(20)));
 }

@@ -8,7 +8,7 @@ use super::token::Token;
 use crate::ambient::random_hex;
 use crate::domain::signature::Params;
 use crate::domain::time::Timestamp;
-use crate::wechat::Wechat;
+use crate::wechat::Account;
 
 /// What a page of an app hands to `wx.config`, in WeChat's names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,14 +20,14 @@ pub struct PageConfig {
     signature: String,
 }
 
-impl Wechat {
+impl Account {
     /// Signs a page for the JS-SDK. WeChat compares the address that the page
     /// is open at, without its fragment.
     #[must_use]
     pub fn page_config(&self, ticket: &Token, url: &str, now: Timestamp) -> PageConfig {
         let (nonce_str, timestamp) = (random_hex(), now.seconds());
         PageConfig {
-            app_id: self.app_id().to_owned(),
+            app_id: self.app_id.clone(),
             signature: page_signature(ticket, &nonce_str, timestamp, url),
             timestamp,
             nonce_str,

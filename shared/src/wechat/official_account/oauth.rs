@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::call;
 use super::token::Token;
-use crate::wechat::{Error, Wechat};
+use super::{Client, call};
+use crate::wechat::{Account, Error};
 
 /// How much of the user an app may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ struct ProfileAnswer {
     profile: Profile,
 }
 
-impl Wechat {
+impl Account {
     /// The address at which WeChat asks the user. WeChat minds the order of
     /// the parameters and the fragment.
     ///
@@ -98,9 +98,9 @@ impl Wechat {
         scope: Scope,
         state: &str,
     ) -> Result<Url, url::ParseError> {
-        let mut url = Url::parse(&self.account.open_base)?.join("/connect/oauth2/authorize")?;
+        let mut url = Url::parse(&self.open_base)?.join("/connect/oauth2/authorize")?;
         url.query_pairs_mut()
-            .append_pair("appid", &self.account.app_id)
+            .append_pair("appid", &self.app_id)
             .append_pair("redirect_uri", redirect_uri)
             .append_pair("response_type", "code")
             .append_pair("scope", scope.as_str())
@@ -108,17 +108,19 @@ impl Wechat {
         url.set_fragment(Some("wechat_redirect"));
         Ok(url)
     }
+}
 
+impl Client {
     /// Exchanges a code for the user, and asks for their profile where the scope
     /// has it. A code works once.
     ///
     /// # Errors
     /// [`Error::Business`] with WeChat's errcode, or an unknown outcome.
     pub async fn exchange_code(&self, code: &str, scope: Scope) -> Result<User, Error> {
-        let mut url = self.api("/sns/oauth2/access_token")?;
+        let mut url = self.account.api("/sns/oauth2/access_token")?;
         url.query_pairs_mut()
             .append_pair("appid", &self.account.app_id)
-            .append_pair("secret", &self.secrets.app_secret)
+            .append_pair("secret", &self.keys.app_secret)
             .append_pair("code", code)
             .append_pair("grant_type", "authorization_code");
         let answer: TokenAnswer = call(self.http.get(url)).await?;
@@ -138,7 +140,7 @@ impl Wechat {
     }
 
     async fn with_profile(&self, user: User, user_token: &Token) -> Result<User, Error> {
-        let mut url = self.api("/sns/userinfo")?;
+        let mut url = self.account.api("/sns/userinfo")?;
         url.query_pairs_mut()
             .append_pair("access_token", user_token.expose())
             .append_pair("openid", &user.openid)

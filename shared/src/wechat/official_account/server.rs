@@ -3,15 +3,15 @@
 
 use sha1::{Digest, Sha1};
 
+use super::Client;
 use crate::domain::signature::same;
-use crate::wechat::Wechat;
 
-impl Wechat {
+impl Client {
     /// Whether a request to the account's server address is WeChat's. Never
     /// when the secret has no `server_token`.
     #[must_use]
     pub fn is_from_server(&self, signature: &str, timestamp: &str, nonce: &str) -> bool {
-        let token = self.secrets.server_token.as_deref();
+        let token = self.keys.server_token.as_deref();
         token.is_some_and(|token| same(&server_signature([token, timestamp, nonce]), signature))
     }
 }

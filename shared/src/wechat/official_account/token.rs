@@ -8,8 +8,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::call;
-use crate::wechat::{Error, Wechat};
+use super::{Client, call};
+use crate::wechat::Error;
 
 /// An access token or a ticket. It cannot be printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ impl Error {
     }
 }
 
-impl Wechat {
+impl Client {
     /// The account's access token: the one in circulation, with both valid for
     /// its last five minutes. `Force` makes a new one and the others worthless;
     /// WeChat allows that twenty times a day.
@@ -72,7 +72,7 @@ impl Wechat {
         let request = json!({
             "grant_type": "client_credential",
             "appid": self.account.app_id,
-            "secret": self.secrets.app_secret,
+            "secret": self.keys.app_secret,
             "force_refresh": renewal == Renewal::Force,
         });
         let url = format!("{}/cgi-bin/stable_token", self.account.api_base);
@@ -86,7 +86,7 @@ impl Wechat {
     /// # Errors
     /// [`Error::Business`] with WeChat's errcode, or an unknown outcome.
     pub async fn ticket(&self, access_token: &Token) -> Result<Issued, Error> {
-        let mut url = self.api("/cgi-bin/ticket/getticket")?;
+        let mut url = self.account.api("/cgi-bin/ticket/getticket")?;
         url.query_pairs_mut()
             .append_pair("access_token", access_token.expose())
             .append_pair("type", "jsapi");

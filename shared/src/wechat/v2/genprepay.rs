@@ -59,7 +59,7 @@ impl Wechat {
             ("time_start", &attempt.started_at.beijing()),
             ("time_expire", &expiry(order, attempt).beijing()),
         ]);
-        let package = packed(&package, &self.secrets.api_key);
+        let package = packed(&package, &self.keys.api_key);
         let (timestamp, noncestr) = (now.seconds(), random_hex());
         let signature = sha1_signature(&params([
             ("appid", &self.account.app_id),
@@ -78,10 +78,15 @@ impl Wechat {
             "sign_method": "sha1",
             "app_signature": signature,
         });
-        let mut url = self.api("/pay/genprepay")?;
+        let mut url = self.account.api("/pay/genprepay")?;
         url.query_pairs_mut()
             .append_pair("access_token", token.expose());
-        let answer: Answer = call(self.http.post(url).body(request.to_string())).await?;
+        let answer: Result<Answer, Error> =
+            call(self.http.post(url).body(request.to_string())).await;
+        let word = answer.as_ref().map_or_else(Error::in_short, |_| "SUCCESS");
+        tracing::info!(order = %order.key(), attempt = attempt.number, path = "/pay/genprepay",
+            answer = word, "asked WeChat");
+        let answer = answer?;
         if answer.prepayid.is_empty() {
             return Err(Error::Forged("prepayid is missing"));
         }
@@ -117,8 +122,12 @@ impl Wechat {
     ///
     /// # Errors
     /// The first check it fails; every one is a stranger's without `app_key`.
-    pub fn read_query_notification(&self, query: &str) -> Result<Notice, Rejection> {
-        if self.secrets.app_key.is_none() {
+    pub fn read_query_notification(
+        &self,
+        query: &str,
+        now: Timestamp,
+    ) -> Result<Notice, Rejection> {
+        if self.keys.app_key.is_none() {
             return Err(Rejection::Stranger);
         }
         if query.len() > QUERY_MAX_BYTES {
@@ -130,7 +139,7 @@ impl Wechat {
                 return Err(Rejection::Invalid("a parameter comes twice"));
             }
         }
-        if !verify(&fields, &self.secrets.api_key, SignType::Md5) {
+        if !verify(&fields, &self.keys.api_key, SignType::Md5) {
             return Err(Rejection::Signature);
         }
         let field = |name: &str| field(&fields, name);
@@ -144,11 +153,11 @@ impl Wechat {
             return Err(Rejection::NoPayment);
         }
         fields.insert("trade_type".to_owned(), "APP".to_owned());
-        Notice::read(&fields)
+        Notice::read(&fields, now)
     }
 
     fn app_key(&self) -> Result<&str, Error> {
-        let app_key = self.secrets.app_key.as_deref();
+        let app_key = self.keys.app_key.as_deref();
         if app_key.is_none() {
             tracing::error!(
                 alarm = "configuration",
@@ -179,6 +188,7 @@ fn packed(package: &Params, api_key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fixtures::NOW;
     use crate::wechat::fixtures::{API_KEY, wechat};
 
     #[test]
@@ -232,7 +242,7 @@ mod tests {
     fn a_signed_query_is_a_payment_and_nothing_else_is() {
         let wechat = wechat(r#","app_key":"k""#);
         let good = notification(&[]);
-        let notice = wechat.read_query_notification(&good).unwrap();
+        let notice = wechat.read_query_notification(&good, NOW).unwrap();
         assert_eq!(notice.number().to_string(), "demo000000000001A00000000101");
         let payment = notice.into_payment();
         assert_eq!(payment.total_fee.to_string(), "1999");
@@ -250,14 +260,14 @@ mod tests {
             notification(&[("total_fee", "19.99")]),
             notification(&[("transaction_id", "")]),
         ] {
-            assert!(wechat.read_query_notification(&bad).is_err(), "{bad}");
+            assert!(wechat.read_query_notification(&bad, NOW).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn without_the_key_of_that_time_the_flow_is_off() {
         let wechat = wechat("");
-        let read = wechat.read_query_notification(&notification(&[]));
+        let read = wechat.read_query_notification(&notification(&[]), NOW);
         assert!(matches!(read, Err(Rejection::Stranger)));
         let handed = wechat.genprepay_params("wx1", Timestamp::from_millis(0));
         assert!(matches!(handed, Err(Error::NoAppKey)));

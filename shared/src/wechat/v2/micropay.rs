@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 
 use crate::domain::id::OutTradeNo;
-use crate::domain::order::{Order, Payment};
+use crate::domain::order::{Order, Payment, TradeType};
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
-use super::pay::{BODY_MAX_BYTES, cut, read_payment};
+use super::pay::{order_fields, read_payment};
 use crate::wechat::{Error, Wechat};
 
 /// WeChat's answer to a payer's code.
@@ -50,13 +50,9 @@ impl Wechat {
         client_ip: IpAddr,
         now: Timestamp,
     ) -> Result<Charge, Error> {
-        let body = cut(&order.request.body, BODY_MAX_BYTES);
-        let attach = order.request.attach.clone();
-        let fields = Params::from([
-            ("body".into(), body.to_owned()),
-            ("attach".into(), attach.unwrap_or_default()),
+        let mut fields = order_fields(&order.request, TradeType::Micropay);
+        fields.extend([
             ("out_trade_no".into(), number.to_string()),
-            ("total_fee".into(), order.request.total_fee.to_string()),
             ("spbill_create_ip".into(), client_ip.to_string()),
             ("time_start".into(), now.beijing()),
             (
@@ -69,7 +65,7 @@ impl Wechat {
             Ok(answer) if field(&answer, "out_trade_no") != number.to_string() => {
                 Err(Error::Forged("out_trade_no is another's"))
             }
-            Ok(answer) => read_payment(&answer, number.attempt)
+            Ok(answer) => read_payment(&answer, number.attempt, now)
                 .map(Charge::Paid)
                 .map_err(Error::Forged),
             Err(Error::Business { code, .. }) if is_final(&code) => Ok(Charge::Refused(code)),

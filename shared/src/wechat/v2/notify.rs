@@ -4,9 +4,13 @@
 //! <https://pay.weixin.qq.com/wiki/doc/api/jsapi.php?chapter=9_7>
 //! Whether the order exists and what it costs is for the caller to compare.
 
+use url::form_urlencoded;
+
 use crate::domain::id::{OutRefundNo, OutTradeNo};
+use crate::domain::money::Fen;
 use crate::domain::order::Payment;
 use crate::domain::signature::{Params, field};
+use crate::domain::time::Timestamp;
 
 use super::pay::read_payment;
 use super::{sign, xml};
@@ -30,12 +34,12 @@ pub struct Notice {
 
 impl Notice {
     /// From fields whose signature has been verified.
-    pub(super) fn read(fields: &Params) -> Result<Self, Rejection> {
+    pub(super) fn read(fields: &Params, now: Timestamp) -> Result<Self, Rejection> {
         let number = field(fields, "out_trade_no");
         // WeChat allows 32 plain characters.
         let number = OutTradeNo::parse(number)
             .map_err(|_| Rejection::UnknownNumber(number.chars().take(32).collect()))?;
-        let payment = read_payment(fields, number.attempt).map_err(Rejection::Invalid)?;
+        let payment = read_payment(fields, number.attempt, now).map_err(Rejection::Invalid)?;
         Ok(Self { number, payment })
     }
 
@@ -74,6 +78,42 @@ pub struct RefundNotice {
     pub refund_id: String,
 }
 
+/// What a notification says it is about, for the log: nothing of it is proven.
+/// Only what has the form of a number gets there.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// The payment's number, if it is one of the hub's form.
+    pub number: Option<OutTradeNo>,
+    /// The order's price.
+    pub total_fee: Option<Fen>,
+    /// What was paid after coupons.
+    pub cash_fee: Option<Fen>,
+}
+
+impl Claimed {
+    /// By a body, as WeChat posts it.
+    #[must_use]
+    pub fn in_body(body: &[u8]) -> Self {
+        xml::parse(body).map_or_else(|_| Self::default(), |fields| Self::of(&fields))
+    }
+
+    /// By a query, as the flow of 2014 has it.
+    #[must_use]
+    pub fn in_query(query: &str) -> Self {
+        let fields = form_urlencoded::parse(query.as_bytes());
+        Self::of(&fields.into_owned().collect())
+    }
+
+    fn of(fields: &Params) -> Self {
+        let fee = |name| Fen::parse(field(fields, name)).ok();
+        Self {
+            number: OutTradeNo::parse(field(fields, "out_trade_no")).ok(),
+            total_fee: fee("total_fee"),
+            cash_fee: fee("cash_fee"),
+        }
+    }
+}
+
 /// Why a notification was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
@@ -92,6 +132,10 @@ pub enum Rejection {
     /// The number was not made by this hub.
     #[error("the notification's out_trade_no is not this hub's: {0}")]
     UnknownNumber(String),
+    /// Money of another system's payment went back. People's refunds are told to
+    /// one address of the merchant's, whoever took the payment.
+    #[error("the refund is of another system's payment: {0}")]
+    AnothersRefund(String),
     /// It tells of a failed payment: there is nothing to settle.
     #[error("the notification tells of no payment")]
     NoPayment,
@@ -102,20 +146,25 @@ impl Wechat {
     ///
     /// # Errors
     /// The first check it fails.
-    pub fn read_notification(&self, body: &[u8]) -> Result<Notification, Rejection> {
+    pub fn read_notification(
+        &self,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Notification, Rejection> {
         let fields = xml::parse(body)?;
         if fields.contains_key("req_info") {
             return self.open_refund_notice(&fields).map(Notification::Refund);
         }
-        self.verify_notice(&fields).map(Notification::Payment)
+        let notice = self.verify_notice(&fields, now);
+        notice.map(Notification::Payment)
     }
 
     /// Mandatory fields, signature, then whose it is, then what it says.
-    fn verify_notice(&self, fields: &Params) -> Result<Notice, Rejection> {
+    fn verify_notice(&self, fields: &Params, now: Timestamp) -> Result<Notice, Rejection> {
         if field(fields, "return_code") != "SUCCESS" {
             return Err(Rejection::Invalid("return_code is not SUCCESS"));
         }
-        if !sign::verify(fields, &self.secrets.api_key, self.account.sign_type) {
+        if !sign::verify(fields, &self.keys.api_key, self.account.sign_type) {
             return Err(Rejection::Signature);
         }
         if !self.is_ours(fields) {
@@ -126,6 +175,39 @@ impl Wechat {
             "FAIL" => return Err(Rejection::NoPayment),
             _ => return Err(Rejection::Invalid("result_code is missing")),
         }
-        Notice::read(fields)
+        Notice::read(fields, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_a_stranger_claims_only_numbers_get_into_the_log() {
+        let number = "demo000000000001A00000000101";
+        let body = |number: &str, fee: &str| {
+            format!(
+                "<xml><out_trade_no>{number}</out_trade_no><total_fee>{fee}</total_fee>\
+                 <attach>x</attach></xml>"
+            )
+        };
+        let query = format!("out_trade_no={number}&total_fee=1999&attach=x");
+        for claimed in [
+            Claimed::in_body(body(number, "1999").as_bytes()),
+            Claimed::in_query(&query),
+        ] {
+            let named = claimed.number.map(|number| number.to_string());
+            assert_eq!(named.as_deref(), Some(number));
+            assert_eq!(claimed.total_fee, Fen::parse("1999").ok());
+            assert_eq!(claimed.cash_fee, None);
+        }
+        for body in [body("a\nb", "1 alarm"), "<!DOCTYPE x>".to_owned()] {
+            let claimed = Claimed::in_body(body.as_bytes());
+            assert!(
+                claimed.number.is_none() && claimed.total_fee.is_none(),
+                "{body}"
+            );
+        }
     }
 }

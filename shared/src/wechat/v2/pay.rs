@@ -6,10 +6,12 @@ use crate::ambient::random_hex;
 use crate::domain::UnknownAttributes;
 use crate::domain::id::OutTradeNo;
 use crate::domain::money::Fen;
-use crate::domain::order::{Attempt, Order, Payment, Prepay, TradeType, Version};
+use crate::domain::order::{Attempt, Order, Payment, Prepay, Request, TradeType, Version};
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
+use super::receipt::{read_receipt, readable};
+use super::scene::scene_info;
 use super::sign;
 use crate::wechat::{Error, Wechat};
 
@@ -56,12 +58,9 @@ impl Wechat {
         attempt: &Attempt,
         notify_url: &str,
     ) -> Result<Prepay, Error> {
-        let mut fields = Params::new();
+        let mut fields = order_fields(&order.request, attempt.trade_type);
         let mut put = |name: &str, value: String| fields.insert(name.to_owned(), value);
         let out_trade_no = order.out_trade_no(attempt.number).to_string();
-        put("body", cut(&order.request.body, BODY_MAX_BYTES).to_owned());
-        put("attach", order.request.attach.clone().unwrap_or_default());
-        put("total_fee", order.request.total_fee.to_string());
         put("spbill_create_ip", attempt.client_ip.to_string());
         put("time_start", attempt.started_at.beijing());
         put("time_expire", expiry(order, attempt).beijing());
@@ -70,8 +69,7 @@ impl Wechat {
         match attempt.trade_type {
             TradeType::Native => put("product_id", order.order_no.to_string()),
             TradeType::Jsapi => put("openid", attempt.openid.clone().unwrap_or_default()),
-            TradeType::Mweb => put("scene_info", scene_info(&order.request.return_url)),
-            TradeType::App | TradeType::Genprepay | TradeType::Micropay => None,
+            TradeType::Mweb | TradeType::App | TradeType::Genprepay | TradeType::Micropay => None,
         };
         put("out_trade_no", out_trade_no);
 
@@ -94,11 +92,12 @@ impl Wechat {
         }
     }
 
-    /// orderquery by the hub's number.
+    /// orderquery by the hub's number of this attempt.
     ///
     /// # Errors
     /// When WeChat's answer is unusable or unknown; nothing may be concluded.
-    pub async fn query(&self, number: &OutTradeNo) -> Result<Trade, Error> {
+    pub async fn query(&self, order: &Order, attempt: u8, now: Timestamp) -> Result<Trade, Error> {
+        let number = order.out_trade_no(attempt);
         let fields = Params::from([("out_trade_no".to_owned(), number.to_string())]);
         let answer = match self.post("/pay/orderquery", fields).await {
             Err(Error::Business { code, .. }) if code == "ORDERNOTEXIST" => {
@@ -110,14 +109,24 @@ impl Wechat {
             return Err(Error::Forged("out_trade_no is another's"));
         }
         match field(&answer, "trade_state") {
-            "SUCCESS" => read_payment(&answer, number.attempt)
+            "SUCCESS" => read_payment(&answer, attempt, now)
                 .map(Trade::Paid)
                 .map_err(Error::Forged),
-            "REFUND" => read_payment(&answer, number.attempt)
-                .map(Trade::Returned)
-                .map_err(Error::Forged),
+            "REFUND" => match read_payment(&answer, attempt, now) {
+                Ok(payment) => Ok(Trade::Returned(payment)),
+                // WeChat promises the payment's fields of SUCCESS only.
+                Err(_) => match self.payment_given_back(order, attempt).await? {
+                    Some(payment) => Ok(Trade::Returned(payment)),
+                    None => Err(Error::Unknown(None)),
+                },
+            },
             "NOTPAY" | "USERPAYING" | "ACCEPT" => Ok(Trade::Open),
-            "CLOSED" | "REVOKED" => Ok(Trade::Closed),
+            // It is also said of a payment that has gone back as a whole.
+            "CLOSED" => {
+                let payment = self.payment_given_back(order, attempt).await?;
+                Ok(payment.map_or(Trade::Closed, Trade::Returned))
+            }
+            "REVOKED" => Ok(Trade::Closed),
             "PAYERROR" => Ok(Trade::Failed),
             _ => Err(Error::Forged("trade_state is not WeChat's")),
         }
@@ -158,7 +167,7 @@ impl Wechat {
                 self.account.sign_type.as_str().to_owned(),
             ),
         ]);
-        let signature = sign::sign(&params, &self.secrets.api_key, self.account.sign_type);
+        let signature = sign::sign(&params, &self.keys.api_key, self.account.sign_type);
         params.insert("paySign".to_owned(), signature);
         params
     }
@@ -175,22 +184,28 @@ impl Wechat {
             ("noncestr".to_owned(), random_hex()),
             ("timestamp".to_owned(), now.seconds().to_string()),
         ]);
-        let signature = sign::sign(&params, &self.secrets.api_key, self.account.sign_type);
+        let signature = sign::sign(&params, &self.keys.api_key, self.account.sign_type);
         params.insert("sign".to_owned(), signature);
         params
     }
 }
 
-/// Where the payer comes from, for the risk control of MWEB.
-fn scene_info(return_url: &str) -> String {
-    let url = url::Url::parse(return_url).ok();
-    let origin = url.as_ref().map(|url| url.origin().ascii_serialization());
-    let host = url
-        .as_ref()
-        .and_then(|url| url.host_str())
-        .unwrap_or_default();
-    let shop = serde_json::json!({"type": "Wap", "wap_url": origin, "wap_name": host});
-    serde_json::json!({ "h5_info": shop }).to_string()
+/// What the app said of its order, for unifiedorder and micropay alike.
+pub(super) fn order_fields(request: &Request, trade_type: TradeType) -> Params {
+    let body = cut(&request.body, BODY_MAX_BYTES).to_owned();
+    let limit_pay = request.limit_pay.map(|limit| limit.as_str().to_owned());
+    let fields = [
+        ("body", Some(body)),
+        ("attach", request.attach.clone()),
+        ("total_fee", Some(request.total_fee.to_string())),
+        ("device_info", request.device_info.clone()),
+        ("detail", request.detail.clone()),
+        ("goods_tag", request.goods_tag.clone()),
+        ("limit_pay", limit_pay),
+        ("scene_info", scene_info(request, trade_type)),
+    ];
+    let given = |(name, value): (&str, Option<String>)| Some((name.to_owned(), value?));
+    fields.into_iter().filter_map(given).collect()
 }
 
 /// Where WeChat reports the payment.
@@ -206,21 +221,26 @@ pub(super) fn expiry(order: &Order, attempt: &Attempt) -> Timestamp {
     order.expires_at.max(attempt.started_at.plus_seconds(61))
 }
 
-/// The payment in a notification or a query's answer; both name it alike.
-pub(super) fn read_payment(fields: &Params, attempt: u8) -> Result<Payment, &'static str> {
+/// The payment in a notification, a query's answer or micropay's, which all name it
+/// alike. `now` stands for the time of a payment that cannot be read: a payment
+/// must not wait for that.
+pub(super) fn read_payment(
+    fields: &Params,
+    attempt: u8,
+    now: Timestamp,
+) -> Result<Payment, &'static str> {
     let field = |name: &str| Some(field(fields, name)).filter(|value| !value.is_empty());
     let total_fee = field("total_fee").ok_or("total_fee is missing")?;
     let total_fee = Fen::parse(total_fee).map_err(|_| "total_fee is no amount")?;
-    let cash_fee = match field("cash_fee") {
-        Some(text) => Fen::parse(text).map_err(|_| "cash_fee is no amount")?,
-        None => total_fee,
-    };
     let transaction_id = field("transaction_id").ok_or("transaction_id is missing")?;
     let plain = transaction_id.bytes().all(|b| b.is_ascii_alphanumeric());
     if transaction_id.len() > 32 || !plain {
         return Err("transaction_id is not WeChat's");
     }
-    let paid_at = field("time_end").ok_or("time_end is missing")?;
+    let cash_fee = readable(fields, "cash_fee", |text| Fen::parse(text).ok());
+    let paid_at = readable(fields, "time_end", |text| {
+        Timestamp::parse_beijing(text).ok()
+    });
     Ok(Payment {
         transaction_id: transaction_id.to_owned(),
         attempt,
@@ -228,9 +248,10 @@ pub(super) fn read_payment(fields: &Params, attempt: u8) -> Result<Payment, &'st
             .ok_or("trade_type is missing")?
             .to_owned(),
         total_fee,
-        cash_fee,
+        cash_fee: cash_fee.unwrap_or(total_fee),
         openid: field("openid").map(str::to_owned),
-        paid_at: Timestamp::parse_beijing(paid_at).map_err(|_| "time_end is no time")?,
+        paid_at: paid_at.unwrap_or(now),
+        receipt: Some(Box::new(read_receipt(fields))),
         refund_reserved: Fen::ZERO,
         refunded: Fen::ZERO,
         unknown: UnknownAttributes::new(),
@@ -246,6 +267,75 @@ pub(super) fn cut(text: &str, max_bytes: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fixtures;
+    use crate::domain::order::LimitPay;
+
+    #[test]
+    fn wechat_is_told_what_the_app_said_of_its_order_and_nothing_empty() {
+        let mut request = fixtures::request();
+        let plain = fixtures::params(&[("body", "test"), ("total_fee", "100")]);
+        assert_eq!(order_fields(&request, TradeType::Native), plain);
+        let detail = r#"{ "goods_detail":[{"goods_id":"g","quantity":1,"price":1}]}"#;
+        request.attach = Some("a&b".into());
+        request.device_info = Some("till 3".into());
+        request.detail = Some(detail.into());
+        request.goods_tag = Some("WXG".into());
+        request.limit_pay = Some(LimitPay::NoCredit);
+        request.store_id = Some("S1".into());
+        let fields = fixtures::params(&[
+            ("body", "test"),
+            ("attach", "a&b"),
+            ("total_fee", "100"),
+            ("device_info", "till 3"),
+            ("detail", detail),
+            ("goods_tag", "WXG"),
+            ("limit_pay", "no_credit"),
+            ("scene_info", r#"{"store_info":{"id":"S1"}}"#),
+        ]);
+        for kind in [TradeType::Jsapi, TradeType::App, TradeType::Micropay] {
+            assert_eq!(order_fields(&request, kind), fields);
+        }
+    }
+
+    #[test]
+    fn a_payment_is_taken_although_its_receipt_cannot_be_read() {
+        let must = [
+            ("transaction_id", "4200001"),
+            ("trade_type", "NATIVE"),
+            ("total_fee", "100"),
+        ];
+        let read = |more: &[(&str, &str)]| {
+            let fields = fixtures::params(&[&must[..], more].concat());
+            read_payment(&fields, 1, fixtures::NOW).unwrap()
+        };
+        let good = read(&[
+            ("time_end", "20141030133525"),
+            ("cash_fee", "90"),
+            ("bank_type", "CFT"),
+        ]);
+        assert_eq!(good.paid_at.beijing(), "20141030133525");
+        assert_eq!(good.cash_fee, fixtures::fen(90));
+        let receipt = good.receipt.unwrap();
+        assert_eq!(receipt.bank_type.as_deref(), Some("CFT"));
+        for odd in [
+            &[][..],
+            &[
+                ("time_end", "soon"),
+                ("cash_fee", "all"),
+                ("bank_type", "?"),
+            ],
+        ] {
+            let odd = read(odd);
+            assert_eq!((odd.paid_at, odd.cash_fee), (fixtures::NOW, odd.total_fee));
+            assert_eq!(odd.receipt, Some(Box::default()));
+        }
+        // What says which payment it is, and of how much, is no receipt.
+        for (name, _) in must {
+            let mut fields = fixtures::params(&must);
+            fields.remove(name);
+            assert!(read_payment(&fields, 1, fixtures::NOW).is_err(), "{name}");
+        }
+    }
 
     #[test]
     fn a_description_is_cut_between_characters() {

@@ -9,13 +9,13 @@ use md5::{Digest, Md5};
 
 use crate::domain::id::{OutRefundNo, OutTradeNo, RefundSource};
 use crate::domain::money::Fen;
-use crate::domain::order::{Returned, Standing};
+use crate::domain::order::{Order, Payment, Returned, Standing};
 use crate::domain::refund::{Answer, Refund};
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
 use super::notify::{RefundNotice, Rejection};
-use super::pay::cut;
+use super::pay::{cut, read_payment};
 use super::xml;
 use crate::wechat::{Error, Wechat};
 
@@ -135,6 +135,38 @@ impl Wechat {
         Ok(found)
     }
 
+    /// The payment of an attempt of which WeChat says no more than that it is
+    /// closed, or that something has gone back, as far as refundquery by the hub's
+    /// number tells of it. None when nothing has gone back.
+    ///
+    /// # Errors
+    /// When WeChat's answer is unusable or unknown; nothing may be concluded.
+    pub(super) async fn payment_given_back(
+        &self,
+        order: &Order,
+        attempt: u8,
+    ) -> Result<Option<Payment>, Error> {
+        let number = order.out_trade_no(attempt).to_string();
+        let asked = Params::from([("out_trade_no".to_owned(), number.clone())]);
+        let mut answer = match self.post("/pay/refundquery", asked).await {
+            Err(Error::Business { code, .. }) if !is_too_soon(&code) => return Ok(None),
+            other => other?,
+        };
+        if field(&answer, "out_trade_no") != number {
+            return Err(Error::Forged("out_trade_no is another's"));
+        }
+        let Some(known) = order.attempt(attempt) else {
+            return Ok(None);
+        };
+        // It does not say how and when it was paid: at the earliest when WeChat
+        // was asked for it.
+        let trade_type = known.trade_type.as_str().to_owned();
+        answer.insert("trade_type".to_owned(), trade_type);
+        read_payment(&answer, attempt, known.started_at)
+            .map(Some)
+            .map_err(Error::Forged)
+    }
+
     /// Opens a refund notification and says what it is about. The encryption does
     /// not prove who wrote it: only a query's answer counts.
     ///
@@ -147,11 +179,11 @@ impl Wechat {
         if !self.is_ours(fields) {
             return Err(Rejection::Stranger);
         }
-        let plain = open(field(fields, "req_info"), &self.secrets.api_key)?;
+        let plain = open(field(fields, "req_info"), &self.keys.api_key)?;
         let inner = xml::parse(&plain)?;
         let number = field(&inner, "out_trade_no");
         let trade = OutTradeNo::parse(number)
-            .map_err(|_| Rejection::UnknownNumber(number.chars().take(32).collect()))?;
+            .map_err(|_| Rejection::AnothersRefund(number.chars().take(32).collect()))?;
         Ok(RefundNotice {
             trade,
             transaction_id: field(&inner, "transaction_id").to_owned(),
@@ -231,6 +263,8 @@ fn decrypt(sealed: &str, key: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wechat::fixtures::{API_KEY, wechat};
+    use ecb::cipher::BlockModeEncrypt;
 
     #[test]
     fn the_documented_vectors_are_reproduced() {
@@ -239,6 +273,31 @@ mod tests {
         assert_eq!(plain, b"hello");
         let leading_zeros = hex::encode(Md5::digest("leadingzero000000000000000000099"));
         assert_eq!(leading_zeros, "00cbda1f5715594724003388fff191cd");
+    }
+
+    #[test]
+    fn a_refund_is_told_apart_from_one_of_another_systems_payment() {
+        let wechat = wechat("");
+        let opened = |out_trade_no: &str| {
+            let inner = format!("<root><out_trade_no>{out_trade_no}</out_trade_no></root>");
+            let key = hex::encode(Md5::digest(API_KEY));
+            let cipher = ecb::Encryptor::<Aes256>::new_from_slice(key.as_bytes()).unwrap();
+            let sealed = cipher.encrypt_padded_vec::<Pkcs7>(inner.as_bytes());
+            let fields = [
+                ("return_code", "SUCCESS".to_owned()),
+                ("appid", wechat.account.app_id.clone()),
+                ("mch_id", wechat.account.mch_id.clone()),
+                ("req_info", BASE64_STANDARD.encode(sealed)),
+            ];
+            let fields = fields.map(|(name, value)| (name.to_owned(), value));
+            wechat.open_refund_notice(&Params::from(fields))
+        };
+        let ours = opened("demo000000000001A00000000101").unwrap();
+        assert_eq!(ours.trade.attempt, 1);
+        let theirs = opened("somebody-elses-number").unwrap_err();
+        assert!(
+            matches!(theirs, Rejection::AnothersRefund(number) if number == "somebody-elses-number")
+        );
     }
 
     #[test]

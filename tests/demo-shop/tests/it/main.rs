@@ -22,6 +22,22 @@ use tokio::net::TcpStream;
 use crate::stand::{APP, Stand, now, signed};
 
 #[tokio::test]
+async fn a_closed_order_is_shown_as_such_and_is_not_paid() {
+    let stand = Stand::open().await;
+    let order = json!({"order_no": "A000000001", "total_fee": 100});
+    stand.control("orders", order).await;
+    let told = [("event", "order.closed"), ("reason", "expired")];
+    assert_eq!(stand.call("/notify", &signed(&told)).await.1, "success");
+    let summary = stand.show("orders/A000000001").await;
+    assert_eq!(
+        (&summary["paid"], &summary["closed"]),
+        (&json!(false), &json!(true))
+    );
+    let page = stand.call("/", &BTreeMap::new()).await.1;
+    assert!(page.contains("closed: expired"), "{page}");
+}
+
+#[tokio::test]
 async fn an_order_is_paid_through_a_verified_callback_and_once() {
     let stand = Stand::open().await;
     let order =
@@ -48,7 +64,7 @@ async fn an_order_is_paid_through_a_verified_callback_and_once() {
     let summary = stand.show("orders/A000000001").await;
     assert_eq!(
         summary,
-        json!({"paid": false, "callbacks": 3, "distinct_event_ids": 1})
+        json!({"paid": false, "closed": false, "callbacks": 3, "distinct_event_ids": 1})
     );
 
     for path in ["/return", "/notify"] {
@@ -60,7 +76,7 @@ async fn an_order_is_paid_through_a_verified_callback_and_once() {
     let summary = stand.show("orders/A000000001").await;
     assert_eq!(
         summary,
-        json!({"paid": true, "callbacks": 5, "distinct_event_ids": 1})
+        json!({"paid": true, "closed": false, "callbacks": 5, "distinct_event_ids": 1})
     );
 
     let list = stand.show("callbacks?order_no=A000000001&app_id=").await;

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use fuzz::{KEY, Rejection};
 use libfuzzer_sys::fuzz_target;
 use shared::domain::signature::canonical;
+use shared::domain::time::Timestamp;
 use shared::wechat::Wechat;
 use shared::wechat::v2::sign::{SignType, sign};
 use shared::wechat::v2::xml;
@@ -19,7 +20,7 @@ static WECHAT: LazyLock<[Wechat; 2]> = LazyLock::new(|| SIGN_TYPES.map(fuzz::wec
 fuzz_target!(|input: &[u8]| {
     for wechat in WECHAT.iter() {
         assert!(
-            wechat.read_notification(input).is_err(),
+            wechat.read_notification(input, Timestamp::default()).is_err(),
             "unsigned, and taken"
         );
     }
@@ -31,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
         fields.insert("sign".to_owned(), sign(&fields, KEY, sign_type));
         let mut document = xml::write(&fields).into_bytes();
         forgery.change(&mut document);
-        if wechat.read_notification(&document).is_ok() {
+        if wechat.read_notification(&document, Timestamp::default()).is_ok() {
             let taken = xml::parse(&document).expect("what is taken can be read");
             assert_eq!(
                 canonical(&taken, ""),

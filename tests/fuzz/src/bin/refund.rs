@@ -11,6 +11,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use fuzz::{APP_ID, KEY, MCH_ID};
 use libfuzzer_sys::fuzz_target;
 use md5::{Digest as _, Md5};
+use shared::domain::time::Timestamp;
 use shared::wechat::Wechat;
 use shared::wechat::v2::notify::Notification;
 use shared::wechat::v2::sign::SignType;
@@ -25,12 +26,12 @@ static SEAL: LazyLock<ecb::Encryptor<Aes256>> = LazyLock::new(|| {
 fuzz_target!(|input: &[u8]| {
     let text = String::from_utf8_lossy(input);
     for stranger in [text.into_owned(), BASE64_STANDARD.encode(input)] {
-        let read = WECHAT.read_notification(notification(stranger).as_bytes());
+        let read = WECHAT.read_notification(notification(stranger).as_bytes(), Timestamp::default());
         assert!(read.is_err(), "sealed by nobody, and taken");
     }
     let sealed = SEAL.clone().encrypt_padded_vec::<Pkcs7>(input);
     let sealed = notification(BASE64_STANDARD.encode(sealed));
-    if let Ok(read) = WECHAT.read_notification(sealed.as_bytes()) {
+    if let Ok(read) = WECHAT.read_notification(sealed.as_bytes(), Timestamp::default()) {
         let fields = xml::parse(input).expect("what is taken can be read");
         match read {
             Notification::Refund(notice) => {

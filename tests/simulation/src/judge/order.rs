@@ -85,6 +85,9 @@ impl Judge {
             });
             owed.push(format!("{DELIVERY}payment.failed#{attempt:02}"));
         }
+        if is == "closed" {
+            owed.push(format!("{DELIVERY}order.closed"));
+        }
         for attempt in attempts(after, true) {
             let number = format!("{}{attempt:02}", pk.replace('#', ""));
             let open = wechat.pay.order(&number).is_some_and(Order::is_open);
@@ -111,6 +114,17 @@ impl Judge {
         let own = known.iter().find(|payment| payment.own);
         let there = own.is_some_and(|payment| payment.reserved < payment.fee);
         self.hold(there, || format!("{pk} is told as paid, with {own:?}"));
+    }
+}
+
+impl Judge {
+    /// Nobody is told that an order is closed before it is.
+    pub(super) fn nobody_can_pay(&mut self, pk: &str, rows: &Rows) {
+        let order = rows.get(&(pk.to_owned(), ORDER.to_owned()));
+        let status = order.and_then(|order| string(order, "status"));
+        self.hold(status == Some("closed"), || {
+            format!("{pk} is told as closed, and is {status:?}")
+        });
     }
 }
 

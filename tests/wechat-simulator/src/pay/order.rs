@@ -124,8 +124,18 @@ pub struct Payment {
     /// WeChat's number of it, 28 digits.
     pub transaction_id: String,
     pub(crate) openid: String,
+    /// What the merchant's coupons paid, which it is not paid out.
     pub(crate) coupon_fee: i64,
+    /// What coupons paid that the merchant had charged up before.
+    pub(crate) cash_coupon_fee: i64,
     pub(crate) paid_ms: i64,
+}
+
+impl Payment {
+    /// What all coupons paid.
+    pub(crate) fn coupons_fee(&self) -> i64 {
+        self.coupon_fee + self.cash_coupon_fee
+    }
 }
 
 /// The `refund_status` of a refund.
@@ -249,6 +259,9 @@ pub struct Order {
     pub(crate) obstacles: Vec<Obstacle>,
     /// `refundquery` knows a refund of it only so long after it was made.
     pub(crate) refund_lag_ms: i64,
+    /// What orderquery says once all of it has gone back, and then, as WeChat
+    /// promises, without the payment's fields; else what `Rules` read into it.
+    pub(crate) full_refund_state: Option<TradeState>,
     /// How its notifications are signed.
     #[serde(skip)]
     pub sign_type: SignType,
@@ -288,6 +301,7 @@ impl Order {
             queries: 0,
             obstacles: Vec::new(),
             refund_lag_ms: 0,
+            full_refund_state: None,
             sign_type,
         }
     }
@@ -375,6 +389,16 @@ impl Order {
         live.map(|refund| refund.refund_fee).sum()
     }
 
+    /// Whether nothing is left.
+    pub(crate) fn is_wholly_refunded(&self) -> bool {
+        self.state == TradeState::Refund && self.refunded() >= self.total_fee
+    }
+
+    /// Whether a query says no more of it than where it stands.
+    pub(crate) fn is_told_alone(&self) -> bool {
+        self.full_refund_state.is_some() && self.is_wholly_refunded()
+    }
+
     /// What nobody has given back.
     #[must_use]
     pub fn rest(&self) -> i64 {
@@ -387,7 +411,7 @@ impl Order {
         let Some(payment) = &self.payment else {
             return fields;
         };
-        let cash_fee = self.total_fee - payment.coupon_fee;
+        let cash_fee = self.total_fee - payment.coupons_fee();
         put(&mut fields, "openid", &payment.openid);
         put(&mut fields, "is_subscribe", "Y");
         put(&mut fields, "trade_type", self.trade_type.name());
@@ -400,12 +424,20 @@ impl Order {
         put(&mut fields, "out_trade_no", &self.out_trade_no);
         put(&mut fields, "time_end", beijing::compact(payment.paid_ms));
         if payment.coupon_fee > 0 {
-            put(&mut fields, "settlement_total_fee", cash_fee);
-            put(&mut fields, "coupon_fee", payment.coupon_fee);
-            put(&mut fields, "coupon_count", 1);
-            put(&mut fields, "coupon_type_0", "CASH");
-            put(&mut fields, "coupon_id_0", "10000");
-            put(&mut fields, "coupon_fee_0", payment.coupon_fee);
+            let settled = self.total_fee - payment.coupon_fee;
+            put(&mut fields, "settlement_total_fee", settled);
+        }
+        let coupons = [
+            ("NO_CASH", "10000", payment.coupon_fee),
+            ("CASH", "10001", payment.cash_coupon_fee),
+        ];
+        let coupons = coupons.into_iter().filter(|(_, _, fee)| *fee > 0);
+        for (number, (kind, id, fee)) in coupons.enumerate() {
+            put(&mut fields, "coupon_fee", payment.coupons_fee());
+            put(&mut fields, "coupon_count", number + 1);
+            put(&mut fields, &format!("coupon_type_{number}"), kind);
+            put(&mut fields, &format!("coupon_id_{number}"), id);
+            put(&mut fields, &format!("coupon_fee_{number}"), fee);
         }
         for name in ["attach", "device_info"] {
             if let Some(value) = self.given(name) {

@@ -28,8 +28,11 @@ pub enum CannotPay {
 pub struct Wish {
     /// Who pays; by default whom the order names, or Alice.
     pub openid: Option<String>,
-    /// The part of the total, in fen, that a coupon covers.
+    /// The part of the total, in fen, that a coupon of the merchant's covers.
     pub coupon_fee: i64,
+    /// The same for a coupon that the merchant had charged up before: it is paid
+    /// out all the same.
+    pub cash_coupon_fee: i64,
     /// Pay even when the order is closed or expired: the payer was already
     /// typing the password.
     pub force: bool,
@@ -86,7 +89,9 @@ impl WechatPay {
             return Err(CannotPay::Paid);
         }
         let total_fee = wish.total_fee.unwrap_or(order.total_fee);
-        if !(0..total_fee).contains(&wish.coupon_fee) {
+        let coupons = [wish.coupon_fee, wish.cash_coupon_fee];
+        let sum = coupons.into_iter().try_fold(0, i64::checked_add);
+        if coupons.iter().any(|fee| *fee < 0) || sum.is_none_or(|sum| sum >= total_fee) {
             return Err(CannotPay::Coupon);
         }
         if !wish.force {
@@ -109,6 +114,7 @@ impl WechatPay {
             transaction_id: transaction_id.clone(),
             openid,
             coupon_fee: wish.coupon_fee,
+            cash_coupon_fee: wish.cash_coupon_fee,
             paid_ms: moment.now_ms,
         });
         order.total_fee = total_fee;

@@ -70,9 +70,10 @@ impl Default for Rules {
 impl Rules {
     /// What a query calls the state of an order.
     pub(crate) fn read(&self, order: &Order, now_ms: i64) -> TradeState {
-        let wholly = order.state == TradeState::Refund && order.refunded() >= order.total_fee;
         match order.state {
-            TradeState::Refund if wholly => self.full_refund_state,
+            TradeState::Refund if order.is_wholly_refunded() => {
+                order.full_refund_state.unwrap_or(self.full_refund_state)
+            }
             TradeState::Revoked if order.payment.is_some() => self.reversed_state,
             TradeState::NotPay if order.is_expired(now_ms) => self.expired_state,
             state => state,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::message::{Field, Refusal, Request, put};
 use super::order::MWEB_MS;
+use super::texts::{is_detail, is_scene};
 use super::{Moment, Order, TradeState, TradeType, WechatPay};
 use crate::beijing;
 use crate::sign::Fields;
@@ -72,7 +73,8 @@ impl WechatPay {
         if let Some(attach) = order.given("attach") {
             put(&mut answer, "attach", attach);
         }
-        if order.is_paid() || order.state == TradeState::Revoked {
+        let has_fields = order.is_paid() || order.state == TradeState::Revoked;
+        if has_fields && !order.is_told_alone() {
             answer.extend(order.paid_fields());
         }
         Ok(answer)
@@ -209,11 +211,12 @@ pub(super) fn draft(
             return Err(odd(name));
         }
     }
-    if let Some(scene) = request.get("scene_info") {
-        let known = serde_json::from_str::<serde_json::Value>(scene).is_ok_and(|v| v.is_object());
-        if !known {
-            return Err(odd("scene_info"));
-        }
+    if request.get("detail").is_some_and(|text| !is_detail(text)) {
+        return Err(odd("detail"));
+    }
+    let scene = request.get("scene_info");
+    if scene.is_some_and(|text| !is_scene(text, trade_type)) {
+        return Err(odd("scene_info"));
     }
     let mut order = Order::new(
         number.to_owned(),

@@ -81,7 +81,7 @@ impl WechatPay {
             "amount": {
                 "total": order.total_fee,
                 "refund": refund.refund_fee,
-                "payer_total": order.total_fee - payment.coupon_fee,
+                "payer_total": order.total_fee - payment.coupons_fee(),
                 "payer_refund": payer_refund(order, refund),
             },
         });
@@ -165,6 +165,13 @@ fn change(event: &mut Event, flaw: Flaw) -> Option<Option<Spoilt>> {
         Flaw::WrongAmount => {
             let total = event.plain.get_mut("amount")?.get_mut("total")?;
             *total = json!(total.as_i64()? + 1);
+        }
+        Flaw::OddReceipt => {
+            say("bank_type", json!("银行".repeat(99)));
+            say("success_time", json!("odd"));
+            say("promotion_detail", json!([{"amount": "odd"}]));
+            let payer_total = event.plain.get_mut("amount")?.get_mut("payer_total")?;
+            *payer_total = json!("1.5");
         }
         Flaw::ResultFail => say("trade_state", json!("PAYERROR")),
         Flaw::OtherEvent => event.kind = "TRANSACTION.FAIL",

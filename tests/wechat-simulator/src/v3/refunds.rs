@@ -7,7 +7,8 @@ use super::shape::{self, Field, Shape, may, must, number, text};
 use crate::beijing;
 use crate::merchants::Merchant;
 use crate::pay::{
-    Moment, Order, Refund, RefundStatus, Request, Version, WechatPay, check_notify_url, put,
+    Moment, Order, Payment, Refund, RefundStatus, Request, Version, WechatPay, check_notify_url,
+    put,
 };
 use crate::sign::Fields;
 
@@ -138,13 +139,13 @@ pub(super) fn status(status: RefundStatus) -> &'static str {
 /// What of a refund the payer had paid and gets back: the coupon's part goes
 /// back to whoever gave the coupon.
 pub(super) fn payer_refund(order: &Order, refund: &Refund) -> i64 {
-    let coupon_fee = order.payment.as_ref().map_or(0, |paid| paid.coupon_fee);
+    let coupon_fee = order.payment.as_ref().map_or(0, Payment::coupons_fee);
     refund.refund_fee - refund.refund_fee * coupon_fee / order.total_fee.max(1)
 }
 
 fn told(order: &Order, refund: &Refund) -> Value {
     let payment = order.payment.as_ref();
-    let coupon_fee = payment.map_or(0, |paid| paid.coupon_fee);
+    let coupon_fee = payment.map_or(0, Payment::coupons_fee);
     let payer_refund = payer_refund(order, refund);
     let mut told = json!({
         "refund_id": refund.refund_id,

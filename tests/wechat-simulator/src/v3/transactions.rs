@@ -191,7 +191,11 @@ impl WechatPay {
         };
         let order = found.ok_or_else(Refusal::no_order)?;
         let number = order.out_trade_no.clone();
-        let answer = transaction(order, self.rules.read(order, moment.now_ms));
+        let state = self.rules.read(order, moment.now_ms);
+        let answer = match order.is_told_alone() {
+            true => standing(order, state),
+            false => transaction(order, state),
+        };
         if let Some(order) = self.own_mut(&merchant.mch_id, &number) {
             order.queries += 1;
         }
@@ -306,20 +310,25 @@ fn translated(body: &Body, trade_type: TradeType, moment: Moment) -> Fields {
     fields
 }
 
-/// An order as a query and a notification tell it. One that is not paid has
-/// neither payment nor payer nor amount.
-pub(super) fn transaction(order: &Order, state: TradeState) -> Value {
-    let mut told = json!({
+/// Where an order stands, and no more.
+fn standing(order: &Order, state: TradeState) -> Value {
+    json!({
         "appid": order.app_id,
         "mchid": order.mch_id,
         "out_trade_no": order.out_trade_no,
         "trade_state": state.name(),
         "trade_state_desc": state.described(),
-    });
+    })
+}
+
+/// An order as a query and a notification tell it. One that is not paid has
+/// neither payment nor payer nor amount.
+pub(super) fn transaction(order: &Order, state: TradeState) -> Value {
+    let mut told = standing(order, state);
     let Some(payment) = &order.payment else {
         return told;
     };
-    let payer_total = order.total_fee - payment.coupon_fee;
+    let payer_total = order.total_fee - payment.coupons_fee();
     let paid = json!({
         "transaction_id": payment.transaction_id,
         "trade_type": order.trade_type.name(),
@@ -345,16 +354,25 @@ pub(super) fn transaction(order: &Order, state: TradeState) -> Value {
     if let Some(device) = order.given("device_info") {
         add("scene_info", json!({"device_id": device}));
     }
-    if payment.coupon_fee > 0 {
-        let coupon = json!({
-            "coupon_id": "10000",
-            "name": "代金券",
-            "scope": "GLOBAL",
-            "type": "CASH",
-            "amount": payment.coupon_fee,
-            "currency": "CNY",
-        });
-        add("promotion_detail", json!([coupon]));
+    let coupons = [
+        ("NOCASH", "10000", payment.coupon_fee),
+        ("CASH", "10001", payment.cash_coupon_fee),
+    ];
+    let coupons = coupons.into_iter().filter(|(_, _, fee)| *fee > 0);
+    let coupons: Vec<Value> = coupons
+        .map(|(kind, id, fee)| {
+            json!({
+                "coupon_id": id,
+                "name": "代金券",
+                "scope": "GLOBAL",
+                "type": kind,
+                "amount": fee,
+                "currency": "CNY",
+            })
+        })
+        .collect();
+    if !coupons.is_empty() {
+        add("promotion_detail", json!(coupons));
     }
     told
 }

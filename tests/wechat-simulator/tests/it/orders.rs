@@ -78,6 +78,62 @@ async fn bad_requests_are_refused_in_wechats_words() {
 }
 
 #[tokio::test]
+async fn what_a_shop_says_of_its_order_is_checked_and_kept() {
+    let world = World::start().await;
+    let detail = r#"{"cost_price":5,"goods_detail":[{"goods_id":"g","quantity":1,"price":5}]}"#;
+    let store = r#"{"store_info":{"id":"S1","name":"n","area_code":"440305","address":"a"}}"#;
+    let good = [
+        ("device_info", "till 3"),
+        ("detail", detail),
+        ("goods_tag", "WXG"),
+        ("limit_pay", "no_credit"),
+        ("scene_info", store),
+    ];
+    let answer = world.order("NATIVE", "order-1", &good).await;
+    assert_eq!(answer["result_code"], "SUCCESS", "{answer:?}");
+    let kept = world.get("/_control/orders/order-1").await;
+    for (name, value) in good {
+        assert_eq!(kept["parameters"][name], value);
+    }
+    let long = "x".repeat(33);
+    let wide = format!(
+        r#"{{"store_info":{{"id":"S1","name":"{}"}}}}"#,
+        "茶".repeat(22)
+    );
+    for (kind, name, value) in [
+        ("NATIVE", "device_info", long.as_str()),
+        ("NATIVE", "goods_tag", &long),
+        ("NATIVE", "limit_pay", "no_debit"),
+        ("NATIVE", "detail", "Tea, two cups"),
+        ("NATIVE", "detail", r#"{"goods_detail":[]}"#),
+        (
+            "NATIVE",
+            "detail",
+            r#"{"goods_detail":[{"goods_id":"g","quantity":0,"price":5}]}"#,
+        ),
+        ("NATIVE", "scene_info", "[]"),
+        ("NATIVE", "scene_info", r#"{"store_info":{"name":"n"}}"#),
+        ("NATIVE", "scene_info", &wide),
+        (
+            "NATIVE",
+            "scene_info",
+            r#"{"store_info":{"id":"S1","area_code":"44"}}"#,
+        ),
+        ("MWEB", "scene_info", store),
+        ("MWEB", "scene_info", r#"{"h5_info":{"type":"Desktop"}}"#),
+    ] {
+        let answer = world.order(kind, "order-2", &[(name, value)]).await;
+        let code = answer.get("err_code").map(String::as_str);
+        assert_eq!(code, Some("PARAM_ERROR"), "{name}={value}");
+    }
+    let both = r#"{"h5_info":{"type":"Wap"},"store_info":{"id":"S1"}}"#;
+    let answer = world
+        .order("MWEB", "order-3", &[("scene_info", both)])
+        .await;
+    assert_eq!(answer["result_code"], "SUCCESS", "{answer:?}");
+}
+
+#[tokio::test]
 async fn unsigned_answers_go_to_those_who_cannot_be_trusted() {
     let world = World::start().await;
     let good = world.request(&[("out_trade_no", "order-1")]);
@@ -112,14 +168,34 @@ async fn a_paid_order_tells_its_payment() {
     let world = World::start().await;
     world.order("JSAPI", "order-1", &[("attach", "mine")]).await;
     assert_eq!(world.query("order-1").await["trade_state"], "NOTPAY");
-    let wish = json!({"out_trade_no": "order-1", "coupon_fee": 99});
+    for bad in [
+        json!({"coupon_fee": 1000, "cash_coupon_fee": 999}),
+        json!({"coupon_fee": -1, "cash_coupon_fee": 2}),
+        json!({"coupon_fee": i64::MAX, "cash_coupon_fee": 1}),
+    ] {
+        let mut wish = json!({"out_trade_no": "order-1"});
+        wish.as_object_mut()
+            .unwrap()
+            .extend(bad.as_object().unwrap().clone());
+        assert_eq!(world.post_status("/_control/pay", &wish).await.0, 409);
+    }
+    let wish = json!({"out_trade_no": "order-1", "coupon_fee": 99, "cash_coupon_fee": 1});
     let receipt = world.post("/_control/pay", &wish).await;
     let id = receipt["transaction_id"].as_str().unwrap();
     let told = world.v2("/pay/orderquery", &[("transaction_id", id)]).await;
     assert_eq!(told["trade_state"], "SUCCESS");
     assert_eq!(told["total_fee"], "1999");
-    assert_eq!(told["cash_fee"], "1900");
-    assert_eq!(told["coupon_fee_0"], "99");
+    assert_eq!(told["cash_fee"], "1899");
+    assert_eq!(told["settlement_total_fee"], "1900");
+    assert_eq!((&*told["coupon_fee"], &*told["coupon_count"]), ("100", "2"));
+    assert_eq!(
+        (&*told["coupon_fee_0"], &*told["coupon_type_0"]),
+        ("99", "NO_CASH")
+    );
+    assert_eq!(
+        (&*told["coupon_fee_1"], &*told["coupon_type_1"]),
+        ("1", "CASH")
+    );
     assert_eq!(told["attach"], "mine");
     assert_eq!(told["openid"], "oSimulatedPayerBob0000000002");
     assert_eq!(told["time_end"].len(), 14);

@@ -382,6 +382,34 @@ async fn a_query_needs_the_merchant_and_tells_no_more_than_there_is() {
 }
 
 #[tokio::test]
+async fn coupons_and_a_whole_refund_are_told_as_v2_tells_them() {
+    let world = World::start().await;
+    let client = Client::start(&world).await;
+    client.order("native", "order-1", json!({})).await;
+    let wish = json!({
+        "out_trade_no": "order-1", "coupon_fee": 99, "cash_coupon_fee": 100, "notify": false,
+    });
+    world.post("/_control/pay", &wish).await;
+    let (_, paid) = client.query("order-1").await;
+    assert_eq!(paid["amount"]["payer_total"], 1800);
+    let told = paid["promotion_detail"].as_array().unwrap();
+    let kinds: Vec<&Value> = told.iter().map(|coupon| &coupon["type"]).collect();
+    assert_eq!(kinds, ["NOCASH", "CASH"]);
+    let odd = json!({"out_trade_no": "order-1", "fault": "odd_receipt"});
+    assert_eq!(world.post_status("/_control/notify", &odd).await.0, 200);
+    let alone = json!({"out_trade_no": "order-1", "full_refund_state": "CLOSED"});
+    world.post("/_control/obstacles", &alone).await;
+    assert_eq!(client.query("order-1").await.1["trade_state"], "SUCCESS");
+    assert_eq!(
+        client.refund("order-1", "r-1", 1999, json!({})).await.0,
+        200
+    );
+    let (_, closed) = client.query("order-1").await;
+    assert_eq!(closed["trade_state"], "CLOSED");
+    assert!(closed.get("transaction_id").is_none());
+}
+
+#[tokio::test]
 async fn a_number_with_odd_letters_is_signed_as_sent() {
     let world = World::start().await;
     let client = Client::start(&world).await;

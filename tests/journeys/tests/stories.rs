@@ -1,0 +1,164 @@
+//! What an operator is told of an order by `hubctl order show`.
+
+use journeys::{DESKTOP, Stack, eventually};
+use serde_json::{Value, json};
+
+use crate::roles::credentials_of;
+
+/// The events that `hubctl order show --json` prints.
+async fn story(stack: &Stack, order_no: &Value) -> Vec<Value> {
+    let order_no = order_no.as_str().unwrap();
+    let shown = ["order", "show", &stack.app.id, order_no, "--json"];
+    let ran = stack.run(&shown).await;
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+/// Whether these were told by those, in this order, whatever else was.
+fn tells(story: &[Value], expected: &[(&str, &str)]) -> bool {
+    let mut events = story.iter();
+    expected.iter().all(|(source, words)| {
+        events.any(|event| {
+            let what = event["what"].as_str().unwrap();
+            event["source"] == *source && words.split(" .. ").all(|word| what.contains(word))
+        })
+    })
+}
+
+#[tokio::test]
+async fn an_orders_whole_story_is_told_in_the_order_of_time_in_both_forms() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    let (order_no, trade_no) = (&order["order_no"], &order["trade_no"]);
+    let pay_url = order["pay_url"].as_str().unwrap();
+    assert_eq!(stack.page(pay_url, DESKTOP, "en").await.status, 200);
+    stack
+        .notify(trade_no, json!({"fault": "forged_sign"}))
+        .await;
+    stack.pay(trade_no, json!({})).await;
+    stack.told(order_no, "payment.succeeded").await;
+    let part = json!({"refund_fee": 500, "reason": "too cold"});
+    assert_eq!(stack.refund(order_no, "R1", part).await.status, 201);
+    stack.told(order_no, "refund.succeeded").await;
+
+    let expected = [
+        ("ledger", "order created: 1999 fen, NATIVE, version 2.0"),
+        ("ledger", "attempt 1 opened: NATIVE, WeChat takes payments"),
+        (
+            "create-order",
+            "asked WeChat .. answer SUCCESS .. path /pay/unifiedorder",
+        ),
+        ("cashier", "pay page opened"),
+        (
+            "wechat-notify",
+            "WARN notification refused .. signature .. total_fee 1999",
+        ),
+        (
+            "wechat-notify",
+            "WeChat tells of a payment .. total_fee 1999",
+        ),
+        (
+            "wechat-notify",
+            "asked WeChat .. answer SUCCESS .. path /pay/orderquery",
+        ),
+        ("wechat-notify", "settled: status paid"),
+        (
+            "ledger",
+            "called with payment.succeeded .. HTTP 200 .. success",
+        ),
+        ("ledger", "refund R1 promised: 500 fen .. by app"),
+        (
+            "orders",
+            "asked WeChat .. answer SUCCESS .. path /secapi/pay/refund .. refund_no R1",
+        ),
+        (
+            "ledger",
+            "called with refund.succeeded R1 .. HTTP 200 .. success",
+        ),
+        (
+            "ledger",
+            "now the order is partly_refunded, 500 of 1999 fen have gone back",
+        ),
+    ];
+    // Log lines arrive a moment after what they tell of.
+    let told = eventually(|| async {
+        let told = story(&stack, order_no).await;
+        match tells(&told, &expected) {
+            true => Ok(told),
+            false => Err(json!(told)),
+        }
+    })
+    .await;
+    for words in ["paid: 1999 fen", "refund R1 succeeded"] {
+        assert!(tells(&told, &[("ledger", words)]), "{words}: {told:#?}");
+    }
+    assert!(
+        told.is_sorted_by_key(|event| event["at"].as_str()),
+        "{told:#?}"
+    );
+
+    let key = [stack.app.id.as_str(), order_no.as_str().unwrap()];
+    let text = stack.run(&["order", "show", key[0], key[1]]).await;
+    assert_eq!((text.code, text.err.as_str()), (0, ""), "{text:?}");
+    let lines: Vec<Value> = text
+        .out
+        .lines()
+        .map(|line| {
+            let (at, rest) = line.split_once("  ").unwrap();
+            let (source, what) = rest.split_once("  ").unwrap();
+            json!({"at": at, "source": source, "what": what.trim_start()})
+        })
+        .collect();
+    assert_eq!(lines.len(), told.len(), "{text:?}");
+    for (line, event) in lines.iter().zip(&told) {
+        assert_eq!(
+            (&line["source"], &line["what"]),
+            (&event["source"], &event["what"])
+        );
+        let is_standing = line["what"].as_str().unwrap().starts_with("now ");
+        assert!(is_standing || line["at"] == event["at"], "{line} {event}");
+    }
+    assert!(!text.out.contains(&stack.app.secret));
+
+    // Without the logs the rows tell the essential.
+    for options in [&["--no-logs"][..], &["--stack", "nobodys"]] {
+        let mut shown = vec!["order", "show", key[0], key[1]];
+        shown.extend(options);
+        let rows = stack.run(&shown).await;
+        assert_eq!(rows.code, 0, "{rows:?}");
+        assert!(rows.err.contains("Without the logs"), "{rows:?}");
+        let of_rows = lines.iter().filter(|line| line["source"] == "ledger");
+        assert_eq!(rows.out.lines().count(), of_rows.count(), "{rows:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_read_the_logs_is_told_what_the_rows_tell() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    let order_no = order["order_no"].as_str().unwrap();
+    let role = credentials_of(&stack, "ORDERS_FUNCTION_NAME").await;
+    let mut command = stack.hubctl(&["order", "show", &stack.app.id, order_no]);
+    command
+        .env("AWS_ACCESS_KEY_ID", role.access_key_id())
+        .env("AWS_SECRET_ACCESS_KEY", role.secret_access_key())
+        .env("AWS_SESSION_TOKEN", role.session_token().unwrap());
+    let ran = command.output().unwrap();
+    let [out, err] = [ran.stdout, ran.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(ran.status.success(), "{err}");
+    assert!(err.contains("these credentials lack logs:"), "{err}");
+    assert!(out.contains("ledger  order created"), "{out}");
+}
+
+#[tokio::test]
+async fn an_order_that_does_not_exist_has_no_story() {
+    let stack = Stack::new().await;
+    let unknown = ["order", "show", &stack.app.id, "X000000001"];
+    let ran = stack.run(&unknown).await;
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{ran:?}");
+    assert!(ran.err.contains("has no order X000000001"), "{ran:?}");
+    let malformed = ["order", "show", &stack.app.id, "X1"];
+    let ran = stack.run(&malformed).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.err.contains("must be 10 characters"), "{ran:?}");
+}
