@@ -49,6 +49,7 @@ def run_all() -> int:
     format_and_lints(count)
     count.check("sam validate", sam / "sam", "validate", "--lint", env=region)
     count.check("cfn-lint", sam / "cfn-lint", "-a", "cfn_lint_serverless.rules", "--", "template.yaml", env=region)
+    fuzz_targets(count)
     supply_chain(count)
     began = time.time()
     try:
@@ -63,6 +64,13 @@ def run_all() -> int:
 def format_and_lints(count: Count) -> None:
     count.check("cargo fmt", cargo(), "fmt", "--all", "--check")
     count.check("clippy", cargo(), "clippy", *PROFILE, "--workspace", "--all-targets", "--", "-D", "warnings")
+
+
+def fuzz_targets(count: Count) -> None:
+    """They are a workspace of their own, because cargo-fuzz wants one: without
+    this, nobody notices that what they call has another shape or other versions."""
+    command = (cargo(), "check", "--locked", "--manifest-path", "tests/fuzz/Cargo.toml")
+    count.check("fuzz targets", *command, env={"CARGO_TARGET_DIR": str(ROOT / "target")})
 
 
 def supply_chain(count: Count) -> None:

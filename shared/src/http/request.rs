@@ -260,9 +260,15 @@ pub struct Signed {
 
 /// The signed text joins raw values by `&`. A nonce with an `&` in it could
 /// swallow parameters of a text that was signed for something else.
-fn is_nonce(text: &str) -> bool {
+fn check_nonce(text: &str) -> Result<(), Problem> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (1..=64).contains(&text.len()) && text.bytes().all(plain)
+    match (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+        true => Ok(()),
+        false => Err(Problem::param(
+            "nonce",
+            "must be 1 to 64 characters of 0-9, A-Z, a-z, - and _",
+        )),
+    }
 }
 
 impl Signed {
@@ -287,28 +293,33 @@ impl Signed {
         registry: &Registry,
         now: Timestamp,
     ) -> Result<Self, Problem> {
-        let params = fields.params();
-        let timestamp = Timestamp::parse_seconds(field(&params, "timestamp"))
+        let timestamp = Timestamp::parse_seconds(field(&fields.params(), "timestamp"))
             .map_err(Problem::of_param("timestamp"))?;
-        if !is_nonce(field(&params, "nonce")) {
-            return Err(Problem::param(
-                "nonce",
-                "must be 1 to 64 characters of 0-9, A-Z, a-z, - and _",
-            ));
-        }
-        let signed = Self::lasting(fields, registry).await?;
+        check_nonce(field(&fields.params(), "nonce"))?;
+        let signed = Self::verified(fields, registry).await?;
         if now.seconds_apart(timestamp) > CLOCK_SKEW_SECONDS {
             return Err(Problem::TimestampExpired);
         }
         Ok(signed)
     }
 
-    /// Checks known app, signature, and that the app is not disabled: enough
-    /// for a pay address, which is as good as its order.
+    /// The same for a pay address, which is as good as its order: it does not
+    /// expire, and may be without timestamp and nonce. Those it has are nothing
+    /// else, for the payer holds the address and its signature.
     ///
     /// # Errors
     /// The first check it fails.
     pub async fn lasting(fields: Fields, registry: &Registry) -> Result<Self, Problem> {
+        if let Some(text) = fields.text("timestamp", 20)? {
+            Timestamp::parse_seconds(text).map_err(Problem::of_param("timestamp"))?;
+        }
+        if let Some(nonce) = fields.text("nonce", 64)? {
+            check_nonce(nonce)?;
+        }
+        Self::verified(fields, registry).await
+    }
+
+    async fn verified(fields: Fields, registry: &Registry) -> Result<Self, Problem> {
         let app_id =
             AppId::parse(fields.required("app_id", 64)?).map_err(Problem::of_param("app_id"))?;
         let app = registry.app(&app_id).await?.ok_or(Problem::AppUnknown)?;
@@ -367,10 +378,10 @@ mod tests {
     #[test]
     fn a_nonce_cannot_swallow_other_parameters() {
         for good in ["1", "c0ffee-C0FFEE_01", &"x".repeat(64)] {
-            assert!(is_nonce(good), "{good}");
+            assert!(check_nonce(good).is_ok(), "{good}");
         }
         for bad in ["", "1&order_no=A", "1=2", "茶", " ", &"x".repeat(65)] {
-            assert!(!is_nonce(bad), "{bad}");
+            assert!(check_nonce(bad).is_err(), "{bad}");
         }
     }
 

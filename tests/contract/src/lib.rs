@@ -246,7 +246,9 @@ fn fields(object: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
 }
 
 /// The answer itself, or what it refers to among the components.
-fn resolved<'d>(document: &'d Value, answer: &'d Value) -> &'d Value {
+/// What a reference of the document stands for; anything else is itself.
+#[must_use]
+pub fn resolved<'d>(document: &'d Value, answer: &'d Value) -> &'d Value {
     let reference = answer.get("$ref").and_then(Value::as_str);
     match reference.and_then(|reference| reference.strip_prefix('#')) {
         Some(pointer) => document
