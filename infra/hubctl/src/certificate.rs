@@ -49,7 +49,7 @@ pub(crate) struct Certificate {
     /// Its number, in hex, as the merchant platform shows it.
     pub(crate) serial: String,
     /// Until when WeChat takes it.
-    pub(crate) expires: String,
+    pub(crate) ends_at: Timestamp,
 }
 
 impl Certificate {
@@ -89,7 +89,7 @@ impl Certificate {
             pem: pem::encode_many(&parts),
             subject: read.subject().to_string(),
             serial: hex::encode_upper(read.raw_serial()),
-            expires: to.to_string(),
+            ends_at: Timestamp::from_millis(to.timestamp().saturating_mul(1000)),
         })
     }
 }
@@ -132,7 +132,7 @@ mod tests {
             "{}",
             opened.subject
         );
-        assert!(!opened.serial.is_empty() && opened.expires.contains("2126"));
+        assert!(!opened.serial.is_empty() && opened.ends_at.rfc3339().starts_with("2126"));
         let account = Account::new(String::new(), String::new());
         let secrets = r#"{"api_key":"0123456789abcdef0123456789abcdef"}"#;
         let mut wechat = Wechat::new(account, PaymentKeys::parse(secrets).unwrap()).unwrap();

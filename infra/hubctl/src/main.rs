@@ -9,10 +9,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use shared::ambient::{Clock, random_hex};
+use shared::aws::ledger::Ledger;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
 use shared::aws::secrets::store_certificate;
 use shared::domain::app::{App, AppSecret, check_site};
+use shared::domain::credential::{CLIENT_CERTIFICATE, Credential};
 use shared::domain::id::AppId;
 
 use certificate::Certificate;
@@ -98,6 +100,10 @@ struct Import {
     /// The secret (the stack's output `WechatCertificateName`).
     #[arg(long, env = "WECHAT_CERTIFICATE_NAME")]
     secret_id: String,
+    /// The ledger table (the stack's output `LedgerTable`), where the warnings of
+    /// its end are.
+    #[arg(long, env = "LEDGER_TABLE")]
+    ledger_table: String,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -153,12 +159,24 @@ async fn take(import: Import) -> Result<(), Box<dyn std::error::Error>> {
     let file = std::fs::read(&import.p12)
         .map_err(|error| format!("{} cannot be read: {error}", import.p12.display()))?;
     let password = import.password.or(import.mch_id).unwrap_or_default();
-    let certificate = Certificate::open(&file, &password, Clock::System.now())?;
+    let now = Clock::System.now();
+    let certificate = Certificate::open(&file, &password, now)?;
     let config = sdk_config_for_people().await;
     store_certificate(&config, &import.secret_id, certificate.pem).await?;
+    // After the certificate: the row must not speak of one that is not in force.
+    let end = Credential::new(CLIENT_CERTIFICATE.to_owned(), certificate.ends_at, now);
+    let ledger = Ledger::new(&config, import.ledger_table);
+    let kept = ledger.keep_credential(&end).await;
+    kept.map_err(|failure| {
+        format!("it is stored, but nobody will be warned of its end, so import it again: {failure}")
+    })?;
     println!("subject={}", certificate.subject);
     println!("serial={}", certificate.serial);
-    println!("expires={}", certificate.expires);
-    eprintln!("Imported. The functions use it within five minutes.");
+    println!("expires={}", certificate.ends_at.rfc3339());
+    eprintln!(
+        "Imported. The functions use it within five minutes. The hub alarms 30, 7 and 1 days before \
+         it expires, next at {}.",
+        end.due.rfc3339()
+    );
     Ok(())
 }

@@ -185,8 +185,15 @@ impl Stack {
     /// log.
     pub async fn alarms(&self, function: &str, order_no: &Value) -> Vec<String> {
         let order = format!("{}#{}", self.app.id, order_no.as_str().unwrap());
+        let lines = self.alarm_lines(function, &order).await;
+        let alarms = lines.iter().filter_map(|line| line["alarm"].as_str());
+        alarms.map(str::to_owned).collect()
+    }
+
+    /// The fields of a function's lines that raise an alarm and have this text.
+    pub async fn alarm_lines(&self, function: &str, text: &str) -> Vec<Value> {
         let group = format!("/aws/lambda/{}/{function}", self.setting("STACK_NAME"));
-        let asked = json!({"logGroupName": group, "filterPattern": format!("\"{order}\"")});
+        let asked = json!({"logGroupName": group, "filterPattern": format!("\"{text}\"")});
         // The local AWS wants to see somebody's key, and verifies no signature.
         let somebody = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/logs/aws4_request, \
                         SignedHeaders=host, Signature=none";
@@ -201,7 +208,8 @@ impl Stack {
         let lines = lines.filter_map(|event| event["message"].as_str());
         let fields = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         fields
-            .filter_map(|line| line["fields"]["alarm"].as_str().map(str::to_owned))
+            .map(|mut line| line["fields"].take())
+            .filter(|fields| fields["alarm"].is_string())
             .collect()
     }
 
