@@ -1,6 +1,7 @@
 //! Asks WeChat about an order or a refund whose time has come: no notification
 //! came, a payer types the password, an order has expired, money is on its way
-//! back. What it finds takes exactly the path that a notification takes.
+//! back. What it finds takes exactly the path that a notification takes. It also
+//! warns of a credential of the hub's that ends.
 
 mod micropay;
 mod order;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use shared::ambient::Clock;
 use shared::aws::Failure;
-use shared::aws::ledger::{Ledger, ORDER, refund_of_row};
+use shared::aws::ledger::{Ledger, ORDER, credential_of_row, refund_of_row};
 use shared::aws::queue::{Doorbell, Queue};
 use shared::domain::id::{OrderKey, OutRefundNo};
 use shared::domain::order::Order;
@@ -36,6 +37,9 @@ pub struct Reconcile {
 
 /// Handles one doorbell. SQS and the sweeper both repeat one that fails.
 pub async fn reconcile(state: Arc<Reconcile>, doorbell: Doorbell) -> Result<(), Failure> {
+    if let Some(name) = credential_of_row(&doorbell.pk, &doorbell.sk) {
+        return warn(&state, name).await;
+    }
     let key = OrderKey::parse(&doorbell.pk).ok();
     match (key, refund_of_row(&doorbell.pk, &doorbell.sk)) {
         (_, Some(number)) => refund(&state, &number, doorbell.step).await,
@@ -60,6 +64,27 @@ async fn refund(state: &Reconcile, number: &OutRefundNo, step: u8) -> Result<(),
     }
     let advanced = state.refunds.advance(refund, &state.notify_url, now);
     advanced.await.map(drop)
+}
+
+/// Alarms first: if we die before the write, a second alarm is better than none.
+async fn warn(state: &Reconcile, name: &str) -> Result<(), Failure> {
+    let now = state.clock.now();
+    let Some(mut credential) = state.ledger.credential(name).await? else {
+        return Ok(());
+    };
+    let seen = credential.due;
+    let Some(days_left) = credential.warn(now) else {
+        return Ok(());
+    };
+    let ends_at = credential.ends_at.rfc3339();
+    tracing::error!(
+        alarm = "credential_ends",
+        credential = name,
+        days_left,
+        ends_at,
+        "a credential ends: renew it"
+    );
+    state.ledger.plan_warning(&credential, seen).await
 }
 
 /// Rings for a question that the sweeper's minute would be too late for. Also

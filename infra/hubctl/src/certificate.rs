@@ -12,8 +12,10 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use shared::ambient::Clock;
+use shared::aws::ledger::Ledger;
 use shared::aws::sdk_config_for_people;
 use shared::aws::secrets::store_certificate;
+use shared::domain::credential::{CLIENT_CERTIFICATE, Credential};
 use shared::domain::time::Timestamp;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -44,6 +46,10 @@ pub(crate) struct Import {
     /// The secret (the stack's output `WechatCertificateName`).
     #[arg(long, env = "WECHAT_CERTIFICATE_NAME")]
     secret_id: String,
+    /// The ledger table (the stack's output `LedgerTable`), where the warnings of
+    /// its end are.
+    #[arg(long, env = "LEDGER_TABLE")]
+    ledger_table: String,
 }
 
 pub(crate) async fn run(command: Command) -> Done {
@@ -57,13 +63,25 @@ async fn take(import: Import) -> Done {
     let file = std::fs::read(&import.p12)
         .map_err(|error| format!("{} cannot be read: {error}", import.p12.display()))?;
     let password = import.password.or(import.mch_id).unwrap_or_default();
-    let certificate = Certificate::open(&file, &password, Clock::System.now())?;
+    let now = Clock::System.now();
+    let certificate = Certificate::open(&file, &password, now)?;
     let config = sdk_config_for_people().await;
     store_certificate(&config, &import.secret_id, certificate.pem).await?;
+    // After the certificate: the row must not speak of one that is not in force.
+    let end = Credential::new(CLIENT_CERTIFICATE.to_owned(), certificate.ends_at, now);
+    let ledger = Ledger::new(&config, import.ledger_table);
+    let kept = ledger.keep_credential(&end).await;
+    kept.map_err(|failure| {
+        format!("it is stored, but nobody will be warned of its end, so import it again: {failure}")
+    })?;
     println!("subject={}", certificate.subject);
     println!("serial={}", certificate.serial);
-    println!("expires={}", certificate.expires);
-    eprintln!("Imported. The functions use it within five minutes.");
+    println!("expires={}", certificate.ends_at.rfc3339());
+    eprintln!(
+        "Imported. The functions use it within five minutes. The hub alarms 30, 7 and 1 days before \
+         it expires, next at {}.",
+        end.due.rfc3339()
+    );
     Ok(())
 }
 
@@ -105,7 +123,7 @@ pub(crate) struct Certificate {
     /// Its number, in hex, as the merchant platform shows it.
     pub(crate) serial: String,
     /// Until when WeChat takes it.
-    pub(crate) expires: String,
+    pub(crate) ends_at: Timestamp,
 }
 
 impl Certificate {
@@ -145,7 +163,7 @@ impl Certificate {
             pem: pem::encode_many(&parts),
             subject: read.subject().to_string(),
             serial: hex::encode_upper(read.raw_serial()),
-            expires: to.to_string(),
+            ends_at: Timestamp::from_millis(to.timestamp().saturating_mul(1000)),
         })
     }
 }
@@ -188,7 +206,7 @@ mod tests {
             "{}",
             opened.subject
         );
-        assert!(!opened.serial.is_empty() && opened.expires.contains("2126"));
+        assert!(!opened.serial.is_empty() && opened.ends_at.rfc3339().starts_with("2126"));
         let account = Account::new(String::new(), String::new());
         let secrets = r#"{"api_key":"0123456789abcdef0123456789abcdef"}"#;
         let mut wechat = Wechat::new(account, PaymentKeys::parse(secrets).unwrap()).unwrap();

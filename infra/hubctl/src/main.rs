@@ -1,8 +1,8 @@
 //! The operators' command line: registers apps, imports the merchant's client
-//! certificate, tells an order's story, puts rows back from a backup. It works on the tables and secrets
-//! through the same code as the functions, or on the raw rows, with the
-//! operator's own AWS credentials. Each subject is a module with its flags and
-//! its `run`.
+//! certificate, tells an order's story, puts rows back from a backup. It works on
+//! the tables and secrets through the same code as the functions, or on the raw
+//! rows, with the operator's own AWS credentials. Each subject is a module with
+//! its flags and its `run`.
 
 mod app;
 mod certificate;

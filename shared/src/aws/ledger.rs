@@ -1,14 +1,17 @@
-//! The `ledger` table: orders and what is owed for them. Every write names the
+//! The `ledger` table: orders and what is owed for them, and the ends of the hub's
+//! own credentials. Every write names the
 //! state it expects; every conditional write carries a random token, because
 //! the SDK repeats a call whose answer was lost and then fails on its own
 //! first success. Which moves are allowed is the domain's.
 
 mod commit;
+mod credentials;
 mod deliveries;
 mod orders;
 mod owed;
 mod refunds;
 
+pub use credentials::of_row as credential_of_row;
 pub use deliveries::{Claim, Lease};
 pub use orders::{Created, Saved};
 pub use owed::Owed;

@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 /// Which row to look at, and at which step it was expected to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doorbell {
-    /// The row's partition, `app_id#order_no`.
+    /// The row's partition, `app_id#order_no` or `hub`.
     pub pk: String,
     /// The row's sort key.
     pub sk: String,

@@ -259,8 +259,13 @@ impl Stack {
     /// What a function has logged about this order: the fields of each line.
     pub async fn logged(&self, function: &str, order_no: &Value) -> Vec<Value> {
         let order = format!("{}#{}", self.app.id, order_no.as_str().unwrap());
+        self.lines(function, &order).await
+    }
+
+    /// The fields of a function's lines that have this text.
+    pub async fn lines(&self, function: &str, text: &str) -> Vec<Value> {
         let group = format!("/aws/lambda/{}/{function}", self.setting("STACK_NAME"));
-        let asked = json!({"logGroupName": group, "filterPattern": format!("\"{order}\"")});
+        let asked = json!({"logGroupName": group, "filterPattern": format!("\"{text}\"")});
         // The local AWS wants to see somebody's key, and verifies no signature.
         let somebody = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/logs/aws4_request, \
                         SignedHeaders=host, Signature=none";

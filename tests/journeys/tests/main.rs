@@ -12,6 +12,7 @@ mod api;
 mod asking;
 mod attempts;
 mod cashier;
+mod credentials;
 mod deliveries;
 mod jssdk;
 mod logins;

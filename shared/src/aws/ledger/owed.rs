@@ -12,9 +12,9 @@ use crate::domain::time::Timestamp;
 /// A row whose time has come, as the index shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Owed {
-    /// `app_id#order_no`.
+    /// `app_id#order_no`, or `hub`.
     pub pk: String,
-    /// `order`, `delivery#...` or `refund#...`.
+    /// `order`, `delivery#...` or `refund#...`; of the hub `credential#...`.
     pub sk: String,
     /// The step that is owed.
     pub step: u8,
@@ -29,7 +29,8 @@ pub struct Owed {
 }
 
 impl Owed {
-    /// Whether an app must be told; otherwise WeChat must be asked.
+    /// Whether an app must be told; otherwise WeChat must be asked, or a person
+    /// warned.
     #[must_use]
     pub fn is_delivery(&self) -> bool {
         self.sk.starts_with(deliveries::PREFIX)

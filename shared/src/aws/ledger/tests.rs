@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Item, orders, refunds};
+use super::{Item, credentials, orders, refunds};
 use crate::aws::item;
 
 /// An order by a version that knows one attribute more at every level.
@@ -96,6 +96,19 @@ fn a_refund_keeps_what_a_newer_version_wrote_into_it() {
     let written = refunds::write(&refund, "ours").unwrap();
     assert!(!written.contains_key("shard"), "it sleeps");
     assert_eq!(content(written), newer_refund());
+}
+
+#[test]
+fn a_credential_keeps_what_a_newer_version_wrote_into_its_row() {
+    let newer = json!({
+        "name": "client certificate", "ends_at": 1_790_000_000_000_i64, "step": 1,
+        "due": 1_789_000_000_000_i64, "wake": 1_789_000_000_000_i64,
+        "newer": {"serial": "5759E988"},
+    });
+    let credential = credentials::read(stored(&newer, "credential#x")).unwrap();
+    let written = credentials::write(&credential).unwrap();
+    assert!(written.contains_key("shard"), "it is awake");
+    assert_eq!(content(written), newer);
 }
 
 /// The only part of a delivery that is ever written back.

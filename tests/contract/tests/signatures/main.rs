@@ -140,7 +140,11 @@ impl Use {
             "notification" => "PHhtbD4=".to_owned(),
             "scope" => "snsapi_base".to_owned(),
             "auth_code" => "134567890123456789".to_owned(),
-            "body" | "attach" | "openid" | "reason" | "transaction_id" | "state" | "code" => {
+            "limit_pay" => "no_credit".to_owned(),
+            "detail" => r#"{"goods_detail":[{"goods_id":"g","quantity":1,"price":1}]}"#.to_owned(),
+            "store_area_code" => "440305".to_owned(),
+            "body" | "attach" | "openid" | "reason" | "transaction_id" | "state" | "code"
+            | "device_info" | "goods_tag" | "store_id" | "store_name" | "store_address" => {
                 "x".to_owned()
             }
             new => panic!("{new} of {} is new: give it a good value here", self.name()),
@@ -223,6 +227,10 @@ impl World {
         for at in USES.iter() {
             let takes = |name: &str, value: String| {
                 let mut params = plain(at);
+                // What is said of a store is of no use without its number.
+                if name.starts_with("store_") && at.params.contains_key("store_id") {
+                    params.insert("store_id".to_owned(), at.plain("store_id"));
+                }
                 params.insert(name.to_owned(), value);
                 world.accepts_signed(at, &params)
             };
