@@ -10,6 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::error::Category;
+use tracing::Span;
+use tracing::field::display;
 use url::form_urlencoded;
 
 use super::problem::Problem;
@@ -311,14 +313,25 @@ impl Signed {
     pub async fn lasting(fields: Fields, registry: &Registry) -> Result<Self, Problem> {
         let app_id =
             AppId::parse(fields.required("app_id", 64)?).map_err(Problem::of_param("app_id"))?;
-        let app = registry.app(&app_id).await?.ok_or(Problem::AppUnknown)?;
-        if !verify(&fields.params(), &app.app_secret) {
+        let params = fields.params();
+        // The log tells who it was from what only claims to be.
+        let app = registry.app(&app_id).await?.ok_or_else(|| {
+            Span::current().record("claimed_app_id", display(&app_id));
+            Problem::AppUnknown
+        })?;
+        if !verify(&params, &app.app_secret) {
+            Span::current().record("claimed_app_id", display(&app_id));
             return Err(Problem::SignInvalid);
         }
-        if app.disabled {
+        Span::current().record("app_id", display(&app_id));
+        let signed = Self { app, fields };
+        if let Ok(key) = signed.order_key(field(&params, "order_no")) {
+            Span::current().record("order", display(key));
+        }
+        if signed.app.disabled {
             return Err(Problem::AppDisabled);
         }
-        Ok(Self { app, fields })
+        Ok(signed)
     }
 }
 
