@@ -18,7 +18,7 @@ use super::problem::Problem;
 use crate::aws::registry::Registry;
 use crate::domain::app::App;
 use crate::domain::id::{AppId, OrderKey, OrderNo};
-use crate::domain::signature::{Params, field, verify};
+use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
 /// No request of ours comes near this.
@@ -298,7 +298,7 @@ impl Signed {
                 "must be 1 to 64 characters of 0-9, A-Z, a-z, - and _",
             ));
         }
-        let signed = Self::lasting(fields, registry).await?;
+        let signed = Self::lasting(fields, registry, now).await?;
         if now.seconds_apart(timestamp) > CLOCK_SKEW_SECONDS {
             return Err(Problem::TimestampExpired);
         }
@@ -306,11 +306,16 @@ impl Signed {
     }
 
     /// Checks known app, signature, and that the app is not disabled: enough
-    /// for a pay address, which is as good as its order.
+    /// for a pay address, which is good for as long as its order and the secret
+    /// that it was signed with.
     ///
     /// # Errors
     /// The first check it fails.
-    pub async fn lasting(fields: Fields, registry: &Registry) -> Result<Self, Problem> {
+    pub async fn lasting(
+        fields: Fields,
+        registry: &Registry,
+        now: Timestamp,
+    ) -> Result<Self, Problem> {
         let app_id =
             AppId::parse(fields.required("app_id", 64)?).map_err(Problem::of_param("app_id"))?;
         let params = fields.params();
@@ -319,7 +324,7 @@ impl Signed {
             Span::current().record("claimed_app_id", display(&app_id));
             Problem::AppUnknown
         })?;
-        if !verify(&params, &app.app_secret) {
+        if !app.has_signed(&params, now) {
             Span::current().record("claimed_app_id", display(&app_id));
             return Err(Problem::SignInvalid);
         }
