@@ -11,6 +11,7 @@ use pem::Pem;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use serde_json::json;
 use shared::ambient::Clock;
 use shared::aws::sdk_config_for_people;
 use shared::aws::secrets::store_certificate;
@@ -18,6 +19,7 @@ use shared::domain::time::Timestamp;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::Done;
+use crate::audit::Trail;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -44,6 +46,8 @@ pub(crate) struct Import {
     /// The secret (the stack's output `WechatCertificateName`).
     #[arg(long, env = "WECHAT_CERTIFICATE_NAME")]
     secret_id: String,
+    #[command(flatten)]
+    trail: Trail,
 }
 
 pub(crate) async fn run(command: Command) -> Done {
@@ -59,6 +63,11 @@ async fn take(import: Import) -> Done {
     let password = import.password.or(import.mch_id).unwrap_or_default();
     let certificate = Certificate::open(&file, &password, Clock::System.now())?;
     let config = sdk_config_for_people().await;
+    let trail = &import.trail;
+    let entry = trail.entry(&config, "certificate.import", import.secret_id.clone());
+    let what = json!({"serial": certificate.serial, "expires": certificate.expires});
+    let entry = entry.await.between(&json!({}), &what);
+    trail.table(&config).announce(&entry).await?;
     store_certificate(&config, &import.secret_id, certificate.pem).await?;
     println!("subject={}", certificate.subject);
     println!("serial={}", certificate.serial);

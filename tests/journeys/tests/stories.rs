@@ -231,7 +231,7 @@ async fn an_order_that_does_not_exist_has_no_story() {
     let stack = Stack::new().await;
     let unknown = ["order", "show", &stack.app.id, "X000000001"];
     let ran = stack.run(&unknown).await;
-    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{ran:?}");
+    assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{ran:?}");
     assert!(ran.err.contains("has no order X000000001"), "{ran:?}");
     let malformed = ["order", "show", &stack.app.id, "X1"];
     let ran = stack.run(&malformed).await;
