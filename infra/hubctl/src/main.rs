@@ -1,4 +1,4 @@
-//! The operators' command line: looks after apps, imports
+//! The operators' command line: looks after apps and what they are told, imports
 //! the merchant's client certificate, tells an order's story, puts rows back from
 //! a backup. It works on the tables and secrets through the same code as the
 //! functions, or on the raw rows, with the operator's own AWS credentials. Each
@@ -7,6 +7,7 @@
 mod app;
 mod audit;
 mod certificate;
+mod delivery;
 mod order;
 mod print;
 mod restore;
@@ -82,6 +83,9 @@ enum Command {
     /// The merchant's client certificate, which refunds need.
     #[command(subcommand)]
     Certificate(certificate::Command),
+    /// What apps are told, and were not.
+    #[command(subcommand)]
+    Delivery(delivery::Command),
     /// Orders, as the ledger and the functions' logs know them.
     #[command(subcommand)]
     Order(order::Command),
@@ -94,6 +98,7 @@ async fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::App(command) => app::run(command).await,
         Command::Audit(command) => audit::run(command).await,
+        Command::Delivery(command) => delivery::run(command).await,
         Command::Certificate(command) => certificate::run(command).await,
         Command::Order(command) => order::run(command).await,
         Command::Restore(restore) => restore::run(restore).await,

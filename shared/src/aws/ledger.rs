@@ -9,7 +9,7 @@ mod orders;
 mod owed;
 mod refunds;
 
-pub use deliveries::{Claim, Lease};
+pub use deliveries::{Claim, Lease, Listed};
 pub use orders::{Created, Saved};
 pub use owed::Owed;
 pub use refunds::of_row as refund_of_row;

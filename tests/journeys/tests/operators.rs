@@ -1,8 +1,8 @@
-//! What an operator does with hubctl: apps, their secrets, and the trail that
-//! every change leaves.
+//! What an operator does with hubctl: apps, their secrets, what they are told, and
+//! the trail that every change leaves.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use journeys::{DESKTOP, Ran, Stack, unix_seconds};
+use journeys::{DESKTOP, Ran, Stack, eventually, unix_seconds};
 use serde_json::{Value, json};
 
 /// Runs a command that must succeed; what it answers.
@@ -251,4 +251,87 @@ async fn of_twenty_changes_at_once_each_is_made_or_refused_and_none_is_lost() {
     let shown = answered(&stack, &["app", "show", &stack.app.id, "--json"]).await;
     assert_eq!(shown["sites"].as_array().unwrap().len(), made);
     assert_eq!(trail(&stack).await.len(), 1 + made);
+}
+
+#[tokio::test]
+async fn what_an_app_is_still_to_be_told_is_listed() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    let fails = json!({"order_no": order["order_no"], "mode": "fail"});
+    stack.shop("behaviour", &fails).await;
+    let list = ["delivery", "list", &stack.app.id, "--state", "pending"];
+    let none = answered(&stack, &[&list[..], &["--json"]].concat()).await;
+    assert_eq!(none, json!([]), "an open order is no delivery");
+    stack.pay(&order["trade_no"], json!({})).await;
+    let listed = answered(&stack, &[&list[..], &["--json"]].concat()).await;
+    assert_eq!(listed[0]["order_no"], order["order_no"], "{listed}");
+    assert_eq!(listed[0]["event"], "payment.succeeded");
+    assert!(listed[0]["due"].is_string() && listed.as_array().unwrap().len() == 1);
+    let text = done(&stack, &list).await;
+    assert!(text.starts_with("ORDER_NO"), "{text}");
+}
+
+/// A paid order that the shop would not take note of.
+async fn exhausted(stack: &Stack) -> Value {
+    let order = stack.native(json!({})).await;
+    let fails = json!({"order_no": order["order_no"], "mode": "fail"});
+    stack.shop("behaviour", &fails).await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    stack.delivered_as(&order["order_no"], "exhausted").await;
+    order
+}
+
+async fn called_again(stack: &Stack, order: &Value, event_id: &Value) {
+    let told = stack.delivered_as(&order["order_no"], "delivered").await;
+    assert_eq!(told["deliveries"][0]["event_id"], *event_id);
+    let attempts = told["deliveries"][0]["attempts"].as_array().unwrap();
+    let last = attempts.last().unwrap();
+    assert_eq!(last["step"], 13, "{last}");
+}
+
+#[tokio::test]
+async fn what_an_app_was_told_in_vain_is_told_again_one_by_one_or_all_of_it() {
+    let stack = Stack::new().await;
+    let app_id = stack.app.id.as_str();
+    let orders = futures_util::future::join_all((0..3).map(|_| exhausted(&stack))).await;
+    let mut event_ids = Vec::new();
+    for order in &orders {
+        let shown = stack.show(&order["order_no"]).await;
+        event_ids.push(shown.body["deliveries"][0]["event_id"].clone());
+        let well = json!({"order_no": order["order_no"], "mode": "success"});
+        stack.shop("behaviour", &well).await;
+    }
+    let list = ["delivery", "list", app_id, "--json"];
+    let listed = eventually(|| async {
+        let listed = answered(&stack, &list).await;
+        match listed.as_array().unwrap().len() {
+            3 => Ok(listed),
+            _ => Err(listed),
+        }
+    })
+    .await;
+    assert_eq!(listed[0]["event"], "payment.succeeded");
+    let since = listed[0]["exhausted_at"].as_str().unwrap();
+    // The times of the list are whole seconds, cut off.
+    let order_no = orders[0]["order_no"].as_str().unwrap();
+    let one = ["delivery", "resend", app_id, order_no, "payment.succeeded"];
+    done(&stack, &one).await;
+    let twice = stack.run(&one).await;
+    assert_eq!(twice.code, 4, "it is pending or delivered: {twice:?}");
+    let all = ["delivery", "resend-all", app_id, "--since", since];
+    let asked = stack.run(&all).await;
+    assert_eq!(asked.code, 5, "{asked:?}");
+    let ran = stack.run(&[&all[..], &["--yes"]].concat()).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.err.contains("2 are due again"), "{ran:?}");
+    for (order, event_id) in orders.iter().zip(&event_ids) {
+        called_again(&stack, order, event_id).await;
+    }
+    assert_eq!(answered(&stack, &list).await, json!([]));
+    let trail = trail(&stack).await;
+    let resent = actions(&trail)
+        .iter()
+        .filter(|action| **action == "delivery.resend")
+        .count();
+    assert_eq!(resent, 3, "{trail:?}");
 }
