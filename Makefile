@@ -26,7 +26,7 @@ demo up down status check test bench audit chaos load build:
 sim: ## play days of payments in which everything fails (ARGS=--help)
 	@cargo run --quiet --profile local -p simulation -- $(ARGS)
 
-# On the local stack; elsewhere run hubctl with AWS credentials and REGISTRY_TABLE.
+# On the local stack; elsewhere run hubctl as docs/runbook.md says.
 app: ## register an app on the stack that is up (ARGS=--help)
 	@test -f .local/hub.env || { echo "No stack is up: make up"; exit 1; }
 	@set -a; . ./.local/hub.env; target/local/hubctl app create $(ARGS)

@@ -1,6 +1,7 @@
 //! The only place that touches AWS: the tables, the queues, the secrets. What a
 //! row or a message leads to is the flows' and the functions' matter.
 
+pub mod audit;
 mod item;
 pub mod ledger;
 pub mod queue;

@@ -2,6 +2,7 @@
 //! `now` and random tokens are arguments.
 
 pub mod app;
+pub mod audit;
 pub mod credential;
 pub mod delivery;
 #[cfg(test)]

@@ -8,10 +8,14 @@ pub mod view;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
-use axum::middleware::map_response;
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::Response;
+use lambda_http::Context;
 use lambda_http::request::RequestContext;
+use tracing::field::Empty;
+use tracing::{Instrument, info_span};
 
 /// The caller's address: what the gateway saw, or what the proxy in front of it
 /// wrote into this header, which nobody else can write. Of a list the last one
@@ -35,8 +39,25 @@ pub fn client_ip(
 
 /// Routes whose every answer, errors and redirects included, says what a browser
 /// and a cache must not do with it. An answer that has said more itself keeps it.
+/// Every log line on the way to it says whose request it was, once that is known.
 pub fn guarded(routes: Router) -> Router {
-    routes.layer(map_response(guard))
+    routes
+        .layer(map_response(guard))
+        .layer(from_fn(within_span))
+}
+
+/// The line of a log has its innermost span only, so this one repeats the id of
+/// the runtime's. [`request::Signed`] fills in the rest.
+async fn within_span(request: Request, next: Next) -> Response {
+    let context = request.extensions().get::<Context>();
+    let span = info_span!(
+        "request",
+        requestId = context.map(|context| context.request_id.as_str()),
+        app_id = Empty,
+        claimed_app_id = Empty,
+        order = Empty,
+    );
+    next.run(request).instrument(span).await
 }
 
 async fn guard(mut response: Response) -> Response {

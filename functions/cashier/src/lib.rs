@@ -106,7 +106,7 @@ impl Visit {
 async fn show(state: &Cashier, visit: &Visit) -> Result<Response, Problem> {
     // The ticket is ours, added after the login; the rest is what the app signed.
     let (query, ticket) = login::split_ticket(&visit.query);
-    let (order, app) = handshake(state, &query).await?;
+    let (order, app) = handshake(state, &query, visit.now).await?;
     tracing::info!(order = %order.key(), in_wechat = visit.reader.is_in_wechat(),
         is_back = visit.is_back(), "pay page opened");
     if order.check_open(visit.now).is_err() {
@@ -219,7 +219,7 @@ async fn status(
 ) -> Result<Response, Problem> {
     let now = state.clock.now();
     let (query, _) = login::split_ticket(&query.unwrap_or_default());
-    let (order, app) = handshake(&state, &query).await?;
+    let (order, app) = handshake(&state, &query, now).await?;
     let order = look_again(&state, &query, order, now).await?;
     let is_over = order.check_open(now).is_err();
     let return_url = return_url(&order, &app, now)?;
@@ -280,11 +280,11 @@ const ORDER_PARAMS: [&str; 13] = [
 ];
 
 /// The second handshake: signed by the app, and true to the stored order.
-async fn handshake(state: &Cashier, query: &str) -> Result<(Order, App), Problem> {
+async fn handshake(state: &Cashier, query: &str, now: Timestamp) -> Result<(Order, App), Problem> {
     let fields = Fields::from_query(query)?;
     fields.without(&ORDER_PARAMS, "does not belong into a pay address")?;
     let fields = fields.retain(&PAY_PARAMS);
-    let signed = Signed::lasting(fields, &state.registry).await?;
+    let signed = Signed::lasting(fields, &state.registry, now).await?;
     let key = signed.order_key(signed.fields.required("order_no", 64)?)?;
     let order = state.ledger.order(&key).await?;
     let order = order.ok_or(Problem::OrderNotFound)?;

@@ -43,10 +43,11 @@ pub async fn deliver(state: Arc<Deliver>, doorbell: Doorbell) -> Result<(), Fail
     let Some(claim) = state.ledger.claim(&doorbell, state.clock.now()).await? else {
         return Ok(());
     };
-    let (attempts, next) = match attempt(&state, &claim).await? {
+    let tried = attempt(&state, &claim).await?;
+    let now = state.clock.now();
+    let (attempts, next) = match tried {
         Tried::Delivered(attempts) => return state.ledger.record_success(&claim, &attempts).await,
         Tried::Failed(attempts) => {
-            let now = state.clock.now();
             let delivery = &claim.delivery;
             let next = delivery.after_failure(&state.schedule, now, state.grace_seconds);
             (attempts, next)
@@ -56,11 +57,11 @@ pub async fn deliver(state: Arc<Deliver>, doorbell: Doorbell) -> Result<(), Fail
     if next == Next::Exhausted {
         // Before the write: a second alarm is better than none.
         tracing::error!(alarm = "delivery_exhausted", order = %claim.delivery.key(), row,
-            event_id = claim.delivery.event_id, "the app never answered success; redeliver by hand");
+            event_id = claim.delivery.event_id, "the app never answered success; hubctl delivery resend");
     }
     if state
         .ledger
-        .record_failure(&claim, &attempts, &next)
+        .record_failure(&claim, &attempts, &next, now)
         .await?
     {
         ring(&state, &claim, &next).await;

@@ -1,31 +1,72 @@
-//! Third parties that may use the hub.
+//! Third parties that may use the hub: their switches, sites and secrets. Every
+//! change is written with an entry of the audit trail, under the condition that
+//! nobody else has changed the app since it was read.
 
+use aws_config::SdkConfig;
 use clap::{Args, Subcommand};
-use shared::ambient::random_hex;
+use serde_json::json;
+use shared::ambient::{Clock, random_hex};
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
-use shared::domain::app::{App, AppSecret, check_site};
+use shared::domain::app::{App, AppSecret, Rotation, check_site};
 use shared::domain::id::AppId;
+use shared::domain::time::Timestamp;
 
-use crate::Done;
+use crate::audit::Trail;
+use crate::{Done, Stop, confirm, print};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Registers an app and prints its secret, once.
-    Create(NewApp),
+    Create(Create),
+    /// Lists all apps.
+    List(List),
+    /// Shows an app: everything but its secrets.
+    Show(Show),
+    /// Changes an app's name, switches and sites.
+    Edit(Edit),
+    /// Refuses every request and pay page of an app from now on.
+    #[command(
+        after_help = "  hubctl app disable teashop000000001 --reason \"their server was broken into\""
+    )]
+    Disable(Change),
+    /// Takes an app's requests again.
+    #[command(after_help = "  hubctl app enable teashop000000001 --reason \"repaired\"")]
+    Enable(Change),
+    /// Writes down what operators want to remember about an app.
+    Annotate(Annotate),
+    /// Gives an app a new secret and prints it, once.
+    Rotate(Rotate),
 }
 
 #[derive(Args)]
-pub(crate) struct NewApp {
-    /// The registry table (the stack's output `RegistryTable`).
-    #[arg(long, env = "REGISTRY_TABLE")]
+struct Place {
+    /// The registry (the stack's output `RegistryTable`).
+    #[arg(long, value_name = "TABLE", env = "REGISTRY_TABLE")]
     registry_table: String,
+}
+
+impl Place {
+    fn registry(&self, config: &SdkConfig) -> Registry {
+        Registry::new(config, self.registry_table.clone())
+    }
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "  hubctl app create --name \"Tea shop\" --site https://shop.example/wechat"
+)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    trail: Trail,
     /// 16 letters and digits; random unless given.
-    #[arg(long)]
-    app_id: Option<String>,
+    #[arg(long, value_parser = AppId::parse)]
+    app_id: Option<AppId>,
     /// 32 letters and digits; random unless given.
-    #[arg(long)]
-    app_secret: Option<String>,
+    #[arg(long, value_parser = AppSecret::parse)]
+    app_secret: Option<AppSecret>,
     /// The app's name, for people.
     #[arg(long, default_value = "")]
     name: String,
@@ -53,22 +94,158 @@ pub(crate) struct NewApp {
     signed_profile: bool,
 }
 
+#[derive(Args)]
+#[command(
+    after_help = "  hubctl app list\n  hubctl app list --json | jq -r '.[] | select(.disabled) | .app_id'"
+)]
+pub(crate) struct List {
+    #[command(flatten)]
+    place: Place,
+    /// Print an array of what `app show --json` prints.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "  hubctl app show teashop000000001 --json")]
+pub(crate) struct Show {
+    #[command(flatten)]
+    place: Place,
+    /// The app's identifier.
+    #[arg(value_parser = AppId::parse)]
+    app_id: AppId,
+    /// Print an object instead of lines.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Each flag that is not given stays as it is.
+
+  hubctl app edit teashop000000001 --refund-by-hand true --add-site https://new.example/")]
+pub(crate) struct Edit {
+    #[command(flatten)]
+    change: Change,
+    /// The app's name, for people.
+    #[arg(long)]
+    name: Option<String>,
+    /// Let it name http:// addresses (test systems only).
+    #[arg(long)]
+    allow_http: Option<bool>,
+    /// Let it ask for version 1.0, where WeChat calls it directly.
+    #[arg(long)]
+    allow_direct: Option<bool>,
+    /// Do not call its synchronous address from the server.
+    #[arg(long)]
+    skip_return_call: Option<bool>,
+    /// It refunds payments that do not fit their order itself.
+    #[arg(long)]
+    refund_by_hand: Option<bool>,
+    /// Its APP payments go the way of 2014 (genprepay).
+    #[arg(long)]
+    genprepay: Option<bool>,
+    /// End its log-ins with the signed profile instead of a code.
+    #[arg(long)]
+    signed_profile: Option<bool>,
+    /// One more address prefix of its pages. Repeatable.
+    #[arg(long = "add-site", value_name = "SITE")]
+    add_sites: Vec<String>,
+    /// An address prefix that is not its own any more. Repeatable.
+    #[arg(long = "remove-site", value_name = "SITE")]
+    remove_sites: Vec<String>,
+}
+
+// A change of an app that is there. (A doc comment would become the help of each.)
+#[derive(Args)]
+pub(crate) struct Change {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    trail: Trail,
+    /// The app's identifier.
+    #[arg(value_parser = AppId::parse)]
+    app_id: AppId,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "  hubctl app annotate teashop000000001 \"Ann, +86 10 5555 0100, knows their server\""
+)]
+pub(crate) struct Annotate {
+    #[command(flatten)]
+    change: Change,
+    /// The new note, instead of the one before.
+    note: String,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+The hub signs with the new secret at once and takes requests signed with either
+until the old one ends. Print it where only the app's developer sees it.
+
+  hubctl app rotate teashop000000001 --overlap-hours 72
+  hubctl app rotate teashop000000001 --now --reason stolen --yes
+  hubctl app rotate teashop000000001 --again     # the new one got lost on its way")]
+pub(crate) struct Rotate {
+    #[command(flatten)]
+    change: Change,
+    /// How long the old secret may still be used.
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(i64).range(1..=2160))]
+    overlap_hours: i64,
+    /// The old secret was stolen: nobody may use it any more.
+    #[arg(long, conflicts_with = "overlap_hours")]
+    now: bool,
+    /// Nobody has the new secret: make another one in its place. The old one ends
+    /// when it was to.
+    #[arg(long, conflicts_with_all = ["overlap_hours", "now"])]
+    again: bool,
+    /// 32 letters and digits; random unless given.
+    #[arg(long, value_parser = AppSecret::parse)]
+    app_secret: Option<AppSecret>,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
 pub(crate) async fn run(command: Command) -> Done {
     match command {
         Command::Create(new) => create(new).await,
+        Command::List(list) => tell_all(list).await,
+        Command::Show(show) => tell(show).await,
+        Command::Edit(edit) => change(&edit.change, "app.edit", |app| edit.apply(app)).await,
+        Command::Disable(disable) => {
+            change(&disable, "app.disable", |app| {
+                app.disabled = true;
+                Ok(())
+            })
+            .await
+        }
+        Command::Enable(enable) => {
+            change(&enable, "app.enable", |app| {
+                app.disabled = false;
+                Ok(())
+            })
+            .await
+        }
+        Command::Annotate(annotate) => {
+            change(&annotate.change, "app.annotate", |app| {
+                app.note.clone_from(&annotate.note);
+                Ok(())
+            })
+            .await
+        }
+        Command::Rotate(asked) => rotate(asked).await,
     }
 }
 
-#[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
-async fn create(new: NewApp) -> Done {
-    let registry = Registry::new(&sdk_config_for_people().await, new.registry_table);
+async fn create(new: Create) -> Done {
     for site in &new.sites {
         check_site(site, new.allow_http).map_err(|rule| format!("--site {site} {rule}"))?;
     }
-    let app_id = new
-        .app_id
-        .unwrap_or_else(|| random_hex().chars().take(16).collect());
-    let app_secret = new.app_secret.unwrap_or_else(random_hex);
+    let random_id = || AppId::parse(&random_hex().chars().take(16).collect::<String>());
+    let app_id = new.app_id.map_or_else(random_id, Ok)?;
+    let app_secret = new.app_secret.map_or_else(random_secret, Ok)?;
     let app = App {
         name: new.name,
         allow_http: new.allow_http,
@@ -78,16 +255,199 @@ async fn create(new: NewApp) -> Done {
         genprepay: new.genprepay,
         sites: new.sites,
         signed_profile: new.signed_profile,
-        ..App::new(
-            AppId::parse(&app_id).map_err(|rule| format!("--app-id {rule}"))?,
-            AppSecret::parse(&app_secret).map_err(|rule| format!("--app-secret {rule}"))?,
-        )
+        ..App::new(app_id, app_secret)
     };
-    if !registry.add_app(&app).await? {
-        return Err(format!("an app with the id {app_id} exists already").into());
+    let config = sdk_config_for_people().await;
+    let subject = app.app_id.to_string();
+    let entry = new.trail.entry(&config, "app.create", subject).await;
+    let entry = entry.between(&json!({}), &app.shown(Clock::System.now()));
+    let registry = new.place.registry(&config);
+    let audit = new.trail.table(&config);
+    if !registry.add_app(&app, &audit, &entry).await? {
+        let text = format!("an app with the id {} exists already", app.app_id);
+        return Err(Stop::Refused(text).into());
     }
-    println!("app_id={app_id}");
-    println!("app_secret={app_secret}");
-    eprintln!("Keep the secret now: it is not shown again.");
+    hand_out(&app);
     Ok(())
+}
+
+fn random_secret() -> Result<AppSecret, shared::domain::id::Refused> {
+    AppSecret::parse(&random_hex())
+}
+
+/// The only place where a secret is printed.
+#[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
+fn hand_out(app: &App) {
+    println!("app_id={}", app.app_id);
+    println!("app_secret={}", app.app_secret.expose());
+    eprintln!("Keep the secret now: it is not shown again.");
+}
+
+async fn tell_all(list: List) -> Done {
+    let registry = list.place.registry(&sdk_config_for_people().await);
+    let mut apps = registry.apps().await?;
+    apps.sort_by(|one, other| (&one.name, &one.app_id).cmp(&(&other.name, &other.app_id)));
+    let now = Clock::System.now();
+    if list.json {
+        let shown: Vec<_> = apps.iter().map(|app| app.shown(now)).collect();
+        return print::json(&shown);
+    }
+    let rows = apps.iter().map(|app| {
+        let state = if app.disabled { "disabled" } else { "" };
+        [
+            app.app_id.to_string(),
+            state.to_owned(),
+            app.name.clone(),
+            app.note.clone(),
+        ]
+    });
+    print::table(["APP_ID", "STATE", "NAME", "NOTE"], rows);
+    Ok(())
+}
+
+async fn tell(show: Show) -> Done {
+    let registry = show.place.registry(&sdk_config_for_people().await);
+    let app = read(&registry, &show.app_id).await?;
+    let shown = app.shown(Clock::System.now());
+    if show.json {
+        return print::json(&shown);
+    }
+    let shown = serde_json::to_value(shown)?;
+    let rows = shown
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| {
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            [name.clone(), text]
+        });
+    print::table(["WHAT", "VALUE"], rows);
+    Ok(())
+}
+
+async fn read(registry: &Registry, app_id: &AppId) -> Result<App, Box<dyn std::error::Error>> {
+    let app = registry.app_to_change(app_id).await?;
+    app.ok_or_else(|| Stop::NotFound(format!("there is no app {app_id}")).into())
+}
+
+impl Edit {
+    fn apply(&self, app: &mut App) -> Result<(), String> {
+        if let Some(name) = &self.name {
+            app.name.clone_from(name);
+        }
+        for (new, switch) in [
+            (self.allow_http, &mut app.allow_http),
+            (self.allow_direct, &mut app.allow_direct),
+            (self.skip_return_call, &mut app.skip_return_call),
+            (self.refund_by_hand, &mut app.refund_by_hand),
+            (self.genprepay, &mut app.genprepay),
+            (self.signed_profile, &mut app.signed_profile),
+        ] {
+            *switch = new.unwrap_or(*switch);
+        }
+        for site in &self.remove_sites {
+            let before = app.sites.len();
+            app.sites.retain(|known| known != site);
+            if app.sites.len() == before {
+                return Err(format!("--remove-site {site} is none of its sites"));
+            }
+        }
+        for site in &self.add_sites {
+            check_site(site, app.allow_http).map_err(|rule| format!("--add-site {site} {rule}"))?;
+            if !app.sites.contains(site) {
+                app.sites.push(site.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads an app, changes it, and writes it with its entry if that is a change.
+async fn change(
+    asked: &Change,
+    action: &str,
+    apply: impl FnOnce(&mut App) -> Result<(), String>,
+) -> Done {
+    let config = sdk_config_for_people().await;
+    let registry = asked.place.registry(&config);
+    let before = read(&registry, &asked.app_id).await?;
+    let mut app = before.clone();
+    apply(&mut app).map_err(Stop::Refused)?;
+    if app == before {
+        eprintln!("Nothing to change.");
+        return Ok(());
+    }
+    write(asked, &config, action, &before, app).await?;
+    eprintln!("Changed, from the next request on.");
+    Ok(())
+}
+
+async fn write(asked: &Change, config: &SdkConfig, action: &str, before: &App, app: App) -> Done {
+    let subject = asked.app_id.to_string();
+    let entry = asked.trail.entry(config, action, subject).await;
+    let now = entry.at;
+    let entry = entry.between(&before.shown(now), &app.shown(now));
+    let (registry, audit) = (asked.place.registry(config), asked.trail.table(config));
+    match registry.change_app(app, &audit, &entry).await? {
+        true => Ok(()),
+        false => {
+            let text = "somebody else has changed the app just now: look at it, and try again";
+            Err(Stop::Refused(text.to_owned()).into())
+        }
+    }
+}
+
+async fn rotate(asked: Rotate) -> Done {
+    let config = sdk_config_for_people().await;
+    let change = &asked.change;
+    let before = read(&change.place.registry(&config), &change.app_id).await?;
+    let now = Clock::System.now();
+    let (rotation, action, what) = asked.kind(&before, now);
+    let mut app = before.clone();
+    let new = asked.app_secret.clone().map_or_else(random_secret, Ok)?;
+    app.rotate(new, rotation, now).map_err(|rule| {
+        let ends = before.previous_secret(now).map(|old| old.until.rfc3339());
+        let ends = ends.map(|ends| {
+            format!(" ({ends}): --again replaces the newer one, --now leaves only a new one")
+        });
+        let text = format!("the app {rule}{}", ends.unwrap_or_default());
+        Stop::Refused(text)
+    })?;
+    confirm(&what, asked.yes)?;
+    write(change, &config, action, &before, app.clone()).await?;
+    hand_out(&app);
+    Ok(())
+}
+
+impl Rotate {
+    /// What is asked, its name in the trail, and what a person is told before.
+    fn kind(&self, app: &App, now: Timestamp) -> (Rotation, &'static str, String) {
+        let name = print::plain(&format!("{} {}", app.app_id, app.name));
+        match (self.now, self.again) {
+            (true, _) => (
+                Rotation::Now,
+                "app.rotate.now",
+                format!("{name}: the present secret ends at once, with all its pay addresses."),
+            ),
+            (_, true) => (
+                Rotation::Again,
+                "app.rotate.again",
+                format!("{name}: the newer secret ends at once, the older one when it was to."),
+            ),
+            _ => {
+                let until = now.plus_seconds(self.overlap_hours.saturating_mul(3600));
+                let until_text = until.rfc3339();
+                (
+                    Rotation::Overlap(until),
+                    "app.rotate",
+                    format!(
+                        "{name}: the present secret may be used until {until_text}. Callbacks \
+                         carry the new signature from now on."
+                    ),
+                )
+            }
+        }
+    }
 }

@@ -11,6 +11,7 @@ use pem::Pem;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use serde_json::json;
 use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
 use shared::aws::sdk_config_for_people;
@@ -20,6 +21,7 @@ use shared::domain::time::Timestamp;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::Done;
+use crate::audit::Trail;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -50,6 +52,8 @@ pub(crate) struct Import {
     /// its end are.
     #[arg(long, env = "LEDGER_TABLE")]
     ledger_table: String,
+    #[command(flatten)]
+    trail: Trail,
 }
 
 pub(crate) async fn run(command: Command) -> Done {
@@ -66,6 +70,11 @@ async fn take(import: Import) -> Done {
     let now = Clock::System.now();
     let certificate = Certificate::open(&file, &password, now)?;
     let config = sdk_config_for_people().await;
+    let trail = &import.trail;
+    let entry = trail.entry(&config, "certificate.import", import.secret_id.clone());
+    let what = json!({"serial": certificate.serial, "expires": certificate.ends_at.rfc3339()});
+    let entry = entry.await.between(&json!({}), &what);
+    trail.table(&config).announce(&entry).await?;
     store_certificate(&config, &import.secret_id, certificate.pem).await?;
     // After the certificate: the row must not speak of one that is not in force.
     let end = Credential::new(CLIENT_CERTIFICATE.to_owned(), certificate.ends_at, now);

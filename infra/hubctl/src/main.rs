@@ -1,14 +1,18 @@
-//! The operators' command line: registers apps, imports the merchant's client
-//! certificate, tells an order's story, puts rows back from a backup. It works on
-//! the tables and secrets through the same code as the functions, or on the raw
-//! rows, with the operator's own AWS credentials. Each subject is a module with
-//! its flags and its `run`.
+//! The operators' command line: looks after apps and what they are told, imports
+//! the merchant's client certificate, tells an order's story, puts rows back from
+//! a backup. It works on the tables and secrets through the same code as the
+//! functions, or on the raw rows, with the operator's own AWS credentials. Each
+//! subject is a module with its flags and its `run`.
 
 mod app;
+mod audit;
 mod certificate;
+mod delivery;
 mod order;
+mod print;
 mod restore;
 
+use std::io::{IsTerminal, stdin};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -16,16 +20,72 @@ use clap::Parser;
 /// How a command went, and what a person can do about it.
 type Done = Result<(), Box<dyn std::error::Error>>;
 
+/// Why a command did not do what it was asked, for a script by its exit code.
+/// What fails otherwise, such as AWS, is 1, and 2 is a mistake in the flags.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    /// 3
+    #[error("{0}")]
+    NotFound(String),
+    /// 4
+    #[error("{0}")]
+    Refused(String),
+    /// 5
+    #[error("nothing was done: it was not confirmed; --yes does without")]
+    Unconfirmed,
+}
+
+impl Stop {
+    fn code(&self) -> u8 {
+        match self {
+            Self::NotFound(_) => 3,
+            Self::Refused(_) => 4,
+            Self::Unconfirmed => 5,
+        }
+    }
+}
+
+/// Asks before what cannot be taken back.
+fn confirm(what: &str, yes: bool) -> Result<(), Stop> {
+    if yes {
+        return Ok(());
+    }
+    eprintln!("{what}");
+    if !stdin().is_terminal() {
+        return Err(Stop::Unconfirmed);
+    }
+    eprint!("Go on? Type yes: ");
+    let mut answer = String::new();
+    let read = stdin().read_line(&mut answer);
+    match read.is_ok() && answer.trim() == "yes" {
+        true => Ok(()),
+        false => Err(Stop::Unconfirmed),
+    }
+}
+
 /// Operates a WeChat Pay hub.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(
+    version,
+    about,
+    after_help = "\
+Exit codes: 0 done, 1 failed, 2 wrong flags, 3 not found, 4 refused as things
+are, 5 not confirmed. Tables are named by flags or by the environment variables
+LEDGER_TABLE, REGISTRY_TABLE and AUDIT_TABLE."
+)]
 enum Command {
     /// Third parties that may use the hub.
     #[command(subcommand)]
     App(app::Command),
+    /// Who changed what with hubctl.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// The merchant's client certificate, which refunds need.
     #[command(subcommand)]
     Certificate(certificate::Command),
+    /// What apps are told, and were not.
+    #[command(subcommand)]
+    Delivery(delivery::Command),
     /// Orders, as the ledger and the functions' logs know them.
     #[command(subcommand)]
     Order(order::Command),
@@ -37,6 +97,8 @@ enum Command {
 async fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::App(command) => app::run(command).await,
+        Command::Audit(command) => audit::run(command).await,
+        Command::Delivery(command) => delivery::run(command).await,
         Command::Certificate(command) => certificate::run(command).await,
         Command::Order(command) => order::run(command).await,
         Command::Restore(restore) => restore::run(restore).await,
@@ -45,7 +107,8 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hubctl: {error}");
-            ExitCode::FAILURE
+            let stop: Option<&Stop> = error.downcast_ref();
+            stop.map_or(ExitCode::FAILURE, |stop| ExitCode::from(stop.code()))
         }
     }
 }

@@ -12,7 +12,8 @@ use shared::aws::sdk_config_for_people;
 use shared::domain::id::{AppId, OrderKey, OrderNo};
 use shared::domain::time::Timestamp;
 
-use crate::Done;
+use crate::print::plain;
+use crate::{Done, Stop};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -64,14 +65,10 @@ impl Event {
     /// Part of it is the app's own text, or a stranger's: it must not move the
     /// cursor of a terminal.
     fn new(at: Timestamp, source: &str, what: &str) -> Self {
-        let plain = |character: char| match character.is_control() {
-            true => ' ',
-            false => character,
-        };
         Self {
             at,
             source: source.to_owned(),
-            what: what.chars().map(plain).collect(),
+            what: plain(what),
         }
     }
 
@@ -106,11 +103,11 @@ async fn tell(show: Show) -> Done {
     let config = sdk_config_for_people().await;
     let ledger = Ledger::new(&config, show.ledger_table.clone());
     let partition = ledger.partition(&key).await?.ok_or_else(|| {
-        format!(
+        Stop::NotFound(format!(
             "{} has no order {} of app {}: is it the ledger of this stack, and are both written \
              as the app writes them?",
             show.ledger_table, key.order_no, key.app_id
-        )
+        ))
     })?;
     let mut events = rows::events(&partition, Clock::System.now());
     match (show.no_logs, show.stack) {

@@ -14,6 +14,7 @@ use clap::Args;
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 use shared::ambient::{Clock, random_hex};
 use shared::aws::ledger::ORDER;
 use shared::aws::sdk_config_for_people;
@@ -21,6 +22,7 @@ use shared::domain::id::{AppId, OrderKey, OrderNo};
 use tokio::time::Instant;
 
 use crate::Done;
+use crate::audit::Trail;
 use journal::{Errand, Journal};
 use rule::{Mark, Outcome, Overwrite, Row, Verdict, decide, is_kept, text};
 use tables::{Key, Part, Result, Tables, Wrote};
@@ -75,6 +77,8 @@ pub(crate) struct Restore {
     /// Where it is kept how far the copying came.
     #[arg(long, value_name = "FILE", default_value = "hubctl-restore.json")]
     state: PathBuf,
+    #[command(flatten)]
+    trail: Trail,
 }
 
 #[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
@@ -85,6 +89,7 @@ pub(crate) async fn run(restore: Restore) -> Done {
     let config = sdk_config_for_people().await;
     let tables = Tables::new(&config, restore.from, restore.to);
     let backup = tables.backup().await?;
+    let order_no = restore.order_no.clone();
     let parts = match (&restore.app_id, restore.order_no) {
         (Some(app_id), Some(order_no)) => {
             let app_id = app_id.clone();
@@ -110,6 +115,18 @@ pub(crate) async fn run(restore: Restore) -> Done {
     if journal.is_resumed() {
         let file = restore.state.display();
         eprintln!("Going on after {} rows, as {file} says.", journal.read());
+    }
+    if !restore.dry_run {
+        let trail = &restore.trail;
+        let what = json!({
+            "from": backup.identity,
+            "overwrite": restore.overwrite,
+            "app_id": restore.app_id,
+            "order_no": order_no,
+        });
+        let entry = trail.entry(&config, "restore", tables.to.clone());
+        let entry = entry.await.between(&json!({}), &what);
+        trail.table(&config).announce(&entry).await?;
     }
     // Of one app's there may be any number.
     let rows = restore.app_id.as_ref().map_or(backup.rows, |_| 0);

@@ -4,13 +4,16 @@
 pub mod tokens;
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::types::ReturnValue;
+use aws_sdk_dynamodb::types::builders::PutBuilder;
+use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, ReturnValue, TransactWriteItem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Failure;
+use super::audit::Audit;
 use super::item::{self, number, string};
 use crate::domain::app::App;
+use crate::domain::audit::Entry;
 use crate::domain::id::AppId;
 use crate::domain::time::Timestamp;
 
@@ -19,6 +22,19 @@ use crate::domain::time::Timestamp;
 pub struct Registry {
     client: aws_sdk_dynamodb::Client,
     table: String,
+}
+
+const WRITE_APP: &str = "write an app";
+/// As many as DynamoDB looks up in one call.
+const APPS_READ: i32 = 100;
+
+fn app_key(app_id: &AppId) -> String {
+    format!("app#{app_id}")
+}
+
+fn built(put: PutBuilder) -> Result<TransactWriteItem, Failure> {
+    let put = put.build().map_err(Failure::of(WRITE_APP))?;
+    Ok(TransactWriteItem::builder().put(put).build())
 }
 
 impl Registry {
@@ -37,7 +53,7 @@ impl Registry {
             .client
             .get_item()
             .table_name(&self.table)
-            .key("pk", string(format!("app#{app_id}")))
+            .key("pk", string(app_key(app_id)))
             .send()
             .await
             .map_err(Failure::of("read an app"))?;
@@ -47,30 +63,88 @@ impl Registry {
             .transpose()
     }
 
+    /// The app as it is at this moment, for whoever is about to change it.
+    pub async fn app_to_change(&self, app_id: &AppId) -> Result<Option<App>, Failure> {
+        const OPERATION: &str = "read an app to change it";
+        let read = self.client.get_item().table_name(&self.table);
+        let read = read.key("pk", string(app_key(app_id)));
+        let read = read.consistent_read(true).send().await;
+        let read = read.map_err(Failure::of(OPERATION))?;
+        read.item
+            .map(|item| item::read(item, OPERATION))
+            .transpose()
+    }
+
     /// Registers an app. False when the identifier is taken.
-    pub async fn add_app(&self, app: &App) -> Result<bool, Failure> {
-        const OPERATION: &str = "register an app";
-        let result = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item::write(app, OPERATION)?))
-            .item("pk", string(format!("app#{}", app.app_id)))
-            .condition_expression("attribute_not_exists(pk)")
-            .send()
-            .await;
-        match result {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-            {
-                // The SDK repeats a call whose answer was lost: is it ours?
-                Ok(self.app(&app.app_id).await?.as_ref() == Some(app))
+    pub async fn add_app(&self, app: &App, audit: &Audit, entry: &Entry) -> Result<bool, Failure> {
+        let put = self.put_app(app)?;
+        let put = put.condition_expression("attribute_not_exists(pk)");
+        audit.commit(built(put)?, entry).await
+    }
+
+    /// Writes an app that was read at `app.revision`. False when it has been
+    /// changed meanwhile.
+    pub async fn change_app(
+        &self,
+        mut app: App,
+        audit: &Audit,
+        entry: &Entry,
+    ) -> Result<bool, Failure> {
+        let read = app.revision;
+        app.revision += 1;
+        let put = self.put_app(&app)?;
+        // Rows of before have none, and neither has a row that is not there.
+        let put = match read {
+            0 => put.condition_expression(
+                "attribute_exists(pk) AND (attribute_not_exists(revision) OR revision = :read)",
+            ),
+            _ => put.condition_expression("revision = :read"),
+        };
+        let put = put.expression_attribute_values(":read", number(read));
+        audit.commit(built(put)?, entry).await
+    }
+
+    fn put_app(&self, app: &App) -> Result<PutBuilder, Failure> {
+        let put = Put::builder().table_name(&self.table);
+        let put = put.set_item(Some(item::write(app, WRITE_APP)?));
+        Ok(put.item("pk", string(app_key(&app.app_id))))
+    }
+
+    /// All apps, in no order. The index `apps` has one entry for each app and
+    /// nothing else, so that this reads what it returns and no log-ins.
+    pub async fn apps(&self) -> Result<Vec<App>, Failure> {
+        const OPERATION: &str = "list the apps";
+        let index = self.client.scan().table_name(&self.table);
+        let index = index.index_name("apps").limit(APPS_READ);
+        let mut pages = index.into_paginator().send();
+        let mut apps = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(Failure::of(OPERATION))?;
+            let mut keys = page.items.unwrap_or_default();
+            keys.iter_mut()
+                .for_each(|key| key.retain(|name, _| name == "pk"));
+            while !keys.is_empty() {
+                let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+                let wanted = wanted.map_err(Failure::of(OPERATION))?;
+                let read = self.client.batch_get_item();
+                let read = read.request_items(&self.table, wanted).send().await;
+                let read = read.map_err(Failure::of(OPERATION))?;
+                for item in read
+                    .responses
+                    .into_iter()
+                    .flatten()
+                    .flat_map(|(_, rows)| rows)
+                {
+                    apps.push(item::read(item, OPERATION)?);
+                }
+                // What DynamoDB had no time for is asked for again.
+                let left = read
+                    .unprocessed_keys
+                    .and_then(|mut left| left.remove(&self.table));
+                keys = left.map(|left| left.keys).unwrap_or_default();
             }
-            Err(error) => Err(Failure::of(OPERATION)(error)),
         }
+        Ok(apps)
     }
 
     /// Keeps an entry until it is taken or expires.

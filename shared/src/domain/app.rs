@@ -8,6 +8,8 @@ use url::Url;
 
 use super::UnknownAttributes;
 use super::id::{AppId, Refused, checked_text};
+use super::signature::{Params, verify};
+use super::time::Timestamp;
 
 /// An app's signing key: 32 characters `[0-9A-Za-z]`. It cannot be printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,30 @@ impl fmt::Debug for AppSecret {
 
 checked_text!(AppSecret);
 
+/// The secret before the current one, while the app changes over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    /// What the app may still sign with. The hub does not.
+    pub app_secret: AppSecret,
+    /// From when on it may not.
+    pub until: Timestamp,
+    /// What only newer versions know.
+    #[serde(flatten)]
+    pub unknown: UnknownAttributes,
+}
+
+/// What becomes of the secret that a new one replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// The app may use it until then.
+    Overlap(Timestamp),
+    /// Nobody has it, because it was lost before the app had it. The one before
+    /// stays for as long as it had.
+    Again,
+    /// It was stolen: neither it nor the one before may be used any more.
+    Now,
+}
+
 /// A third party as the operator registered it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct App {
@@ -49,8 +75,14 @@ pub struct App {
     pub app_id: AppId,
     /// What it signs with, and the hub for it.
     pub app_secret: AppSecret,
+    /// What it may also sign with for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_secret: Option<PreviousSecret>,
     /// Its name, for people.
     pub name: String,
+    /// What operators want to remember about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
     /// Switched off by the operator: every request is refused. What is
     /// already owed to it is still delivered.
     #[serde(default)]
@@ -78,19 +110,62 @@ pub struct App {
     /// the browser's address instead of a code.
     #[serde(default)]
     pub signed_profile: bool,
+    /// Rises with each change: whoever changes it names the one that was read.
+    #[serde(default)]
+    pub revision: u64,
     /// What only newer versions know.
     #[serde(flatten)]
     pub unknown: UnknownAttributes,
 }
 
+/// What people see of an app: everything but its secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shown<'a> {
+    app_id: &'a AppId,
+    name: &'a str,
+    note: &'a str,
+    disabled: bool,
+    allow_http: bool,
+    allow_direct: bool,
+    skip_return_call: bool,
+    refund_by_hand: bool,
+    genprepay: bool,
+    sites: &'a [String],
+    signed_profile: bool,
+    /// Until when the secret before the current one may be used.
+    previous_secret_until: Option<String>,
+}
+
 impl App {
+    /// What people may see of it.
+    #[must_use]
+    pub fn shown(&self, now: Timestamp) -> Shown<'_> {
+        let previous = self.previous_secret(now);
+        Shown {
+            app_id: &self.app_id,
+            name: &self.name,
+            note: &self.note,
+            disabled: self.disabled,
+            allow_http: self.allow_http,
+            allow_direct: self.allow_direct,
+            skip_return_call: self.skip_return_call,
+            refund_by_hand: self.refund_by_hand,
+            genprepay: self.genprepay,
+            sites: &self.sites,
+            signed_profile: self.signed_profile,
+            previous_secret_until: previous.map(|previous| previous.until.rfc3339()),
+        }
+    }
+
     /// An app without a name, sites and anything that must be switched on.
     #[must_use]
     pub fn new(app_id: AppId, app_secret: AppSecret) -> Self {
         Self {
             app_id,
             app_secret,
+            previous_secret: None,
             name: String::new(),
+            note: String::new(),
             disabled: false,
             allow_http: false,
             allow_direct: false,
@@ -99,8 +174,57 @@ impl App {
             genprepay: false,
             sites: Vec::new(),
             signed_profile: false,
+            revision: 0,
             unknown: UnknownAttributes::new(),
         }
+    }
+
+    /// Whether the app has signed these parameters, with either of its secrets.
+    #[must_use]
+    pub fn has_signed(&self, params: &Params, now: Timestamp) -> bool {
+        let previous = self.previous_secret(now);
+        verify(params, &self.app_secret)
+            || previous.is_some_and(|previous| verify(params, &previous.app_secret))
+    }
+
+    /// The secret before the current one, if it may still be used.
+    #[must_use]
+    pub fn previous_secret(&self, now: Timestamp) -> Option<&PreviousSecret> {
+        let previous = self.previous_secret.as_ref();
+        previous.filter(|previous| now < previous.until)
+    }
+
+    /// Gives the app a new secret. There are never more than two.
+    ///
+    /// # Errors
+    /// When a secret that may still be used would end before its time, or there is
+    /// none that could go on.
+    pub fn rotate(
+        &mut self,
+        new: AppSecret,
+        rotation: Rotation,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        let overlaps = self.previous_secret(now).is_some();
+        match rotation {
+            Rotation::Overlap(_) if overlaps => {
+                return Err(Refused("has two secrets already, until the older one ends"));
+            }
+            Rotation::Again if !overlaps => {
+                return Err(Refused("has only the one secret"));
+            }
+            Rotation::Again => {}
+            Rotation::Now => self.previous_secret = None,
+            Rotation::Overlap(until) => {
+                self.previous_secret = Some(PreviousSecret {
+                    app_secret: self.app_secret.clone(),
+                    until,
+                    unknown: UnknownAttributes::new(),
+                });
+            }
+        }
+        self.app_secret = new;
+        Ok(())
     }
 
     /// Checks a page that the app names: under one of its sites.
@@ -249,6 +373,7 @@ fn segments(url: &Url) -> Vec<&str> {
 mod tests {
     use super::*;
     use crate::domain::fixtures;
+    use crate::domain::signature::sign;
 
     fn app(sites: &[&str]) -> App {
         App {
@@ -456,5 +581,98 @@ mod tests {
     fn a_secret_cannot_be_printed() {
         let secret = fixtures::app().app_secret;
         assert_eq!(format!("{secret:?}"), "AppSecret(..)");
+        let mut app = fixtures::app();
+        let until = Rotation::Overlap(fixtures::NOW);
+        app.rotate(secret_of('n'), until, fixtures::NOW).unwrap();
+        let printed = format!("{app:?}");
+        assert!(!printed.contains("0123456789abcdef0123456789abcdef"));
+        assert!(!printed.contains("nnnnnnnn"), "{printed}");
+    }
+
+    fn secret_of(letter: char) -> AppSecret {
+        AppSecret::parse(&letter.to_string().repeat(32)).unwrap()
+    }
+
+    fn signed_with(letter: char) -> Params {
+        let mut params = fixtures::params(&[("order_no", "A000000001")]);
+        params.insert("sign".to_owned(), sign(&params, &secret_of(letter)));
+        params
+    }
+
+    /// Which of the secrets a, b and c the app may use, before the old one ends
+    /// and from then on, after it had a and was given b and then c in these ways.
+    #[test]
+    fn a_new_secret_joins_the_one_before_replaces_the_lost_one_or_ends_all() {
+        let now = fixtures::NOW;
+        let end = now.plus_seconds(3600);
+        let overlap = Rotation::Overlap(end);
+        let two = "has two secrets already, until the older one ends";
+        for (first, second, expected, before, after) in [
+            (None, None, Ok(()), "a", "a"),
+            (Some(overlap), None, Ok(()), "ab", "b"),
+            (Some(Rotation::Now), None, Ok(()), "b", "b"),
+            (Some(overlap), Some(Rotation::Again), Ok(()), "ac", "c"),
+            (Some(overlap), Some(Rotation::Now), Ok(()), "c", "c"),
+            (Some(Rotation::Now), Some(overlap), Ok(()), "bc", "c"),
+            (Some(overlap), Some(overlap), Err(Refused(two)), "ab", "b"),
+            (
+                Some(Rotation::Now),
+                Some(Rotation::Again),
+                Err(Refused("has only the one secret")),
+                "b",
+                "b",
+            ),
+        ] {
+            let mut app = App::new(fixtures::app().app_id, secret_of('a'));
+            if let Some(first) = first {
+                app.rotate(secret_of('b'), first, now).unwrap();
+            }
+            if let Some(second) = second {
+                let rotated = app.rotate(secret_of('c'), second, now);
+                assert_eq!(rotated, expected, "{first:?} {second:?}");
+            }
+            let at = |moment: Timestamp| -> String {
+                let known = |letter: &char| app.has_signed(&signed_with(*letter), moment);
+                "abc".chars().filter(known).collect()
+            };
+            let last = Timestamp::from_millis(end.millis() - 1);
+            for (moment, may) in [(now, before), (last, before), (end, after)] {
+                assert_eq!(at(moment), may, "{first:?} {second:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_old_secret_that_has_ended_does_not_hinder_the_next_change() {
+        let now = fixtures::NOW;
+        let mut app = App::new(fixtures::app().app_id, secret_of('a'));
+        let until = |hours: i64| Rotation::Overlap(now.plus_seconds(hours * 3600));
+        app.rotate(secret_of('b'), until(1), now).unwrap();
+        let later = now.plus_seconds(3600);
+        app.rotate(secret_of('c'), until(2), later).unwrap();
+        let may = |letter| app.has_signed(&signed_with(letter), later);
+        assert_eq!([may('a'), may('b'), may('c')], [false, true, true]);
+    }
+
+    /// Rows of before have one secret, and those of today must be readable by
+    /// yesterday's code, which takes `app_secret` for the only one.
+    #[test]
+    fn a_row_has_the_current_secret_where_it_always_was() {
+        let mut app = fixtures::app();
+        assert!(
+            serde_json::to_value(&app)
+                .unwrap()
+                .get("previous_secret")
+                .is_none()
+        );
+        let end = fixtures::NOW.plus_seconds(60);
+        app.rotate(secret_of('n'), Rotation::Overlap(end), fixtures::NOW)
+            .unwrap();
+        let mut row = serde_json::to_value(&app).unwrap();
+        assert_eq!(row["app_secret"], "n".repeat(32));
+        assert_eq!(row["previous_secret"]["until"], end.millis());
+        row["previous_secret"]["reason"] = "of tomorrow".into();
+        let read: App = serde_json::from_value(row.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), row);
     }
 }

@@ -89,6 +89,17 @@ impl Timestamp {
         self.utc().format(&Rfc3339).unwrap_or_default()
     }
 
+    /// Reads RFC 3339, as people write it.
+    ///
+    /// # Errors
+    /// When it is not such a time.
+    pub fn parse_rfc3339(text: &str) -> Result<Self, Refused> {
+        let at = OffsetDateTime::parse(text, &Rfc3339)
+            .map_err(|_| Refused("must be a time like 2026-01-31T12:00:00Z"))?;
+        let millis = at.unix_timestamp_nanos() / 1_000_000;
+        Ok(Self(i64::try_from(millis).unwrap_or(i64::MAX)))
+    }
+
     /// `yyyyMMddHHmmss` in Beijing time, as WeChat writes it.
     #[must_use]
     pub fn beijing(self) -> String {

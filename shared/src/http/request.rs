@@ -10,13 +10,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::error::Category;
+use tracing::Span;
+use tracing::field::display;
 use url::form_urlencoded;
 
 use super::problem::Problem;
 use crate::aws::registry::Registry;
 use crate::domain::app::App;
 use crate::domain::id::{AppId, OrderKey, OrderNo};
-use crate::domain::signature::{Params, field, verify};
+use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
 /// No request of ours comes near this.
@@ -296,40 +298,60 @@ impl Signed {
         let timestamp = Timestamp::parse_seconds(field(&fields.params(), "timestamp"))
             .map_err(Problem::of_param("timestamp"))?;
         check_nonce(field(&fields.params(), "nonce"))?;
-        let signed = Self::verified(fields, registry).await?;
+        let signed = Self::verified(fields, registry, now).await?;
         if now.seconds_apart(timestamp) > CLOCK_SKEW_SECONDS {
             return Err(Problem::TimestampExpired);
         }
         Ok(signed)
     }
 
-    /// The same for a pay address, which is as good as its order: it does not
-    /// expire, and may be without timestamp and nonce. Those it has are nothing
-    /// else, for the payer holds the address and its signature.
+    /// The same for a pay address, which is as good as its order and the secret that
+    /// it was signed with: it does not expire, and may be without timestamp and
+    /// nonce. Those it has are nothing else, for the payer holds the address and its
+    /// signature.
     ///
     /// # Errors
     /// The first check it fails.
-    pub async fn lasting(fields: Fields, registry: &Registry) -> Result<Self, Problem> {
+    pub async fn lasting(
+        fields: Fields,
+        registry: &Registry,
+        now: Timestamp,
+    ) -> Result<Self, Problem> {
         if let Some(text) = fields.text("timestamp", 20)? {
             Timestamp::parse_seconds(text).map_err(Problem::of_param("timestamp"))?;
         }
         if let Some(nonce) = fields.text("nonce", 64)? {
             check_nonce(nonce)?;
         }
-        Self::verified(fields, registry).await
+        Self::verified(fields, registry, now).await
     }
 
-    async fn verified(fields: Fields, registry: &Registry) -> Result<Self, Problem> {
+    async fn verified(
+        fields: Fields,
+        registry: &Registry,
+        now: Timestamp,
+    ) -> Result<Self, Problem> {
         let app_id =
             AppId::parse(fields.required("app_id", 64)?).map_err(Problem::of_param("app_id"))?;
-        let app = registry.app(&app_id).await?.ok_or(Problem::AppUnknown)?;
-        if !verify(&fields.params(), &app.app_secret) {
+        let params = fields.params();
+        // The log tells who it was from what only claims to be.
+        let app = registry.app(&app_id).await?.ok_or_else(|| {
+            Span::current().record("claimed_app_id", display(&app_id));
+            Problem::AppUnknown
+        })?;
+        if !app.has_signed(&params, now) {
+            Span::current().record("claimed_app_id", display(&app_id));
             return Err(Problem::SignInvalid);
         }
-        if app.disabled {
+        Span::current().record("app_id", display(&app_id));
+        let signed = Self { app, fields };
+        if let Ok(key) = signed.order_key(field(&params, "order_no")) {
+            Span::current().record("order", display(key));
+        }
+        if signed.app.disabled {
             return Err(Problem::AppDisabled);
         }
-        Ok(Self { app, fields })
+        Ok(signed)
     }
 }
 

@@ -25,11 +25,14 @@ use demo_shop::Fields;
 use reqwest::header::{ACCEPT_LANGUAGE, USER_AGENT};
 use serde_json::{Value, json};
 use shared::ambient::random_hex;
+use shared::aws::audit::Audit;
 use shared::aws::registry::Registry;
 use shared::aws::secrets::OfficialAccount;
 use shared::config;
 use shared::domain::app::{App, AppSecret};
+use shared::domain::audit::Entry;
 use shared::domain::id::AppId;
+use shared::domain::time::Timestamp;
 use shared::wechat::Account;
 
 pub use crate::browser::{Browser, Page};
@@ -98,7 +101,9 @@ impl Stack {
         let mut app = an_app();
         change(&mut app);
         let registry = Registry::new(&aws, settings["REGISTRY_TABLE"].clone());
-        assert!(registry.add_app(&app).await.unwrap());
+        let audit = Audit::new(&aws, settings["AUDIT_TABLE"].clone());
+        let entry = registered(&app);
+        assert!(registry.add_app(&app, &audit, &entry).await.unwrap());
         let judge = Judge {
             api: settings["HUB_URL"].clone(),
             notify: settings["HUB_NOTIFY_URL"].clone(),
@@ -329,6 +334,22 @@ fn an_app() -> App {
             AppId::parse(&random_hex()[..16]).unwrap(),
             AppSecret::parse(&random_hex()).unwrap(),
         )
+    }
+}
+
+/// What the trail says of that.
+fn registered(app: &App) -> Entry {
+    let at = Timestamp::from_millis(unix_seconds() * 1000);
+    Entry {
+        id: format!("{}-{}", Entry::id_at(at), random_hex()),
+        at,
+        who: "tests".into(),
+        through: "journeys".into(),
+        action: "app.create".into(),
+        subject: app.app_id.to_string(),
+        reason: String::new(),
+        before: Fields::new(),
+        after: Fields::new(),
     }
 }
 

@@ -17,6 +17,7 @@ mod deliveries;
 mod jssdk;
 mod logins;
 mod notifications;
+mod operators;
 mod phones;
 mod platform;
 mod refunds;

@@ -157,6 +157,7 @@ async fn no_function_may_read_everything_remove_orders_or_register_apps() {
                 .item("pk", key("app#x"));
             denied(put.send().await);
         }
+        nothing_of_the_trail(&dynamodb, stack.setting("AUDIT_TABLE")).await;
         let sqs = aws_sdk_sqs::Client::new(&role);
         denied(
             sqs.purge_queue()
@@ -206,6 +207,33 @@ async fn each_function_reads_the_secrets_that_it_needs_and_no_other() {
             }
         }
     }
+}
+
+/// Nobody is to change or remove what is remembered of changes, and no function
+/// makes any yet.
+async fn nothing_of_the_trail(dynamodb: &aws_sdk_dynamodb::Client, audit: &str) {
+    let (pk, sk) = (key("2026-11"), key("x"));
+    let put = dynamodb.put_item().table_name(audit);
+    denied(
+        put.item("pk", pk.clone())
+            .item("sk", sk.clone())
+            .send()
+            .await,
+    );
+    let update = dynamodb.update_item().table_name(audit);
+    let update = update.key("pk", pk.clone()).key("sk", sk.clone());
+    denied(update.send().await);
+    let delete = dynamodb.delete_item().table_name(audit);
+    denied(
+        delete
+            .key("pk", pk.clone())
+            .key("sk", sk.clone())
+            .send()
+            .await,
+    );
+    let get = dynamodb.get_item().table_name(audit);
+    denied(get.key("pk", pk).key("sk", sk).send().await);
+    denied(dynamodb.scan().table_name(audit).send().await);
 }
 
 fn denied<T: std::fmt::Debug, E: std::fmt::Debug, R: std::fmt::Debug>(

@@ -208,7 +208,7 @@ async fn results_recorded_with_their_answers_lost_are_recorded_once() {
     wire.cut_next(1);
     assert!(
         ledger
-            .record_failure(&claim, &[attempt(0)], &next)
+            .record_failure(&claim, &[attempt(0)], &next, now())
             .await
             .unwrap()
     );
@@ -217,7 +217,7 @@ async fn results_recorded_with_their_answers_lost_are_recorded_once() {
     // wakes nobody.
     assert!(
         ledger
-            .record_failure(&claim, &[attempt(0)], &next)
+            .record_failure(&claim, &[attempt(0)], &next, now())
             .await
             .unwrap()
     );
@@ -266,14 +266,14 @@ async fn a_success_counts_even_after_its_lease_was_lost_and_a_failure_does_not()
         .unwrap();
     assert!(
         !ledger
-            .record_failure(&slow, &[], &Next::Exhausted)
+            .record_failure(&slow, &[], &Next::Exhausted, now())
             .await
             .unwrap()
     );
     ledger.record_success(&slow, &[]).await.unwrap();
     assert!(
         !ledger
-            .record_failure(&second, &[], &Next::Exhausted)
+            .record_failure(&second, &[], &Next::Exhausted, now())
             .await
             .unwrap()
     );

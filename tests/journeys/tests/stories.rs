@@ -132,6 +132,82 @@ async fn an_orders_whole_story_is_told_in_the_order_of_time_in_both_forms() {
     }
 }
 
+/// What the function logged with this text in it.
+async fn logged(stack: &Stack, function: &str, text: &str) -> Vec<Value> {
+    let group = format!("/aws/lambda/{}/{function}", stack.setting("STACK_NAME"));
+    let found = aws_sdk_cloudwatchlogs::Client::new(&stack.aws)
+        .filter_log_events()
+        .log_group_name(group)
+        .filter_pattern(format!("\"{text}\""))
+        .send()
+        .await
+        .unwrap();
+    let lines = found.events.unwrap_or_default().into_iter();
+    let lines = lines.map(|line| line.message.unwrap());
+    lines
+        .map(|line| serde_json::from_str(&line).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_refused_request_is_logged_with_its_app_and_order_once_they_are_proven() {
+    let stack = Stack::new().await;
+    let proven = stack.order(json!({"total_fee": 0}));
+    let mut forged = stack.order(json!({"order_no": "FORGED0001"}));
+    forged["total_fee"] = json!(1);
+    for (order, status) in [(&proven, 422), (&forged, 401)] {
+        assert_eq!(stack.create(order).await.status, status);
+    }
+    let app_id = &stack.app.id;
+    let lines = eventually(|| async {
+        let mut lines = logged(&stack, "create-order", app_id).await;
+        lines.retain(|line| line["fields"]["message"] == "request refused");
+        match lines.len() {
+            2 => Ok(lines),
+            _ => Err(json!(lines)),
+        }
+    })
+    .await;
+    let of = |code: &str| {
+        let mut lines = lines.iter();
+        let line = lines.find(|line| line["fields"]["code"] == code);
+        line.unwrap_or_else(|| panic!("{code}: {lines:?}"))
+    };
+    let line = of("param_invalid");
+    assert_eq!(line["fields"]["field"], "total_fee", "{line}");
+    assert!(line["fields"]["rule"].is_string(), "{line}");
+    assert_eq!(line["span"]["app_id"], **app_id, "{line}");
+    let order_no = proven["order_no"].as_str().unwrap();
+    assert_eq!(line["span"]["order"], format!("{app_id}#{order_no}"));
+    let line = of("sign_invalid");
+    assert_eq!(line["span"]["claimed_app_id"], **app_id, "{line}");
+    for unproven in ["app_id", "order"] {
+        assert!(line["span"][unproven].is_null(), "{line}");
+    }
+    for line in &lines {
+        assert!(line["span"]["requestId"].is_string(), "{line}");
+        assert!(!line.to_string().contains(&stack.app.secret), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn an_orders_story_has_what_its_app_was_refused() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    stack.delivered_as(&order["order_no"], "delivered").await;
+    let closed = stack.act(&order["order_no"], "close", json!({})).await;
+    assert_eq!(closed.status, 409, "{closed:?}");
+    eventually(|| async {
+        let told = story(&stack, &order["order_no"]).await;
+        match tells(&told, &[("orders", "request refused: code order_paid")]) {
+            true => Ok(()),
+            false => Err(json!(told)),
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn who_may_not_read_the_logs_is_told_what_the_rows_tell() {
     let stack = Stack::new().await;
@@ -155,7 +231,7 @@ async fn an_order_that_does_not_exist_has_no_story() {
     let stack = Stack::new().await;
     let unknown = ["order", "show", &stack.app.id, "X000000001"];
     let ran = stack.run(&unknown).await;
-    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{ran:?}");
+    assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{ran:?}");
     assert!(ran.err.contains("has no order X000000001"), "{ran:?}");
     let malformed = ["order", "show", &stack.app.id, "X1"];
     let ran = stack.run(&malformed).await;

@@ -1,5 +1,5 @@
 //! What the functions logged about an order: the lines whose field `order` is its
-//! key, from the log group of each function.
+//! key, or that of the request they belong to, from each function's log group.
 
 use std::time::Duration;
 
@@ -105,7 +105,8 @@ async fn lines(
 fn read(function: &str, line: &str, key: &OrderKey) -> Option<Event> {
     let line: Value = serde_json::from_str(line).ok()?;
     let fields = line.get("fields")?.as_object()?;
-    if fields.get("order")?.as_str()? != key.to_string() {
+    let span = || line.get("span")?.get("order");
+    if fields.get("order").or_else(span)?.as_str()? != key.to_string() {
         return None;
     }
     let message = fields.get("message")?.as_str()?;
@@ -164,6 +165,21 @@ mod tests {
         assert_eq!(event.at, Timestamp::from_millis(1_790_000_000_123));
         assert_eq!(event.source, "reconcile");
         assert_eq!(event.what, "WARN asked WeChat: answer NOTPAY, attempt 1");
+    }
+
+    #[test]
+    fn a_line_of_a_request_about_the_order_is_an_event_too() {
+        let of_request = |order: &str| {
+            format!(
+                r#"{{"timestamp":"2026-09-21T14:13:20.123456Z","level":"INFO",
+                "fields":{{"message":"request refused","code":"order_paid"}},
+                "span":{{"app_id":"demo000000000001","order":"{order}","name":"request"}}}}"#
+            )
+        };
+        let event = read("orders", &of_request("demo000000000001#A000000001"), &key());
+        assert_eq!(event.unwrap().what, "request refused: code order_paid");
+        let other = of_request("demo000000000001#A000000002");
+        assert_eq!(read("orders", &other, &key()), None);
     }
 
     #[test]

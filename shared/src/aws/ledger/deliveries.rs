@@ -3,15 +3,20 @@
 //! under its own lease.
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use serde::Serialize;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
+use serde::{Deserialize, Serialize};
 
-use super::{Item, Ledger, row, row_key};
+use super::{Item, Ledger, SHARDS, row, row_key, shard};
 use crate::ambient::random_hex;
+use crate::aws::audit::Audit;
 use crate::aws::item::{millis, number, refused, string, text};
 use crate::aws::queue::Doorbell;
 use crate::aws::{Failure, item};
+use crate::domain::audit::Entry;
 use crate::domain::delivery::{ATTEMPTS_KEPT, Attempt, Delivery, EARLY_MILLIS, Next, Status};
+use crate::domain::id::{AppId, OrderKey};
 use crate::domain::time::Timestamp;
 
 pub(super) const PREFIX: &str = "delivery#";
@@ -34,6 +39,24 @@ pub struct Claim {
 pub struct Lease {
     doorbell: Doorbell,
     token: String,
+}
+
+/// A delivery by its place, as an index shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Listed {
+    /// `app_id#order_no`.
+    pub pk: String,
+    /// `delivery#<event>[#<subject>]`.
+    pub sk: String,
+    /// When it was given up, if it was.
+    #[serde(default)]
+    pub exhausted_at: Option<Timestamp>,
+    /// The step that is owed, if one is.
+    #[serde(default)]
+    pub step: Option<u8>,
+    /// When that is due.
+    #[serde(default)]
+    pub due: Option<Timestamp>,
 }
 
 /// Of the transactional outbox: written in the transaction that it tells of.
@@ -134,6 +157,7 @@ impl Ledger {
         claim: &Claim,
         attempts: &[Attempt],
         next: &Next,
+        now: Timestamp,
     ) -> Result<bool, Failure> {
         const OPERATION: &str = "record a failed delivery";
         let update = self
@@ -158,9 +182,10 @@ impl Ledger {
             Next::Exhausted => update
                 .update_expression(
                     "SET #status = :exhausted, claims = :zero, attempts = :attempts, \
-                     recorded = :token \
+                     recorded = :token, exhausted_at = :now \
                      REMOVE wake, #shard, lease, lease_until, rings",
                 )
+                .expression_attribute_values(":now", millis(now))
                 .expression_attribute_names("#shard", "shard")
                 .expression_attribute_values(":exhausted", status(Status::Exhausted)?),
         };
@@ -171,6 +196,91 @@ impl Ledger {
                 Ok(row.is_some_and(|row| text(&row, "recorded") == Some(&claim.lease.token)))
             }
         }
+    }
+
+    /// Makes the last step of an exhausted delivery due again: the same event
+    /// under the same id. Its doorbell is the sweeper's. False when it is not
+    /// exhausted, or not there.
+    pub async fn resend(
+        &self,
+        key: &OrderKey,
+        sk: &str,
+        audit: &Audit,
+        entry: &Entry,
+    ) -> Result<bool, Failure> {
+        const OPERATION: &str = "resend a delivery";
+        let now = entry.at;
+        let pk = key.to_string();
+        let update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(row_key(&pk, sk)))
+            // Claims would otherwise add up over several of these, to a crash.
+            .update_expression(
+                "SET #status = :pending, claims = :zero, due = :now, wake = :now, \
+                 #shard = :shard REMOVE lease, lease_until, rings, exhausted_at",
+            )
+            .condition_expression("#status = :exhausted")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#shard", "shard")
+            .expression_attribute_values(":pending", status(Status::Pending)?)
+            .expression_attribute_values(":exhausted", status(Status::Exhausted)?)
+            .expression_attribute_values(":zero", number(0))
+            .expression_attribute_values(":now", millis(now))
+            .expression_attribute_values(":shard", string(shard(&pk)))
+            .build()
+            .map_err(Failure::of(OPERATION))?;
+        let change = TransactWriteItem::builder().update(update).build();
+        audit.commit(change, entry).await
+    }
+
+    /// An app's exhausted deliveries since then, the oldest first. The sparse
+    /// index `exhausted` has them and nothing else.
+    pub async fn exhausted(
+        &self,
+        app_id: &AppId,
+        since: Timestamp,
+    ) -> Result<Vec<Listed>, Failure> {
+        const OPERATION: &str = "list exhausted deliveries";
+        let pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("exhausted")
+            .key_condition_expression("app_id = :app AND exhausted_at >= :since")
+            .expression_attribute_values(":app", string(app_id.to_string()))
+            .expression_attribute_values(":since", millis(since));
+        let items = pages.into_paginator().items().send();
+        let items: Vec<Item> = items.try_collect().await.map_err(Failure::of(OPERATION))?;
+        serde_dynamo::from_items(items).map_err(Failure::of(OPERATION))
+    }
+
+    /// An app's pending deliveries, the first due first. Reads all that is owed to
+    /// anybody, from the index `wake`.
+    pub async fn pending(&self, app_id: &AppId) -> Result<Vec<Listed>, Failure> {
+        const OPERATION: &str = "list pending deliveries";
+        let prefix = format!("{app_id}#");
+        let mut pending: Vec<Listed> = Vec::new();
+        for shard in 0..SHARDS {
+            let pages = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name("wake")
+                .key_condition_expression("#shard = :shard")
+                .expression_attribute_names("#shard", "shard")
+                .expression_attribute_values(":shard", string(shard.to_string()));
+            let items = pages.into_paginator().items().send();
+            let items: Vec<Item> = items.try_collect().await.map_err(Failure::of(OPERATION))?;
+            let listed: Vec<Listed> =
+                serde_dynamo::from_items(items).map_err(Failure::of(OPERATION))?;
+            pending.extend(
+                listed.into_iter().filter(|listed| {
+                    listed.pk.starts_with(&prefix) && listed.sk.starts_with(PREFIX)
+                }),
+            );
+        }
+        pending.sort_by_key(|delivery| delivery.due);
+        Ok(pending)
     }
 
     fn update_row(&self, doorbell: &Doorbell) -> UpdateItemFluentBuilder {

@@ -132,6 +132,7 @@ fn an_app_keeps_what_a_newer_version_wrote_into_it() {
         "name": "Demo", "disabled": false, "allow_http": true, "allow_direct": false,
         "skip_return_call": false, "refund_by_hand": false, "genprepay": false,
         "sites": ["https://shop.example/"], "signed_profile": false,
+        "revision": 7, "note": "old",
         "newer": {"merchant": "1900000109"},
     });
     let app: crate::domain::app::App = item::read(stored(&newer, "app"), "test").unwrap();

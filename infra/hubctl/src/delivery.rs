@@ -1,0 +1,249 @@
+//! What apps are told: which deliveries are open or were given up, and giving the
+//! latter another chance, one by one or all of an app's.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+use shared::ambient::{Clock, random_hex};
+use shared::aws::ledger::{Ledger, Listed};
+use shared::aws::sdk_config_for_people;
+use shared::domain::audit::Entry;
+use shared::domain::delivery::Status;
+use shared::domain::id::{AppId, OrderKey, OrderNo};
+use shared::domain::time::Timestamp;
+
+use crate::audit::Trail;
+use crate::{Done, Stop, confirm, print};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Lists an app's deliveries that are open or were given up.
+    List(List),
+    /// Gives an exhausted delivery its last step again, with the same event_id.
+    Resend(Resend),
+    /// The same for all of an app's since a time.
+    ResendAll(ResendAll),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum State {
+    /// The app is still to be called.
+    Pending,
+    /// Every call was made in vain.
+    Exhausted,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Exhausted ones are read from an index that has nothing else. For the pending ones
+all that is owed to anybody is read.
+
+  hubctl delivery list teashop000000001 --since 2026-11-01T00:00:00Z
+  hubctl delivery list teashop000000001 --state pending --json")]
+pub(crate) struct List {
+    /// The app's identifier.
+    #[arg(value_parser = AppId::parse)]
+    app_id: AppId,
+    /// The ledger (the stack's output `LedgerTable`).
+    #[arg(long, value_name = "TABLE", env = "LEDGER_TABLE")]
+    ledger_table: String,
+    /// Which.
+    #[arg(long, value_enum, default_value = "exhausted")]
+    state: State,
+    /// Only those exhausted since then.
+    #[arg(long, value_parser = Timestamp::parse_rfc3339)]
+    since: Option<Timestamp>,
+    /// Print an array of objects.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+The sweeper rings it within a minute, and the app's notify_url is called.
+
+  hubctl delivery resend teashop000000001 A000000001 payment.succeeded
+  hubctl delivery resend teashop000000001 A000000001 refund.failed R1")]
+pub(crate) struct Resend {
+    /// The app's identifier.
+    #[arg(value_parser = AppId::parse)]
+    app_id: AppId,
+    /// The app's number for the order.
+    #[arg(value_parser = OrderNo::parse)]
+    order_no: OrderNo,
+    /// The event, such as payment.succeeded.
+    event: String,
+    /// Which refund or payment it is about, where the event has several.
+    subject: Option<String>,
+    /// The ledger (the stack's output `LedgerTable`).
+    #[arg(long, value_name = "TABLE", env = "LEDGER_TABLE")]
+    ledger_table: String,
+    #[command(flatten)]
+    trail: Trail,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+What was resent is not exhausted any more: a run that was interrupted is resumed by
+running it again.
+
+  hubctl delivery resend-all teashop000000001 --since 2026-11-01T00:00:00Z --reason \"their outage\"")]
+pub(crate) struct ResendAll {
+    /// The app's identifier.
+    #[arg(value_parser = AppId::parse)]
+    app_id: AppId,
+    /// Those exhausted since then.
+    #[arg(long, value_parser = Timestamp::parse_rfc3339)]
+    since: Timestamp,
+    /// How many in a second: the app has just come back.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
+    per_second: u64,
+    /// The ledger (the stack's output `LedgerTable`).
+    #[arg(long, value_name = "TABLE", env = "LEDGER_TABLE")]
+    ledger_table: String,
+    #[command(flatten)]
+    trail: Trail,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(crate) async fn run(command: Command) -> Done {
+    match command {
+        Command::List(list) => show(list).await,
+        Command::Resend(resend) => resend_one(resend).await,
+        Command::ResendAll(resend) => resend_all(resend).await,
+    }
+}
+
+async fn show(list: List) -> Done {
+    let ledger = Ledger::new(&sdk_config_for_people().await, list.ledger_table);
+    let since = list.since.unwrap_or_default();
+    let found = match list.state {
+        State::Exhausted => ledger.exhausted(&list.app_id, since).await?,
+        State::Pending => ledger.pending(&list.app_id).await?,
+    };
+    if list.json {
+        let found: Vec<Value> = found.iter().map(object).collect();
+        return print::json(&found);
+    }
+    let rows = found.iter().map(|listed| {
+        let at = listed.exhausted_at.or(listed.due);
+        let step = listed.step.map(|step| (u32::from(step) + 1).to_string());
+        [
+            order_no(listed).to_owned(),
+            name(listed).to_owned(),
+            at.map(Timestamp::rfc3339).unwrap_or_default(),
+            step.unwrap_or_default(),
+        ]
+    });
+    let at = match list.state {
+        State::Exhausted => "EXHAUSTED",
+        State::Pending => "DUE",
+    };
+    print::table(["ORDER_NO", "EVENT", at, "ATTEMPT"], rows);
+    Ok(())
+}
+
+fn object(listed: &Listed) -> Value {
+    let (event, subject) = match name(listed).split_once('#') {
+        Some((event, subject)) => (event, Some(subject)),
+        None => (name(listed), None),
+    };
+    json!({
+        "order_no": order_no(listed),
+        "event": event,
+        "subject": subject,
+        "exhausted_at": listed.exhausted_at.map(Timestamp::rfc3339),
+        "due": listed.due.map(Timestamp::rfc3339),
+        "attempt": listed.step.map(|step| u32::from(step) + 1),
+    })
+}
+
+fn order_no(listed: &Listed) -> &str {
+    listed.pk.split('#').nth(1).unwrap_or_default()
+}
+
+/// The event, and which part of the order it is about: `refund.failed#R1`.
+fn name(listed: &Listed) -> &str {
+    listed.sk.strip_prefix("delivery#").unwrap_or(&listed.sk)
+}
+
+async fn resend_one(asked: Resend) -> Done {
+    let config = sdk_config_for_people().await;
+    let ledger = Ledger::new(&config, asked.ledger_table);
+    let key = OrderKey {
+        app_id: asked.app_id,
+        order_no: asked.order_no,
+    };
+    let subject = asked.subject.map(|subject| format!("#{subject}"));
+    let sk = format!("delivery#{}{}", asked.event, subject.unwrap_or_default());
+    let entry = asked
+        .trail
+        .entry(&config, "delivery.resend", key.to_string());
+    let entry = change(&entry.await, &sk);
+    let audit = asked.trail.table(&config);
+    if !ledger.resend(&key, &sk, &audit, &entry).await? {
+        let text =
+            format!("{key} has no exhausted {sk}: `hubctl order show` tells what it was told of");
+        return Err(Stop::Refused(text).into());
+    }
+    eprintln!("Due again: it is called within two minutes.");
+    Ok(())
+}
+
+/// The entry, with what the change does to this row.
+fn change(entry: &Entry, sk: &str) -> Entry {
+    entry.clone().between(
+        &json!({sk: Status::Exhausted}),
+        &json!({sk: Status::Pending}),
+    )
+}
+
+async fn resend_all(asked: ResendAll) -> Done {
+    let config = sdk_config_for_people().await;
+    let ledger = Ledger::new(&config, asked.ledger_table);
+    let audit = asked.trail.table(&config);
+    let found = ledger.exhausted(&asked.app_id, asked.since).await?;
+    if found.is_empty() {
+        eprintln!("Nothing is exhausted since then.");
+        return Ok(());
+    }
+    let what = format!(
+        "{} deliveries to {} are sent again.",
+        found.len(),
+        asked.app_id
+    );
+    confirm(&what, asked.yes)?;
+    let pause = Duration::from_millis(1000 / asked.per_second);
+    let bar = ProgressBar::new(u64::try_from(found.len())?);
+    // One identity for all of them: AWS is asked once.
+    let first = asked
+        .trail
+        .entry(&config, "delivery.resend", String::new())
+        .await;
+    let (mut resent, mut left) = (0_u32, 0_u32);
+    for listed in found {
+        let key = OrderKey::parse(&listed.pk)?;
+        let at = Clock::System.now();
+        let entry = Entry {
+            id: format!("{}-{}", Entry::id_at(at), random_hex()),
+            at,
+            subject: key.to_string(),
+            ..change(&first, &listed.sk)
+        };
+        let done = ledger.resend(&key, &listed.sk, &audit, &entry).await;
+        let done = done.map_err(|error| format!("{error}\nRun it again: it goes on."))?;
+        match done {
+            true => resent += 1,
+            false => left += 1,
+        }
+        bar.inc(1);
+        tokio::time::sleep(pause).await;
+    }
+    bar.finish_and_clear();
+    eprintln!("{resent} are due again, {left} were not exhausted any more.");
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! Answers on stdout: tables for people, JSON for scripts.
+
+use serde::Serialize;
+
+use crate::Done;
+
+/// An answer for a script.
+#[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
+pub(crate) fn json(answer: &impl Serialize) -> Done {
+    println!("{}", serde_json::to_string_pretty(answer)?);
+    Ok(())
+}
+
+/// Columns as wide as what is in them, the last one as it is.
+#[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
+    let mut lines = vec![head.map(str::to_owned)];
+    lines.extend(rows.into_iter().map(|row| row.map(|cell| plain(&cell))));
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..N)
+        .map(|column| width(column).unwrap_or_default())
+        .collect();
+    for line in &lines {
+        let cells = line.iter().zip(&widths);
+        let padded: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        println!("{}", padded.join("  ").trim_end());
+    }
+}
+
+/// Part of it is somebody's own text, which must not move a terminal's cursor.
+pub(crate) fn plain(text: &str) -> String {
+    let plain = |character: char| match character.is_control() {
+        true => ' ',
+        false => character,
+    };
+    text.chars().map(plain).collect()
+}

@@ -1,0 +1,158 @@
+//! The `audit` table: an entry for each change that a person made, committed with
+//! the change. Entries are only ever added. No function may even read it.
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+
+use super::Failure;
+use super::item::{self, Item, string};
+use crate::domain::audit::Entry;
+use crate::domain::time::Timestamp;
+
+/// The table: a partition for each month, in it the entries by time.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+}
+
+/// Which entries are read.
+#[derive(Debug, Clone)]
+pub struct Period {
+    /// None before this time.
+    pub since: Timestamp,
+    /// Only those whose names are smaller: of a time, or of the last entry read.
+    pub before: String,
+}
+
+impl Audit {
+    /// The audit trail in this table.
+    #[must_use]
+    pub fn new(config: &SdkConfig, table: String) -> Self {
+        Self {
+            client: aws_sdk_dynamodb::Client::new(config),
+            table,
+        }
+    }
+
+    /// Makes a change and writes its entry: both, or neither. False when the row
+    /// was not as the change expects it, or another change was under way on it.
+    pub(super) async fn commit(
+        &self,
+        change: TransactWriteItem,
+        entry: &Entry,
+    ) -> Result<bool, Failure> {
+        const OPERATION: &str = "commit a change with its audit entry";
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(row(entry)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .map_err(Failure::of(OPERATION))?;
+        let done = self
+            .client
+            .transact_write_items()
+            .transact_items(change)
+            .transact_items(TransactWriteItem::builder().put(put).build())
+            .send()
+            .await;
+        let Err(error) = done else { return Ok(true) };
+        let lost = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                cancelled.cancellation_reasons().iter().any(|reason| {
+                    let codes = ["ConditionalCheckFailed", "TransactionConflict"];
+                    reason.code().is_some_and(|code| codes.contains(&code))
+                })
+            }
+            _ => false,
+        };
+        // The SDK repeats a call whose answer was lost: is the entry ours?
+        match lost {
+            true => self.has(entry).await,
+            false => Err(Failure::of(OPERATION)(error)),
+        }
+    }
+
+    /// Writes an entry before something that cannot be in one transaction with it:
+    /// what is missing then is the change, and not its entry.
+    pub async fn announce(&self, entry: &Entry) -> Result<(), Failure> {
+        const OPERATION: &str = "write an audit entry";
+        let put = self.client.put_item().table_name(&self.table);
+        let put = put.set_item(Some(row(entry)?));
+        let put = put.condition_expression("attribute_not_exists(pk)");
+        match put.send().await {
+            Ok(_) => Ok(()),
+            // The SDK repeats a call whose answer was lost, and the name is ours.
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(Failure::of(OPERATION)(error)),
+        }
+    }
+
+    async fn has(&self, entry: &Entry) -> Result<bool, Failure> {
+        let read = self.client.get_item().table_name(&self.table);
+        let read = read.set_key(Some(key(entry))).consistent_read(true);
+        let read = read.send().await;
+        let read = read.map_err(Failure::of("look for an audit entry"))?;
+        Ok(read.item.is_some())
+    }
+
+    /// The entries of one month and this period, the newest first. Fewer than
+    /// `limit` only when the month has no more.
+    pub async fn entries(
+        &self,
+        month: &str,
+        period: &Period,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Failure> {
+        const OPERATION: &str = "read audit entries";
+        let pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :month AND sk BETWEEN :since AND :before")
+            .expression_attribute_values(":month", string(month))
+            .expression_attribute_values(":since", string(Entry::id_at(period.since)))
+            .expression_attribute_values(":before", string(&period.before))
+            .scan_index_forward(false)
+            .consistent_read(true)
+            .limit(PAGE);
+        let mut items = pages.into_paginator().items().send();
+        let mut entries: Vec<Entry> = Vec::new();
+        while entries.len() < limit
+            && let Some(item) = items.next().await
+        {
+            let item = item.map_err(Failure::of(OPERATION))?;
+            let entry: Entry = item::read(item, OPERATION)?;
+            // The upper end is among what is read.
+            if entry.id < period.before {
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+}
+
+/// Entries read at a time.
+const PAGE: i32 = 200;
+
+fn row(entry: &Entry) -> Result<Item, Failure> {
+    let mut item = item::write(entry, "write an audit entry")?;
+    item.extend(key(entry));
+    Ok(item)
+}
+
+fn key(entry: &Entry) -> Item {
+    let at = entry.at.rfc3339();
+    let month = at.get(..7).unwrap_or_default();
+    Item::from([
+        ("pk".to_owned(), string(month)),
+        ("sk".to_owned(), string(&entry.id)),
+    ])
+}

@@ -1,0 +1,102 @@
+//! What is remembered of each change that a person makes: who, when, from where,
+//! what, before and after. Secrets are in no entry.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::time::Timestamp;
+
+/// One change. It is written with the change and never touched again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its place in time, and its name: see [`Entry::id_at`].
+    pub id: String,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Who did it: an identity of AWS, or an account of a computer.
+    pub who: String,
+    /// With which tool.
+    pub through: String,
+    /// What was done, `app.disable` say.
+    pub action: String,
+    /// To what: an app's identifier, or `app_id#order_no`.
+    pub subject: String,
+    /// Why, in the words of who did it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// What it was before, as far as it changed.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub before: Map<String, Value>,
+    /// And after.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub after: Map<String, Value>,
+}
+
+impl Entry {
+    /// The first part of an entry's name. Names sort by time.
+    #[must_use]
+    pub fn id_at(at: Timestamp) -> String {
+        format!("{:015}", at.millis().max(0))
+    }
+
+    /// Fills in what differs between the two.
+    #[must_use]
+    pub fn between(mut self, before: &impl Serialize, after: &impl Serialize) -> Self {
+        (self.before, self.after) = (object(before), object(after));
+        let (old, new) = (self.before.clone(), self.after.clone());
+        self.before
+            .retain(|name, value| new.get(name) != Some(value));
+        self.after
+            .retain(|name, value| old.get(name) != Some(value));
+        self
+    }
+
+    /// The app that it is about.
+    #[must_use]
+    pub fn app_id(&self) -> &str {
+        self.subject.split('#').next().unwrap_or_default()
+    }
+}
+
+fn object(value: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(object)) => object,
+        _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_has_what_changed_and_nothing_else() {
+        let entry = Entry {
+            id: Entry::id_at(Timestamp::from_millis(1_790_000_000_123)),
+            at: Timestamp::from_millis(1_790_000_000_123),
+            who: "ann".into(),
+            through: "test".into(),
+            action: "app.edit".into(),
+            subject: "demo000000000001#A000000001".into(),
+            reason: String::new(),
+            before: Map::new(),
+            after: Map::new(),
+        };
+        assert_eq!(entry.id, "001790000000123");
+        assert_eq!(entry.app_id(), "demo000000000001");
+        let before = json!({"name": "a", "disabled": false, "gone": 1});
+        let after = json!({"name": "b", "disabled": false, "new": 2});
+        let entry = entry.between(&before, &after);
+        assert_eq!(json!(entry.before), json!({"name": "a", "gone": 1}));
+        assert_eq!(json!(entry.after), json!({"name": "b", "new": 2}));
+    }
+
+    #[test]
+    fn names_sort_by_time() {
+        let at = |millis| Entry::id_at(Timestamp::from_millis(millis));
+        let names = [at(-1), at(1), at(999_999_999_999), at(1_790_000_000_123)];
+        assert!(names.is_sorted(), "{names:?}");
+    }
+}
