@@ -48,7 +48,9 @@ impl Wechat {
             .await
         {
             Ok(answer) => return accepted(&answer, &number),
-            Err(Error::Business { code, .. }) if is_too_soon(&code) => return Ok(Answer::Later),
+            Err(Error::Business { code, .. }) if is_too_soon(&code) => {
+                return Ok(Answer::Later(code));
+            }
             Err(Error::Business { code, .. }) => code,
             Err(error) => return Err(error),
         };
