@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::item::{self, Item, string, text};
-use crate::domain::delivery::Delivery;
+use crate::domain::delivery::{Delivery, Event};
 use crate::domain::id::OrderKey;
 use crate::domain::order::Order;
 use crate::domain::refund::Refund;
@@ -51,6 +51,15 @@ pub struct Partition {
     pub deliveries: Vec<Delivery>,
     /// What went or must go back.
     pub refunds: Vec<Refund>,
+}
+
+impl Partition {
+    /// What its app was or must be told of its payment.
+    #[must_use]
+    pub fn told_payment(&self) -> Option<&Delivery> {
+        let mut told = self.deliveries.iter();
+        told.find(|told| told.event == Event::PaymentSucceeded)
+    }
 }
 
 impl Ledger {

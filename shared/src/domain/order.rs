@@ -279,6 +279,13 @@ impl Order {
     /// WeChat confirmed a payment. Its number is the payment: whatever is said
     /// of it later is a repeat. There are at most as many as attempts.
     pub fn pay(&mut self, found: &Found, now: Timestamp) -> Settlement {
+        self.pay_knowing(found, None, now)
+    }
+
+    /// The same for an order that may have been restored from a backup: its app
+    /// has been told of the payment with the number `told`. That is the order's,
+    /// whichever is found first and whatever the order has come to since.
+    pub fn pay_knowing(&mut self, found: &Found, told: Option<&str>, now: Timestamp) -> Settlement {
         let payment = found.payment.clone();
         if self.payment_of(&payment.transaction_id).is_some() {
             return Settlement::Repeated;
@@ -295,15 +302,19 @@ impl Order {
             // A charge that reached WeChat after it had nothing to take back.
             AnomalyKind::PaidAfterClose
         } else {
-            match self.status {
-                Status::Created | Status::Paying => {
+            let told = told.filter(|_| self.payment.is_none());
+            match (self.status, told.map(|told| told == payment.transaction_id)) {
+                (_, Some(true)) | (Status::Created | Status::Paying, None) => {
                     self.status = Status::Paid;
                     self.payment = Some(payment);
                     self.watch(now);
                     return Settlement::Paid;
                 }
-                Status::Paid | Status::PartlyRefunded | Status::Refunded => AnomalyKind::PaidTwice,
-                Status::Closed | Status::Failed => AnomalyKind::PaidAfterClose,
+                (_, Some(false))
+                | (Status::Paid | Status::PartlyRefunded | Status::Refunded, None) => {
+                    AnomalyKind::PaidTwice
+                }
+                (Status::Closed | Status::Failed, None) => AnomalyKind::PaidAfterClose,
             }
         };
         self.anomalies.push(Anomaly {

@@ -90,6 +90,9 @@ pub struct Refund {
     /// Until when one run has it for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_until: Option<Timestamp>,
+    /// When somebody last had WeChat asked before it was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hurried_at: Option<Timestamp>,
     /// Since when WeChat has refused it and not known it, without a call in
     /// between of which nobody knows whether it was heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,8 +142,8 @@ pub enum Answer {
         /// WeChat says that repeating it cannot help.
         is_final: bool,
     },
-    /// Not now: one refund of a payment a minute.
-    Later,
+    /// Not now, by WeChat's code: one refund of a payment a minute, say.
+    Later(String),
     /// Nothing that is known: ask again later.
     Unknown,
 }
@@ -170,7 +173,10 @@ const CLAIM_SECONDS: i64 = 90;
 const FINAL_SECONDS: i64 = 2 * 3600;
 /// Other refusals (the merchant's balance, say) are repeated for so long.
 const PATIENCE_SECONDS: i64 = 7 * 86_400;
-/// So many questions without an answer are not an accident.
+/// However often it is hurried, WeChat is asked once in so long.
+const HURRY_SECONDS: i64 = 60;
+/// So many questions without an answer, or with one that puts off, are not an
+/// accident.
 const STUCK_STEP: u8 = 4;
 
 impl Refund {
@@ -193,6 +199,7 @@ impl Refund {
             due: Some(promise.due),
             wake: Some(promise.due),
             claimed_until: None,
+            hurried_at: None,
             refused_since: None,
             step: 0,
             revision: 0,
@@ -230,9 +237,10 @@ impl Refund {
         if self.status.is_final() {
             return Transition::Unchanged;
         }
+        let was_early = self.is_claimed_early();
         self.claimed_until = None;
-        let mut gap_max = match answer {
-            Answer::Unknown => UNTOLD_GAP_MAX,
+        let gap_max = match answer {
+            Answer::Unknown | Answer::Later(_) => UNTOLD_GAP_MAX,
             _ => i64::MAX,
         };
         match answer {
@@ -244,11 +252,12 @@ impl Refund {
                 self.refund_id = Some(refund_id);
                 (self.err_code, self.refused_since) = (None, None);
             }
-            Answer::Change => self.status = Status::Change,
-            Answer::Later => {
-                self.step = 0;
-                gap_max = UNTOLD_GAP_MAX;
+            Answer::Change => {
+                self.status = Status::Change;
+                self.err_code = None;
             }
+            // The pauses grow as in a silence: WeChat may say so for ever.
+            Answer::Later(err_code) => self.err_code = Some(err_code),
             Answer::Unknown => self.refused_since = None,
             Answer::Refused { err_code, is_final } => {
                 self.err_code = Some(err_code);
@@ -269,6 +278,7 @@ impl Refund {
             Answer::Succeeded(refund_id, at) => {
                 self.status = Status::Succeeded;
                 self.refund_id = Some(refund_id);
+                self.err_code = None;
                 return self.end(at.unwrap_or(now));
             }
             Answer::Failed(err_code) => {
@@ -277,9 +287,12 @@ impl Refund {
                 return self.end(now);
             }
         }
-        let gap = GAPS.get(usize::from(self.step)).or(GAPS.last());
+        // Whoever hurries it neither hastens nor delays the planned questions, and
+        // does not make it stuck.
+        let step = self.step.saturating_sub(u8::from(was_early));
+        let gap = GAPS.get(usize::from(step)).or(GAPS.last());
         let due = now.plus_seconds(gap.copied().unwrap_or_default().min(gap_max));
-        self.step = self.step.saturating_add(1);
+        self.step = step.saturating_add(1);
         (self.due, self.wake) = (Some(due), Some(due));
         Transition::Continues
     }
@@ -294,15 +307,21 @@ impl Refund {
     }
 
     /// The same before it is due: a person wants to know, perhaps because what
-    /// was in the way is mended, so that the pauses begin again. False when it
-    /// has ended, or is another run's.
+    /// was in the way is mended. False when it has ended, is another run's, or was
+    /// hurried a moment ago.
     #[must_use]
     pub fn claim_early(&mut self, now: Timestamp) -> bool {
-        let is_ours = self.reserve(now);
+        let recent = |at: Timestamp| now < at.plus_seconds(HURRY_SECONDS);
+        let is_ours = !self.hurried_at.is_some_and(recent) && self.reserve(now);
         if is_ours {
-            self.step = 0;
+            self.hurried_at = Some(now);
         }
         is_ours
+    }
+
+    fn is_claimed_early(&self) -> bool {
+        let until = self.hurried_at.map(|at| at.plus_seconds(CLAIM_SECONDS));
+        until.is_some() && until == self.claimed_until
     }
 
     fn reserve(&mut self, now: Timestamp) -> bool {
@@ -315,10 +334,11 @@ impl Refund {
         is_ours
     }
 
-    /// Whether WeChat has been silent about it for too long.
+    /// Whether WeChat has been silent about it, or put it off, for too long.
     #[must_use]
     pub fn is_stuck(&self, answer: &Answer) -> bool {
-        *answer == Answer::Unknown && self.step >= STUCK_STEP && !self.status.is_final()
+        let is_untold = matches!(answer, Answer::Unknown | Answer::Later(_));
+        is_untold && self.step >= STUCK_STEP && !self.status.is_final()
     }
 
     fn end(&mut self, at: Timestamp) -> Transition {
@@ -354,11 +374,33 @@ mod tests {
         assert_eq!(wait(&mut refund, Answer::Unknown), 60);
         assert!(refund.claim_early(NOW.plus_seconds(1)));
         assert!(!refund.claim_early(NOW.plus_seconds(2)), "another run's");
-        assert_eq!(refund.apply(Answer::Later, NOW), Transition::Continues);
-        assert!(refund.claim_early(NOW.plus_seconds(3)), "that run is over");
-        assert_eq!(wait(&mut refund, Answer::Unknown), 60, "as if it were new");
+        assert_eq!(wait(&mut refund, later()), 60);
+        assert!(!refund.claim_early(NOW.plus_seconds(60)), "once a minute");
+        assert!(refund.claim_early(NOW.plus_seconds(61)));
         refund.apply(Answer::Succeeded("5".into(), None), NOW);
         assert!(!refund.claim_early(NOW.plus_seconds(200)), "it has ended");
+    }
+
+    #[test]
+    fn hurrying_changes_neither_the_pauses_nor_what_is_stuck() {
+        let mut refund = refund();
+        let mut now = NOW;
+        assert_eq!(wait(&mut refund, Answer::Unknown), 60);
+        assert_eq!(wait(&mut refund, later()), 120);
+        for _ in 0..20 {
+            now = now.plus_seconds(HURRY_SECONDS);
+            assert!(refund.claim_early(now));
+            assert_eq!(wait(&mut refund, later()), 120);
+            assert_eq!(refund.step, 2);
+        }
+        // One that was planned, after a run that died.
+        assert!(refund.claim_early(now.plus_seconds(60)));
+        assert!(refund.claim(now.plus_seconds(60 + CLAIM_SECONDS)));
+        assert_eq!(wait(&mut refund, Answer::Unknown), 300);
+    }
+
+    fn later() -> Answer {
+        Answer::Later("FREQUENCY_LIMITED".into())
     }
 
     fn refused(is_final: bool) -> Answer {
@@ -463,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn only_silence_after_four_questions_is_stuck_and_only_while_something_may_happen() {
+    fn only_silence_and_delay_after_four_questions_is_stuck_and_only_while_something_may_happen() {
         let at = |step, status| {
             let mut refund = refund();
             (refund.step, refund.status) = (step, status);
@@ -474,6 +516,9 @@ mod tests {
             (4, Status::Pending, Answer::Unknown, true),
             (5, Status::Processing, Answer::Unknown, true),
             (5, Status::Change, Answer::Unknown, true),
+            (3, Status::Pending, later(), false),
+            (4, Status::Pending, later(), true),
+            (5, Status::Failed, later(), false),
             (5, Status::Processing, Answer::Change, false),
             (5, Status::Succeeded, Answer::Unknown, false),
             (5, Status::Failed, Answer::Unknown, false),
@@ -498,12 +543,13 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_too_soon_comes_again_each_minute() {
+    fn what_comes_too_soon_comes_again_after_a_minute_and_each_hour_at_last() {
         let mut refund = refund();
-        for _ in 0..20 {
-            assert_eq!(wait(&mut refund, Answer::Later), 60);
-        }
-        assert!(!refund.is_stuck(&Answer::Unknown));
+        let waits: Vec<i64> = (0..7).map(|_| wait(&mut refund, later())).collect();
+        assert_eq!(waits, [60, 120, 300, 900, 3600, 3600, 3600]);
+        assert_eq!(refund.err_code.as_deref(), Some("FREQUENCY_LIMITED"));
+        refund.apply(Answer::Succeeded("5".into(), None), NOW);
+        assert_eq!(refund.err_code, None);
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn silent(order: Order, error: &wechat::Error) -> Asked {
 
 /// Asks about every attempt that may still be paid, and closes those that should
 /// not be: all of them when the order has expired. Finds the payment, if there is
-/// one.
+/// one. Of several, one that has gone back comes last: it was the one too many.
 async fn ask_all(
     wechat: &Wechat,
     order: &mut Order,
@@ -167,21 +167,26 @@ async fn ask_all(
 ) -> Result<Option<Found>, wechat::Error> {
     let last = order.status.is_open() && order.is_last_question(now);
     let live = order.attempts.iter().filter(|attempt| !attempt.closed);
+    let mut gone = None;
     for attempt in live.map(|attempt| attempt.number).collect::<Vec<u8>>() {
         let close = last || order.is_to_be_closed(attempt, now);
-        match wechat.query(order, attempt, now).await? {
-            trade @ (Trade::Paid(_) | Trade::Returned(_)) => {
-                return found(wechat, trade, now).await;
+        let paid = match wechat.query(order, attempt, now).await? {
+            trade @ (Trade::Paid(_) | Trade::Returned(_)) => found(wechat, trade, now).await?,
+            Trade::Closed => {
+                order.attempt_closed(attempt);
+                None
             }
-            Trade::Closed => order.attempt_closed(attempt),
             // The payer may try again, or WeChat may still be creating it.
             Trade::Open | Trade::Failed | Trade::Unknown if close => {
                 match wechat.close(&order.out_trade_no(attempt)).await {
-                    Ok(Closing::Closed | Closing::Unknown) => order.attempt_closed(attempt),
+                    Ok(Closing::Closed | Closing::Unknown) => {
+                        order.attempt_closed(attempt);
+                        None
+                    }
                     Ok(Closing::Paid) => {
                         let trade = wechat.query(order, attempt, now).await?;
                         let found = found(wechat, trade, now).await?;
-                        return found.map(Some).ok_or(wechat::Error::Unknown(None));
+                        Some(found.ok_or(wechat::Error::Unknown(None))?)
                     }
                     Err(error) if last => return Err(error),
                     // The questions about the others go on.
@@ -189,13 +194,19 @@ async fn ask_all(
                         tracing::warn!(order = %order.key(), attempt, error = causes(&error),
                             "WeChat did not close an attempt");
                         order.close_later(attempt, now);
+                        None
                     }
                 }
             }
-            Trade::Open | Trade::Failed | Trade::Unknown => {}
+            Trade::Open | Trade::Failed | Trade::Unknown => None,
+        };
+        match paid {
+            Some(paid) if !paid.is_gone() => return Ok(Some(paid)),
+            Some(paid) => gone = gone.or(Some(paid)),
+            None => {}
         }
     }
-    Ok(None)
+    Ok(gone)
 }
 
 /// How the payment with the code of this attempt stands.

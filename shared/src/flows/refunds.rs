@@ -65,7 +65,7 @@ impl Refunds {
         let wechat = self.merchant.wechat().await?;
         match wechat.refund_query(&refund).await {
             // Not what the notification says, and nothing new: the poll goes on.
-            Ok(Answer::Unknown | Answer::Later | Answer::Accepted(_)) => Ok(None),
+            Ok(Answer::Unknown | Answer::Later(_) | Answer::Accepted(_)) => Ok(None),
             Ok(answer) => self.record(refund, answer, now).await.map(Some),
             Err(error) => {
                 log(&refund, &error);
@@ -166,9 +166,13 @@ impl Refunds {
         loop {
             let before = row.status;
             if row.is_stuck(&answer) {
+                let err_code = match &answer {
+                    Answer::Later(err_code) => Some(err_code.as_str()),
+                    _ => None,
+                };
                 tracing::error!(alarm = "refund_stuck", order = %row.order_key(),
-                    refund_no = %row.refund_no, status = row.status.as_str(),
-                    "WeChat has not told how a refund fares for too long");
+                    refund_no = %row.refund_no, status = row.status.as_str(), err_code,
+                    "WeChat has not taken a refund, or told how it fares, for too long");
             }
             match row.apply(answer.clone(), now) {
                 Transition::Unchanged => return Ok(row),

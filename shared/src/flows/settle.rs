@@ -4,11 +4,11 @@
 
 use crate::ambient::random_hex;
 use crate::aws::Failure;
-use crate::aws::ledger::{Ledger, Saved};
+use crate::aws::ledger::{Ledger, Partition, Saved};
 use crate::aws::queue::Queue;
 use crate::aws::registry::Registry;
 use crate::domain::delivery::{Delivery, Occasion};
-use crate::domain::id::{OrderKey, OutRefundNo, RefundNo};
+use crate::domain::id::{OrderKey, OutRefundNo, OutTradeNo, RefundNo};
 use crate::domain::order::{
     AnomalyKind, Found, Order, Payment, Returned, Settlement, Standing, Version,
 };
@@ -45,9 +45,15 @@ impl Settler {
         now: Timestamp,
     ) -> Result<(Order, Settlement), Failure> {
         let payment = &found.payment;
+        // What was told stands in the way of telling another, but of one that is
+        // gone nobody is told.
+        let mut told = match found.is_gone() || !order.status.is_open() {
+            true => self.told(&order).await?,
+            false => None,
+        };
         let mut race = Race::new("settle a payment");
         loop {
-            let settlement = order.pay(found, now);
+            let settlement = order.pay_knowing(found, told.as_deref(), now);
             if matches!(settlement, Settlement::Repeated | Settlement::TakenBack) {
                 return Ok((order, settlement));
             }
@@ -81,7 +87,19 @@ impl Settler {
                 Saved::Changed(row) => order = *row,
             }
             race.lost().await?;
+            told = self.told(&order).await?;
         }
+    }
+
+    /// WeChat's number of the payment that the app was told of, if the order does
+    /// not know of one: it was restored from a backup.
+    async fn told(&self, order: &Order) -> Result<Option<String>, Failure> {
+        if order.payment.is_some() {
+            return Ok(None);
+        }
+        let known = self.ledger.partition(&order.key()).await?;
+        let told = known.as_ref().and_then(Partition::told_payment);
+        Ok(told.and_then(|told| told.payload.get("transaction_id").cloned()))
     }
 
     /// A payment by code failed for good, or was taken back. The order as it
@@ -123,8 +141,17 @@ impl Settler {
     }
 
     /// Writes an order that has just been closed, and what its app is told of
-    /// that. Whoever loses the race decides again: the order may be paid.
+    /// that. Whoever loses the race decides again: the order may be paid. One of
+    /// whose payment its app was told is not closed: it was restored from a backup.
     pub async fn close(&self, order: &mut Order, now: Timestamp) -> Result<Saved, Failure> {
+        let known = self.ledger.partition(&order.key()).await?;
+        if let Some(known) = known.filter(|known| known.told_payment().is_some()) {
+            return self
+                .reopen(known, now)
+                .await
+                .map(Box::new)
+                .map(Saved::Changed);
+        }
         let told = Delivery::of_closing(order, self.occasion(now));
         let saved = self.commit(order, &[told], &mut []).await?;
         if let Saved::Done = saved {
@@ -132,6 +159,30 @@ impl Settler {
             tracing::info!(order = %order.key(), reason, "order closed");
         }
         Ok(saved)
+    }
+
+    /// The payment that was told is looked for at WeChat, under the attempt that was
+    /// told.
+    async fn reopen(&self, known: Partition, now: Timestamp) -> Result<Order, Failure> {
+        let told = known.told_payment();
+        let told = told.map(|told| (told.payload.get("trade_no").cloned(), told.origin));
+        let mut order = known.order;
+        let Some((Some(trade_no), told_at)) = told.filter(|_| order.payment.is_none()) else {
+            return Ok(order);
+        };
+        let number = OutTradeNo::parse(&trade_no).ok();
+        let number = number.filter(|number| number.order == order.key());
+        let adopted = number.map(|number| order.adopt_attempt(number.attempt, told_at, now));
+        match adopted {
+            Some(true) => tracing::warn!(order = %order.key(), trade_no,
+                "the app was told of a payment that the order does not know: WeChat is asked"),
+            _ => tracing::error!(alarm = "payment_missing", order = %order.key(), trade_no,
+                "the app was told of a payment that WeChat does not tell of: not closed"),
+        }
+        match self.ledger.save(&mut order).await? {
+            Saved::Done => Ok(order),
+            Saved::Changed(row) => Ok(*row),
+        }
     }
 
     /// An event's id is random. A write that lost a race has told nothing: the next

@@ -67,6 +67,7 @@ impl Stack {
             "wake",
             "asked_at",
             "claimed_until",
+            "hurried_at",
             "refused_since",
         ] {
             item.entry(name.to_owned()).and_modify(earlier);

@@ -9,7 +9,7 @@ fn address(order: &Value) -> &str {
 }
 
 /// The number of another attempt of the same order.
-fn attempt(order: &Value, number: u8) -> Value {
+pub(crate) fn attempt(order: &Value, number: u8) -> Value {
     let first = order["trade_no"].as_str().unwrap();
     json!(format!("{}{number:02}", &first[..first.len() - 2]))
 }

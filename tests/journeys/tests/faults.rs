@@ -277,6 +277,12 @@ async fn a_refund_that_wechat_did_not_answer_is_repeated_and_goes_out_once() {
     set(&stack, json!({"auto_notify_refunds": true})).await;
 }
 
+/// How many questions about a refund have been answered.
+async fn step(stack: &Stack, order_no: &Value, refund_no: &str) -> u8 {
+    let row = stack.row(order_no, &format!("refund#{refund_no}")).await;
+    row["step"].as_n().unwrap().parse().unwrap()
+}
+
 #[tokio::test]
 async fn refunds_that_come_too_fast_for_wechat_go_out_one_after_the_other() {
     let _turn = ONE_AT_A_TIME.lock().await;
@@ -290,15 +296,28 @@ async fn refunds_that_come_too_fast_for_wechat_go_out_one_after_the_other() {
     }
     stack.told(order_no, "refund.succeeded").await;
     for (refund_no, ahead) in [("R2", 2000), ("R3", 4000)] {
-        // As often as it may be refused, it is offered again after a minute.
+        // As often as it may be put off, it is offered again at least each hour.
         for _ in 0..6 {
-            stack.age_refund(order_no, refund_no, 61).await;
+            let before = step(&stack, order_no, refund_no).await;
+            stack.age_refund(order_no, refund_no, 3601).await;
             stack.sweep().await;
+            eventually(|| async {
+                let now = step(&stack, order_no, refund_no).await;
+                if now > before {
+                    Ok(())
+                } else {
+                    Err(json!(now))
+                }
+            })
+            .await;
             refund_is(&stack, order_no, refund_no, "pending").await;
         }
+        let waiting = stack.show_refund(order_no, refund_no).await.body;
+        assert_eq!(waiting["err_code"], "FREQUENCY_LIMITED");
+        stack.alarmed("reconcile", order_no, "refund_stuck").await;
         set(&stack, json!({"clock_ahead_seconds": ahead})).await;
         eventually(|| async {
-            stack.age_refund(order_no, refund_no, 61).await;
+            stack.age_refund(order_no, refund_no, 3601).await;
             stack.sweep().await;
             tokio::time::sleep(Duration::from_millis(500)).await;
             let shown = stack.show_refund(order_no, refund_no).await.body;

@@ -304,6 +304,13 @@ async fn obstacle(stack: &Stack, order: &Value) -> Value {
     known["obstacles"][0].clone()
 }
 
+/// As if it had been hurried longer ago.
+async fn a_minute_later(stack: &Stack, order_no: &Value) {
+    let mut row = stack.row(order_no, "refund#R1").await;
+    assert!(row.remove("hurried_at").is_some(), "{row:?}");
+    stack.put_row(row).await;
+}
+
 #[tokio::test]
 async fn a_refused_refund_waits_under_its_number_until_it_passes() {
     let stack = std::sync::Arc::new(Stack::new().await);
@@ -343,10 +350,18 @@ async fn a_refused_refund_waits_under_its_number_until_it_passes() {
         );
     }
     let after = obstacle(&stack, &order).await["times"].as_i64().unwrap();
-    assert!((1..=3).contains(&(before - after)), "{before} {after}");
+    assert_eq!(before - after, 1, "{before} {after}");
+    let again = stack.retry_refund(order_no, "R1").await;
+    assert_eq!(
+        (again.status, &again.body["status"]),
+        (202, &json!("pending"))
+    );
+    let last = obstacle(&stack, &order).await["times"].as_i64().unwrap();
+    assert_eq!(after, last, "once a minute");
 
     // Somebody has filled the balance up.
     stack.refuse_refunds(trade_no, json!([])).await;
+    a_minute_later(&stack, order_no).await;
     let taken = stack.retry_refund(order_no, "R1").await;
     assert!([200, 202].contains(&taken.status), "{taken:?}");
     assert_eq!(taken.body["err_code"], Value::Null);
@@ -428,6 +443,7 @@ async fn a_refund_whose_first_answer_is_lost_goes_out_once_though_no_question_fi
     for _ in 0..3 {
         let hurried = stack.retry_refund(order_no, "R1").await;
         assert_eq!(hurried.body["status"], "pending", "{hurried:?}");
+        a_minute_later(&stack, order_no).await;
         let other = stack.refund(order_no, "R2", whole.clone()).await;
         assert_eq!(other.body["code"], "refund_exceeds");
     }

@@ -95,7 +95,7 @@ impl Delivery {
     }
 
     /// A payment does not fit; it goes back by the refund, unless the app has
-    /// it in its own hands.
+    /// it in its own hands, or it has gone back already.
     #[must_use]
     pub fn of_anomaly(
         order: &Order,

@@ -1,7 +1,7 @@
 //! The attempts at paying an order, each a WeChat order of its own: which one a
 //! payer is served, and what must happen before.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -277,6 +277,32 @@ impl Order {
         if self.status == Status::Created {
             self.status = Status::Paying;
         }
+    }
+
+    /// An order that was restored from a backup may lack an attempt, or hold one
+    /// for closed, that was paid: its payment has been told. WeChat is asked about
+    /// it next. False when it was asked about before, and so knows nothing of it.
+    pub fn adopt_attempt(&mut self, number: u8, started_at: Timestamp, now: Timestamp) -> bool {
+        let is_new = self.attempt(number).is_none();
+        if is_new {
+            let ip = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+            let payer = Payer { openid: None, ip };
+            let attempt = Attempt::new(number, TradeType::Native, payer, started_at);
+            self.attempts.push(attempt);
+            self.attempts.sort_by_key(|attempt| attempt.number);
+            self.ask_now(now);
+            if self.status == Status::Failed {
+                self.status = Status::Paying;
+            }
+        } else {
+            self.ask_later(now);
+        }
+        let attempt = self.attempt_mut(number);
+        // A payer's code that was taken back is over for good.
+        if let Some(attempt) = attempt.filter(|attempt| attempt.payment_code.is_none()) {
+            attempt.closed = false;
+        }
+        is_new
     }
 
     /// The attempt is paid, or WeChat closed it or says that it is closed.

@@ -894,6 +894,72 @@ fn a_charge_that_comes_after_there_was_nothing_to_take_back_goes_back_by_refund(
     assert!(!order.is_look_due(later.plus_seconds(1)));
 }
 
+#[test]
+fn the_payment_that_was_told_is_the_orders_whichever_is_found_first() {
+    let second = Payment {
+        attempt: 2,
+        ..payment("tx2", 100)
+    };
+    let twice = Settlement::Anomaly(AnomalyKind::PaidTwice);
+    let gone = Found {
+        payment: payment("tx1", 100),
+        returned: vec![returned("500", 100, Standing::Succeeded(NOW))],
+    };
+    let (first, second) = (Found::from(payment("tx1", 100)), Found::from(second));
+    for status in [
+        Status::Created,
+        Status::Paying,
+        Status::Closed,
+        Status::Failed,
+    ] {
+        for other in [&first, &gone] {
+            for (found, settlements) in [
+                ([other, &second], [twice, Settlement::Paid]),
+                ([&second, other], [Settlement::Paid, twice]),
+            ] {
+                let mut order = order(status);
+                let settled = found.map(|found| order.pay_knowing(found, Some("tx2"), NOW));
+                assert_eq!(settled, settlements, "{status:?}");
+                assert_eq!(order.status, Status::Paid);
+                assert_eq!(order.payment.unwrap().transaction_id, "tx2");
+                assert_eq!(order.anomalies[0].payment.transaction_id, "tx1");
+            }
+        }
+    }
+    // What was told is of no account for an order that has its payment.
+    let mut paid = order(Status::Paid);
+    assert_eq!(paid.pay_knowing(&second, Some("tx2"), NOW), twice);
+    // Another amount never fits.
+    let other = payment("tx2", 1).into();
+    let mismatch = Settlement::Anomaly(AnomalyKind::AmountMismatch);
+    let mut open = order(Status::Paying);
+    assert_eq!(open.pay_knowing(&other, Some("tx2"), NOW), mismatch);
+}
+
+#[test]
+fn an_attempt_that_a_backup_lacks_is_asked_about_at_once_and_then_each_minute() {
+    for status in [Status::Created, Status::Paying, Status::Failed] {
+        let mut order = order(status);
+        let end = order.expires_at.plus_seconds(1000);
+        order.attempt_closed(1);
+        assert!(order.adopt_attempt(3, NOW, end));
+        assert_eq!(order.attempts.last().unwrap().number, 3);
+        assert!(order.status.is_open() && !order.attempt(3).unwrap().closed);
+        assert_eq!((order.due, order.wake), (Some(end), Some(end)));
+        order.attempt_closed(3);
+        assert!(!order.adopt_attempt(3, NOW, end), "it was asked about");
+        assert!(!order.attempt(3).unwrap().closed);
+        assert_eq!(order.due, Some(end.plus_seconds(60)));
+        assert!(order.adopt_attempt(2, NOW, end));
+        let numbers = order.attempts.iter().map(|attempt| attempt.number);
+        assert!(numbers.is_sorted());
+    }
+    let mut code = till();
+    code.fail(1, "NOTENOUGH").unwrap();
+    assert!(!code.adopt_attempt(1, NOW, NOW));
+    assert!(code.attempt(1).unwrap().closed, "it is not charged again");
+}
+
 fn returned(refund_id: &str, fee: i64, standing: Standing) -> Returned {
     Returned {
         out_refund_no: "by hand".into(),

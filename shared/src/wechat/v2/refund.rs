@@ -48,7 +48,9 @@ impl Wechat {
             .await
         {
             Ok(answer) => return accepted(&answer, &number),
-            Err(Error::Business { code, .. }) if is_too_soon(&code) => return Ok(Answer::Later),
+            Err(Error::Business { code, .. }) if is_too_soon(&code) => {
+                return Ok(Answer::Later(code));
+            }
             Err(Error::Business { code, .. }) => code,
             Err(error) => return Err(error),
         };
@@ -121,14 +123,7 @@ impl Wechat {
             if field(&answer, "transaction_id") != transaction_id {
                 return Err(Error::Forged("transaction_id is another's"));
             }
-            let count: usize = field(&answer, "refund_count")
-                .parse()
-                .map_err(|_| Error::Forged("refund_count is no number"))?;
-            let page: &mut Vec<Returned> = found.get_or_insert_default();
-            for index in 0..count.min(REFUNDS_A_PAGE) {
-                page.push(read_returned(&answer, index, now)?);
-            }
-            if count < REFUNDS_A_PAGE {
+            if read_page(&answer, found.get_or_insert_default(), now)? < REFUNDS_A_PAGE {
                 break;
             }
         }
@@ -149,7 +144,7 @@ impl Wechat {
         let number = order.out_trade_no(attempt).to_string();
         let asked = Params::from([("out_trade_no".to_owned(), number.clone())]);
         let mut answer = match self.post("/pay/refundquery", asked).await {
-            Err(Error::Business { code, .. }) if !is_too_soon(&code) => return Ok(None),
+            Err(Error::Business { code, .. }) if is_nothing(&code) => return Ok(None),
             other => other?,
         };
         if field(&answer, "out_trade_no") != number {
@@ -193,6 +188,22 @@ impl Wechat {
     }
 }
 
+/// Adds what one answer tells to what those before told, and says how many that
+/// is. A refund that is made between two questions moves the others on, so that
+/// one is told twice.
+fn read_page(answer: &Params, found: &mut Vec<Returned>, now: Timestamp) -> Result<usize, Error> {
+    let count: usize = field(answer, "refund_count")
+        .parse()
+        .map_err(|_| Error::Forged("refund_count is no number"))?;
+    for index in 0..count.min(REFUNDS_A_PAGE) {
+        let back = read_returned(answer, index, now)?;
+        if !found.iter().any(|known| known.refund_id == back.refund_id) {
+            found.push(back);
+        }
+    }
+    Ok(count)
+}
+
 fn read_returned(answer: &Params, index: usize, now: Timestamp) -> Result<Returned, Error> {
     let field = |name: &str| field(answer, &format!("{name}_{index}"));
     let standing = match field("refund_status") {
@@ -231,6 +242,12 @@ fn is_too_soon(code: &str) -> bool {
     )
 }
 
+/// Whether WeChat says that nothing has gone back. Any other refusal (its own
+/// failure, a limit, a wrong signature) says nothing about the money.
+fn is_nothing(code: &str) -> bool {
+    matches!(code, "REFUNDNOTEXIST" | "ORDERNOTEXIST")
+}
+
 /// Whether WeChat defines that the same number will never succeed: the payment is
 /// too old, the payer's account is gone, or there is no such payment or sum. All
 /// other codes, the merchant's empty balance among them, may pass.
@@ -263,6 +280,7 @@ fn decrypt(sealed: &str, key: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fixtures::NOW;
     use crate::wechat::fixtures::{API_KEY, wechat};
     use ecb::cipher::BlockModeEncrypt;
 
@@ -298,6 +316,53 @@ mod tests {
         assert!(
             matches!(theirs, Rejection::AnothersRefund(number) if number == "somebody-elses-number")
         );
+    }
+
+    #[test]
+    fn only_that_there_is_no_refund_means_that_nothing_has_gone_back() {
+        for code in ["REFUNDNOTEXIST", "ORDERNOTEXIST"] {
+            assert!(is_nothing(code), "{code}");
+        }
+        for code in [
+            "SYSTEMERROR",
+            "FREQUENCY_LIMITED",
+            "BIZERR_NEED_RETRY",
+            "SIGNERROR",
+            "PARAM_ERROR",
+            "",
+        ] {
+            assert!(!is_nothing(code), "{code}");
+        }
+    }
+
+    fn page(refund_ids: &[&str]) -> Params {
+        let mut page = Params::from([("refund_count".into(), refund_ids.len().to_string())]);
+        for (index, refund_id) in refund_ids.iter().enumerate() {
+            for (name, value) in [
+                ("refund_id", *refund_id),
+                ("refund_fee", "5"),
+                ("refund_status", "PROCESSING"),
+            ] {
+                page.insert(format!("{name}_{index}"), value.into());
+            }
+        }
+        page
+    }
+
+    #[test]
+    fn a_refund_that_moves_on_between_two_questions_is_one() {
+        let mut found = Vec::new();
+        for (told, count, known) in [
+            (&["a", "b"][..], 2, &["a", "b"][..]),
+            (&["b", "c"], 2, &["a", "b", "c"]),
+            (&["c"], 1, &["a", "b", "c"]),
+        ] {
+            let read = read_page(&page(told), &mut found, NOW).unwrap();
+            let ids: Vec<&str> = found.iter().map(|back| &*back.refund_id).collect();
+            assert_eq!((read, &*ids), (count, known));
+        }
+        let uncounted = Params::from([("refund_count".into(), "many".into())]);
+        assert!(read_page(&uncounted, &mut found, NOW).is_err());
     }
 
     #[test]
