@@ -11,8 +11,12 @@ use super::{Attempt, Order, Payer, Refusal, Status, TradeType, is_false};
 use crate::domain::UnknownAttributes;
 use crate::domain::time::Timestamp;
 
-/// WeChat does not take back a payment that began less than this ago.
-const REVERSE_GUARD_SECONDS: i64 = 15;
+/// An attempt begins when the till's request comes, and is sent later: what is
+/// read before takes up to 4 s each (the app, the order's write, the keys), each
+/// host that is not reached 1.5 s. The function that sends it ends after 15 s
+/// (template.yaml), so nothing is sent later than that, and WeChat takes nothing
+/// back within 15 s of what it was sent.
+const REVERSE_GUARD_SECONDS: u16 = 15 + 15;
 /// WeChat takes a code for a minute. A charge is sent at once, and once more to
 /// the spare host: after this long none can arrive any more.
 const CODE_LIFE_SECONDS: i64 = 120;
@@ -32,6 +36,11 @@ pub struct MicropayTiming {
 }
 
 /// What an attempt by payment code is about.
+impl MicropayTiming {
+    /// Given up sooner, WeChat would refuse to take the payment back.
+    pub const GIVE_UP_MIN_SECONDS: u16 = REVERSE_GUARD_SECONDS;
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentCode {
     /// Recognises the code when it is sent again; the code itself is not kept.
@@ -212,7 +221,8 @@ impl Order {
 
     /// The app gave the order up: take the payment back as soon as WeChat does.
     pub(super) fn hurry_payment_code(&mut self, now: Timestamp) {
-        let earliest = self.started_at().plus_seconds(REVERSE_GUARD_SECONDS);
+        let guard = i64::from(REVERSE_GUARD_SECONDS);
+        let earliest = self.started_at().plus_seconds(guard);
         if let Some(code) = self.payment_code_mut() {
             code.give_up_at = code.give_up_at.min(earliest.max(now));
         }

@@ -941,8 +941,17 @@ fn what_wechat_has_given_back_is_booked_whatever_was_promised_here() {
 fn giving_an_order_up_at_the_till_takes_the_payment_back_but_not_too_early() {
     let mut order = till();
     assert_eq!(order.give_up(NOW.plus_seconds(3)), Ok(Closure::Pending));
-    assert_eq!(order.wake, Some(NOW.plus_seconds(15)));
-    let mut later = till();
-    assert_eq!(later.give_up(NOW.plus_seconds(20)), Ok(Closure::Pending));
-    assert_eq!(later.wake, Some(NOW.plus_seconds(20)));
+    assert_eq!(order.wake, Some(NOW.plus_seconds(30)));
+    let patient = MicropayTiming {
+        give_up_seconds: 300,
+        ..TIMING
+    };
+    for (given_up, taken_back) in [(0, 30), (29, 30), (31, 31), (299, 299)] {
+        let mut order = self::order(Status::Created);
+        let scanned = order.use_payment_code("code1", patient, payer().ip, NOW);
+        assert_eq!(scanned, Ok(CodeUse::New(1)));
+        assert_eq!(order.give_up(at(given_up)), Ok(Closure::Pending));
+        assert_eq!(order.wake, Some(at(taken_back)), "{given_up}");
+        assert!(!order.is_last_question(at(taken_back - 1)), "{given_up}");
+    }
 }
