@@ -26,6 +26,10 @@ const TOGETHER_SECONDS: i64 = 60;
 const MOST_ATTEMPTS: usize = 10;
 /// See [`MOST_ATTEMPTS`].
 const MANY_SECONDS: i64 = 300;
+/// The last of these are kept for who had none: a person in WeChat, or a way to
+/// pay. Everybody else with the link cannot use them up.
+const LAST_NUMBER: u8 = 99;
+const KEPT_NUMBERS: u8 = 10;
 /// At least so long WeChat is not asked again.
 pub(super) const PAUSE_SECONDS: i64 = 60;
 
@@ -192,7 +196,8 @@ impl Order {
     ///
     /// # Errors
     /// When the order is not open, ten attempts were opened in the last five
-    /// minutes, or 99 in all.
+    /// minutes, or 99 in all; 89 if this payer, or everybody who pays in this
+    /// way, has had one.
     pub fn open_attempt(
         &mut self,
         trade_type: TradeType,
@@ -201,6 +206,9 @@ impl Order {
     ) -> Result<(), Refusal> {
         self.check_open(now)?;
         let number = self.next_attempt_number()?;
+        if number > LAST_NUMBER - KEPT_NUMBERS && self.has_had_one(trade_type, &payer) {
+            return Err(Refusal::NoAttemptLeft);
+        }
         let since = now.plus_seconds(-MANY_SECONDS);
         let recent = self.attempts.iter().filter(|a| a.started_at > since);
         if recent.count() >= MOST_ATTEMPTS {
@@ -215,9 +223,18 @@ impl Order {
 
     pub(super) fn next_attempt_number(&self) -> Result<u8, Refusal> {
         match self.attempts.last().map_or(0, |attempt| attempt.number) {
-            last @ 0..99 => Ok(last + 1),
+            last if last < LAST_NUMBER => Ok(last + 1),
             _ => Err(Refusal::NoAttemptLeft),
         }
+    }
+
+    /// Whether an attempt was opened for this payer. Only inside WeChat one is
+    /// known from another.
+    fn has_had_one(&self, trade_type: TradeType, payer: &Payer) -> bool {
+        let of_any = trade_type != TradeType::Jsapi;
+        self.attempts.iter().any(|attempt| {
+            attempt.trade_type == trade_type && (of_any || attempt.openid == payer.openid)
+        })
     }
 
     /// WeChat did not close this attempt, because it is too young or for another

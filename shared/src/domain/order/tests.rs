@@ -794,13 +794,35 @@ fn an_order_is_closed_because_it_expired_or_because_its_app_gave_it_up_before() 
 fn attempt_numbers_end_at_99() {
     let mut order = order(Status::Created);
     order.expires_at = at(86_400);
-    for number in 0..99 {
-        order
-            .open_attempt(TradeType::Native, payer(), at(number * 60))
-            .unwrap();
+    let mut open = |trade_type, payer, number: i64| {
+        let opened = order.open_attempt(trade_type, payer, at(number * 60));
+        opened.map(|()| order.attempts.len())
+    };
+    let in_wechat = |name: &str| somebody(Some(name), HOME);
+    // A stranger with changing addresses, and somebody in WeChat.
+    open(TradeType::Jsapi, in_wechat("o1"), 1).unwrap();
+    for number in 2..=89 {
+        let stranger = Payer {
+            openid: None,
+            ip: [203, 0, 113, u8::try_from(number).unwrap()].into(),
+        };
+        let opened = open(TradeType::Mweb, stranger, number);
+        assert_eq!(opened, Ok(usize::try_from(number).unwrap()));
     }
-    let again = order.open_attempt(TradeType::Native, payer(), at(86_000));
-    assert_eq!(again, Err(Refusal::NoAttemptLeft));
+    let no_more = Err(Refusal::NoAttemptLeft);
+    assert_eq!(open(TradeType::Mweb, somebody(None, TRAIN), 90), no_more);
+    assert_eq!(open(TradeType::Jsapi, in_wechat("o1"), 90), no_more);
+    assert_eq!(open(TradeType::Native, payer(), 90), Ok(90));
+    assert_eq!(open(TradeType::Native, payer(), 91), no_more);
+    for number in 91..=99_u8 {
+        let opened = open(
+            TradeType::Jsapi,
+            in_wechat(&format!("o{number}")),
+            number.into(),
+        );
+        assert_eq!(opened, Ok(number.into()));
+    }
+    assert_eq!(open(TradeType::Jsapi, in_wechat("o100"), 100), no_more);
 }
 
 #[test]
