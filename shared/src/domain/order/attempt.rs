@@ -151,8 +151,9 @@ pub enum Preparation {
     Ready(u8),
     /// WeChat must be asked for this attempt's session.
     Ask(u8),
-    /// This earlier attempt should be closed first, or both could be paid. If
-    /// WeChat does not, it is left for later: see [`Order::close_later`].
+    /// This earlier attempt should be closed first, or both could be paid. WeChat
+    /// is asked once; if it does not, it is left for later: see
+    /// [`Order::close_later`].
     Close(u8),
     /// A new attempt must be opened.
     Open,
@@ -176,12 +177,11 @@ impl Order {
         let Some(theirs) = self.attempts.iter().rev().find(serves) else {
             return Preparation::Open;
         };
-        let is_due = |attempt: &&Attempt| {
-            !attempt.closed && attempt.close_at.is_none_or(|close_at| now >= close_at)
-        };
+        // Those that WeChat did not close when it was asked first are closed
+        // later, by plan: no payer waits for that.
         let mut earlier = self.attempts.iter();
         let mut earlier = earlier.by_ref().take_while(|a| a.number < theirs.number);
-        if let Some(live) = earlier.find(is_due) {
+        if let Some(live) = earlier.find(|a| !a.closed && a.close_at.is_none()) {
             return Preparation::Close(live.number);
         }
         if theirs.is_ready(now) {

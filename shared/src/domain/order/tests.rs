@@ -589,11 +589,9 @@ fn whoever_cannot_pay_the_current_attempt_gets_another_at_once() {
     assert_eq!(order.preparation(Jsapi, &payer, at(100)), P::Ask(2));
     order.prepaid(2, prepay(), at(100));
     assert_eq!(order.preparation(Jsapi, &payer, at(309)), P::Ready(2));
-    // Whoever comes by when WeChat would close it closes it.
-    assert_eq!(order.preparation(Jsapi, &payer, at(310)), P::Close(1));
-    order.close_later(1, at(310));
-    assert_eq!(order.preparation(Jsapi, &payer, at(386)), P::Ready(2));
-    assert_eq!(order.preparation(Jsapi, &payer, at(387)), P::Close(1));
+    // Nor for another try, which is planned.
+    assert_eq!(order.preparation(Jsapi, &payer, at(310)), P::Ready(2));
+    assert!(order.is_to_be_closed(1, at(310)));
     order.attempt_closed(1);
     assert_eq!(order.preparation(Jsapi, &payer, at(387)), P::Ready(2));
     order.attempt_closed(2);
@@ -631,6 +629,31 @@ fn what_wechat_gave_for_a_phones_browser_is_asked_for_again_after_four_and_a_hal
         let preparation = order.preparation(TradeType::Mweb, &payer(), at(seconds));
         assert_eq!(preparation, expected);
     }
+}
+
+#[test]
+fn a_payer_waits_for_no_attempt_that_wechat_did_not_close_before() {
+    use Preparation as P;
+    let mut order = order(Status::Created);
+    for number in 1..=9 {
+        order
+            .open_attempt(TradeType::Mweb, somebody(None, HOME), NOW)
+            .unwrap();
+        order.close_later(number, NOW);
+    }
+    let later = at(400);
+    assert!((1..9).all(|number| order.is_to_be_closed(number, later)));
+    assert_eq!(
+        order.preparation(TradeType::Native, &payer(), later),
+        P::Open
+    );
+    order
+        .open_attempt(TradeType::Native, payer(), later)
+        .unwrap();
+    assert_eq!(
+        order.preparation(TradeType::Native, &payer(), later),
+        P::Ask(10)
+    );
 }
 
 #[test]
