@@ -289,8 +289,48 @@ async fn a_charge_that_comes_after_it_was_given_up_goes_back_whoever_has_paid_si
     for event in ["payment.succeeded", "payment.anomaly", "refund.succeeded"] {
         assert_eq!(stack.told_of(&shown, event).await.len(), 1, "{event}");
     }
-    let row = stack.row(&shown, "order").await;
-    assert!(!row.contains_key("wake"), "it is looked at once");
+    // Once more hours later, and then no more.
+    stack.age(&shown, 6 * 3600).await;
+    stack.sweep().await;
+    eventually(|| async {
+        let row = stack.row(&shown, "order").await;
+        match row.contains_key("wake") {
+            true => Err(json!(format!("{row:?}"))),
+            false => Ok(()),
+        }
+    })
+    .await;
+    assert_eq!(stack.told_of(&shown, "payment.anomaly").await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_app_that_asks_learns_at_once_of_a_charge_that_came_after_it_was_given_up() {
+    let stack = Stack::new().await;
+    let order_no = random_order_no();
+    let shown = json!(order_no);
+    assert_eq!(scan(&stack, &order_no, &auth_code("08")).await.status, 202);
+    between_questions(&stack, &shown, WAITING).await;
+    stack.age(&shown, 130).await;
+    stack.sweep().await;
+    stack.told(&shown, "payment.failed").await;
+    let quiet = stack.act(&shown, "query", json!({})).await;
+    assert_eq!(quiet.body["anomalies"], json!([]), "{quiet:?}");
+    let first = number(&stack, &order_no, 1);
+    let comes = stack
+        .wechat("charge", &json!({"out_trade_no": first}))
+        .await;
+    assert_eq!(comes.status, 200, "{comes:?}");
+    // Asked a moment ago; two seconds later WeChat is asked again.
+    stack.age(&shown, 3).await;
+    let asked = stack.act(&shown, "query", json!({})).await;
+    assert_eq!(
+        (&asked.body["status"], &asked.body["anomalies"][0]["kind"]),
+        (&json!("failed"), &json!("paid_after_close")),
+        "{asked:?}"
+    );
+    stack.told(&shown, "payment.anomaly").await;
+    stack.sweep().await;
+    stack.told(&shown, "refund.succeeded").await;
 }
 
 #[tokio::test]
@@ -299,8 +339,10 @@ async fn a_charge_that_comes_while_it_is_being_given_up_is_taken_back() {
     let order_no = random_order_no();
     let shown = json!(order_no);
     assert_eq!(scan(&stack, &order_no, &auth_code("08")).await.status, 202);
+    between_questions(&stack, &shown, WAITING).await;
     stack.age(&shown, 60).await;
     stack.sweep().await;
+    between_questions(&stack, &shown, REVERSING).await;
     let first = number(&stack, &order_no, 1);
     let comes = stack
         .wechat("charge", &json!({"out_trade_no": first}))
@@ -315,5 +357,3 @@ async fn a_charge_that_comes_while_it_is_being_given_up_is_taken_back() {
     assert_eq!(stack.at_wechat(&first).await["state"], "REVOKED");
     assert!(stack.told_of(&shown, "payment.succeeded").await.is_empty());
 }
-    between_questions(&stack, &shown, WAITING).await;
-    between_questions(&stack, &shown, REVERSING).await;

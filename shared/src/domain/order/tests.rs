@@ -934,9 +934,64 @@ fn a_charge_that_comes_after_there_was_nothing_to_take_back_goes_back_by_refund(
     assert_eq!(order.pay(&paid.into(), NOW), Settlement::Paid);
     assert_eq!(order.attempts_taken_back(), [1]);
     assert_eq!(order.wake, Some(later));
-    order.looked_again();
-    assert_eq!((order.due, order.wake), (None, None));
-    assert!(!order.is_look_due(later.plus_seconds(1)));
+    // One that an outage made as late as the last is the last.
+    let mut late = order.clone();
+    let last = at(6 * 3600);
+    order.looked_again(later);
+    assert_eq!((order.due, order.wake), (Some(last), Some(last)));
+    assert!(!order.is_look_due(at(6 * 3600 - 1)) && order.is_look_due(last));
+    order.looked_again(last);
+    late.looked_again(last);
+    for order in [order, late] {
+        assert_eq!((order.due, order.wake), (None, None));
+        assert!(!order.is_look_due(at(86_400)));
+        assert_eq!(order.attempts_taken_back(), [1], "the app may still ask");
+    }
+}
+
+#[test]
+fn each_attempt_that_was_taken_back_has_its_own_looks() {
+    let mut order = till();
+    order.reverse();
+    order.fail(1, "REVERSED").unwrap();
+    assert_eq!(scan(&mut order, "code2", at(300)), Ok(CodeUse::New(2)));
+    order.reverse();
+    order.fail(2, "REVERSED").unwrap();
+    let mut looks = Vec::new();
+    while let Some(due) = order.wake {
+        assert_eq!(order.attempts_to_look_at(due).len(), 1);
+        looks.push(due.seconds() - NOW.seconds());
+        order.looked_again(due);
+    }
+    assert_eq!(looks, [600, 900, 21_600, 21_900]);
+    // A row of the version that looked once is not looked at again.
+    let mut row = serde_json::to_value(till()).unwrap();
+    let code = &mut row["attempts"][0];
+    code["closed"] = true.into();
+    code["scan"]["reversing"] = true.into();
+    code["scan"]["looked_again"] = true.into();
+    row["status"] = "failed".into();
+    let row: Order = serde_json::from_value(row).unwrap();
+    assert!(!row.is_look_due(at(86_400)));
+}
+
+#[test]
+fn an_app_has_what_was_taken_back_looked_at_once_in_two_seconds_and_nothing_else() {
+    let mut order = till();
+    order.reverse();
+    assert!(!order.claim_look_at_taken_back(NOW), "it is under way");
+    order.fail(1, "REVERSED").unwrap();
+    let plan = (order.due, order.wake);
+    for (second, asks) in [(40, true), (41, false), (42, true), (90_000, true)] {
+        assert_eq!(order.claim_look_at_taken_back(at(second)), asks, "{second}");
+    }
+    assert_eq!((order.due, order.wake), plan);
+    assert_eq!(order.asked_at, None);
+    for status in STATUSES {
+        let mut order = self::order(status);
+        assert!(!order.claim_look_at_taken_back(NOW), "{status:?}");
+        assert_eq!(order.looked_at, None);
+    }
 }
 
 fn returned(refund_id: &str, fee: i64, standing: Standing) -> Returned {
