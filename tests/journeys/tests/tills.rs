@@ -340,7 +340,7 @@ async fn a_charge_that_comes_while_it_is_being_given_up_is_taken_back() {
     let shown = json!(order_no);
     assert_eq!(scan(&stack, &order_no, &auth_code("08")).await.status, 202);
     between_questions(&stack, &shown, WAITING).await;
-    stack.age(&shown, 60).await;
+    stack.age(&shown, 30).await;
     stack.sweep().await;
     between_questions(&stack, &shown, REVERSING).await;
     let first = number(&stack, &order_no, 1);
