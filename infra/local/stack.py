@@ -92,9 +92,8 @@ class Settings:
             "RetrySchedule": self.schedule,
             "DoorbellGraceSeconds": "5",
             "CallbackAllowedNetworks": "127.0.0.0/8",
-            # Nobody waits at this till, and WeChat's own limit is 15 s.
+            # Nobody waits at this till.
             "MicropayQuerySeconds": "2",
-            "MicropayGiveUpSeconds": "15",
             "Architecture": {"aarch64": "arm64"}.get(platform.machine(), platform.machine()),
             "LogLevel": self.log_level,
         }

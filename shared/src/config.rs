@@ -224,8 +224,8 @@ pub fn micropay_timing() -> Result<MicropayTiming, Invalid> {
         give_up_seconds: seconds(
             "MICROPAY_GIVE_UP_SECONDS",
             30,
-            15..=600,
-            "must be 15 to 600",
+            MicropayTiming::GIVE_UP_MIN_SECONDS..=600,
+            "must be 30 to 600",
         )?,
     })
 }

@@ -9,4 +9,5 @@ pub mod notified;
 pub mod race;
 pub mod refunds;
 pub mod settle;
+pub mod taken_back;
 pub mod token_cache;

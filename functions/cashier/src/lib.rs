@@ -21,7 +21,7 @@ use shared::aws::secrets::Merchant;
 use shared::domain::app::App;
 use shared::domain::order::{Attempt, Curious, Order, Payer, Status, TradeType};
 use shared::domain::time::Timestamp;
-use shared::flows::addresses::{BACK, is_back, mweb_url, pay_url, return_url};
+use shared::flows::addresses::{is_back, mweb_url, pay_url, return_url};
 use shared::flows::ask::Asking;
 use shared::flows::checkout::{Checkout, Prepared};
 use shared::flows::login;
@@ -98,8 +98,7 @@ impl Visit {
     }
 
     fn is_back(&self) -> bool {
-        let mut names = self.query.split('&').map(|pair| pair.split('=').next());
-        names.any(|name| name == Some(BACK))
+        is_back(&self.query)
     }
 }
 

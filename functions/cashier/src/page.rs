@@ -185,8 +185,8 @@ fn explain(problem: &Problem, reader: Reader) -> &'static str {
             reader.say("订单已关闭或已过期", "This order is closed or has expired")
         }
         Problem::TooManyAttempts => reader.say(
-            "打开次数过多，请几分钟后再试",
-            "This order was opened too often. Try again in a few minutes.",
+            "打开次数过多，请几分钟后再试，或回到商家重新下单",
+            "This order was opened too often. Try again in a few minutes, or order again at the shop.",
         ),
         Problem::WechatError { .. } | Problem::PaymentRefused { .. } => reader.say(
             "微信暂时无法受理这笔支付，请稍后重试",

@@ -125,8 +125,9 @@ async fn shown(state: &Orders, key: &OrderKey, app: &App) -> Result<Response, Pr
 }
 
 /// An app whose client comes back from WeChat wants to know at once, or whether
-/// people have given back what was paid. When WeChat says nothing, or was asked a
-/// moment ago, the ledger answers.
+/// people have given back what was paid, or whether what was taken back was
+/// charged after all. When WeChat says nothing, or was asked a moment ago, the
+/// ledger answers.
 async fn query(
     State(state): State<Arc<Orders>>,
     Path(order_no): Path<String>,
@@ -141,6 +142,7 @@ async fn query(
         let asking = &state.asking;
         asking.ask_out_of_turn(order, Curious::App, now).await?;
     } else {
+        let order = state.asking.look_out_of_turn(order, now).await?;
         state.refunds.look(order, now).await?;
     }
     shown(&state, &key, &signed.app).await

@@ -5,13 +5,11 @@
 
 use shared::aws::Failure;
 use shared::aws::ledger::Saved;
-use shared::domain::order::{Found, Order};
+use shared::domain::order::Order;
 use shared::domain::time::Timestamp;
 use shared::error::causes;
 use shared::flows::ask::{CodePayment, look};
-use shared::flows::settle::found;
 use shared::wechat::v2::micropay::Reversal;
-use shared::wechat::v2::pay::Trade;
 use shared::wechat::{self, Wechat};
 
 use crate::{Reconcile, ring_soon};
@@ -103,39 +101,6 @@ async fn take_back(
         }
     }
     Ok(CodePayment::Waiting)
-}
-
-/// Looks once more, long after, for a charge that reached WeChat when there was
-/// nothing to take back yet. It goes back by refund, and the app is told.
-pub(crate) async fn look_again(
-    state: &Reconcile,
-    mut order: Order,
-    now: Timestamp,
-) -> Result<(), Failure> {
-    let wechat = state.asking.merchant.wechat().await?;
-    for attempt in order.attempts_taken_back() {
-        let trade = wechat.query(&order, attempt, now).await;
-        let looked = match trade {
-            Ok(Trade::Returned(payment)) => {
-                let returned = wechat.returned(&payment.transaction_id, now).await;
-                // Without a refund, it was taken back as it should be.
-                returned.map(|returned| returned.map(|returned| Found { payment, returned }))
-            }
-            Ok(trade) => found(&wechat, trade, now).await,
-            Err(error) => Err(error),
-        };
-        match looked {
-            Ok(Some(found)) => order = state.asking.settler.settle(order, &found, now).await?.0,
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(order = %order.key(), error = causes(&error),
-                    "WeChat gave no answer about a payment that was taken back");
-                return Ok(());
-            }
-        }
-    }
-    order.looked_again();
-    state.ledger.save(&mut order).await.map(drop)
 }
 
 /// The sweeper looks every minute; a till does not wait that long.

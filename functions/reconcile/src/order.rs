@@ -17,7 +17,7 @@ pub(crate) async fn ask(state: &Reconcile, key: &OrderKey, step: u8) -> Result<(
         return Ok(());
     };
     if order.is_look_due(now) {
-        return micropay::look_again(state, order, now).await;
+        return state.asking.look_at_taken_back(order, now).await;
     }
     if !waiting(&order) {
         return Ok(());

@@ -63,7 +63,7 @@ const LEDGER: &str = "ledger";
 
 impl Event {
     /// Part of it is the app's own text, or a stranger's: it must not move the
-    /// cursor of a terminal.
+    /// cursor of a terminal, nor turn or hide what stands beside it.
     fn new(at: Timestamp, source: &str, what: &str) -> Self {
         Self {
             at,
@@ -147,6 +147,12 @@ mod tests {
         let at = Timestamp::from_millis(1_790_000_000_000);
         let event = Event::new(at, "deliver", "answer \u{1b}[2J\r\nsuccess");
         assert_eq!(event.what, "answer  [2J  success");
+        // Each edge of what turns or hides text, and what stands beside it.
+        let unseen =
+            "\u{200b}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{61c}\u{feff}";
+        let seen = "\u{200a}\u{2010}\u{2027}\u{202f}茶\u{e9}";
+        let event = Event::new(at, "ledger", &format!("{unseen}{seen}"));
+        assert_eq!(event.what, format!("{}{seen}", " ".repeat(10)));
         assert_eq!(written(at), "2026-09-21T14:13:20.000Z");
         let later = Timestamp::from_millis(at.millis() + 50);
         assert_eq!(written(later), "2026-09-21T14:13:20.050Z");

@@ -32,11 +32,25 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Ite
     }
 }
 
-/// Part of it is somebody's own text, which must not move a terminal's cursor.
+/// Part of it is somebody's own text, which must not move a terminal's cursor, nor
+/// turn or hide what stands beside it.
 pub(crate) fn plain(text: &str) -> String {
-    let plain = |character: char| match character.is_control() {
-        true => ' ',
-        false => character,
+    let plain = |character: char| match character {
+        _ if character.is_control() || is_unseen(character) => ' ',
+        _ => character,
     };
     text.chars().map(plain).collect()
+}
+
+/// Without a width, or a change of the direction or the line.
+fn is_unseen(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+    )
 }

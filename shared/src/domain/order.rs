@@ -110,6 +110,9 @@ pub struct Order {
     /// When WeChat was last asked about it out of turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<Timestamp>,
+    /// When it was last asked out of turn about what was taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_at: Option<Timestamp>,
     /// Since when the pay page has had it asked about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_asked_from: Option<Timestamp>,
@@ -127,6 +130,14 @@ pub struct Order {
 )]
 fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(count: &u8) -> bool {
+    *count == 0
 }
 
 /// What a reported payment did to the order.
@@ -229,6 +240,7 @@ impl Order {
             wake: None,
             step: 0,
             asked_at: None,
+            looked_at: None,
             page_asked_from: None,
             revision: 0,
             unknown: UnknownAttributes::new(),
@@ -451,7 +463,7 @@ impl Order {
         }
     }
 
-    /// Nothing is asked any more, but for one look at what was taken back.
+    /// Nothing is asked any more, but for the looks at what was taken back.
     fn rest(&mut self) {
         let look = self.look_again_at();
         (self.due, self.wake) = (look, look);

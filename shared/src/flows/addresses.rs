@@ -30,7 +30,7 @@ pub fn pay_url(public_url: &str, order: &Order, app: &App) -> Result<String, Par
 
 /// The parameter with which WeChat brings a phone's browser back, and with which
 /// the page says that the payer is back. Not signed: it proves nothing.
-pub const BACK: &str = "hub_back";
+const BACK: &str = "hub_back";
 
 /// Whether a pay address says that the payer comes back from WeChat.
 #[must_use]

@@ -12,9 +12,10 @@ use crate::flows::token_cache::{self, TokenCache};
 use crate::wechat::v2::pay::{Closing, Trade};
 use crate::wechat::{self, Wechat};
 
-/// Opening, closing and asking: more of these mean that WeChat answers every
-/// number alike.
-const MOVES: u32 = 10;
+/// Of ten attempts that were opened at once the last may close nine, and then
+/// opens and asks, twice where WeChat takes a number no more: more of these mean
+/// that it answers every number alike.
+const MOVES: u32 = 14;
 
 /// Takes orders to WeChat.
 #[derive(Debug)]

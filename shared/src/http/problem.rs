@@ -70,7 +70,7 @@ pub enum Problem {
     #[error("the order is being paid with another code; ask for the order until that has ended")]
     OrderPaying,
     /// 429 `too_many_attempts`
-    #[error("the order was opened too often within five minutes; try again in a few minutes")]
+    #[error("the order was opened too often; try again in a few minutes, or place another one")]
     TooManyAttempts,
     /// 402 `payment_refused`
     #[error("WeChat refused the payment code: {err_code}; scan a new one")]
@@ -271,8 +271,8 @@ impl From<Refusal> for Problem {
             Refusal::Paying => Self::OrderPaying,
             Refusal::NotPaid => Self::OrderNotPaid,
             Refusal::Exceeds => Self::RefundExceeds,
-            Refusal::TooManyAttempts => Self::TooManyAttempts,
-            Refusal::Closed | Refusal::NotPaying | Refusal::NoAttemptLeft => Self::OrderClosed,
+            Refusal::TooManyAttempts | Refusal::NoAttemptLeft => Self::TooManyAttempts,
+            Refusal::Closed | Refusal::NotPaying => Self::OrderClosed,
         }
     }
 }

@@ -314,7 +314,7 @@ impl<'a> Refund<'a> {
 /// What the app was or must be told.
 #[derive(Debug, Serialize)]
 pub struct Delivery<'a> {
-    event: Event,
+    event: &'a Event,
     subject: Option<&'a str>,
     event_id: &'a str,
     status: delivery::Status,
@@ -327,7 +327,7 @@ impl<'a> Delivery<'a> {
     fn of(row: &'a delivery::Delivery) -> Self {
         let is_pending = row.status == delivery::Status::Pending;
         Self {
-            event: row.event,
+            event: &row.event,
             subject: row.subject.as_deref(),
             event_id: &row.event_id,
             status: row.status,
@@ -359,5 +359,25 @@ impl<'a> Attempt<'a> {
             http_status: attempt.http_status,
             answer: &attempt.answer,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::delivery::Occasion;
+    use crate::domain::fixtures::{NOW, order};
+
+    #[test]
+    fn an_event_that_only_a_newer_version_knows_is_shown_as_it_is() {
+        let occasion = Occasion {
+            event_id: "evt".into(),
+            now: NOW,
+            grace_seconds: 60,
+        };
+        let mut told = delivery::Delivery::of_closing(&order(), occasion);
+        told.event = Event::Unknown("order.seen".into());
+        let shown = serde_json::to_value(Delivery::of(&told)).unwrap();
+        assert_eq!(shown["event"], "order.seen");
     }
 }

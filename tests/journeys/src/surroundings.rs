@@ -66,6 +66,7 @@ impl Stack {
             "due",
             "wake",
             "asked_at",
+            "looked_at",
             "claimed_until",
             "hurried_at",
             "refused_since",

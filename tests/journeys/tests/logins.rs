@@ -319,6 +319,26 @@ async fn a_time_with_a_sign_logs_nobody_in() {
 }
 
 #[tokio::test]
+async fn the_page_of_a_refused_log_in_names_parameter_and_rule_in_both_languages() {
+    let stack = with_site("https://tea.example/").await;
+    for (name, value, field, rule) in [
+        ("scope", "snsapi_login", "scope", "must be snsapi_base or"),
+        ("<b>x", "1", "&lt;b&gt;x", "is not a parameter of this"),
+    ] {
+        let mut wish = json!({
+            "redirect_uri": "https://tea.example/", "scope": "snsapi_base", "state": "s",
+        });
+        wish[name] = value.into();
+        let url = stack.signed_url("/oauth/authorize", wish);
+        let (status, html) = page(&browser(&stack), &url).await;
+        assert_eq!(status, 400, "{name}");
+        let chinese = format!("参数 {field} 有误：<span lang=\"en\">{rule}");
+        let english = format!("param_invalid: {field} {rule}");
+        assert!(html.contains(&chinese) && html.contains(&english), "{html}");
+    }
+}
+
+#[tokio::test]
 async fn a_virtual_account_is_marked_for_apps_and_cannot_pay() {
     let stack = with_site("https://tea.example/").await;
     let authorize = authorize_url(&stack, "https://tea.example/", "snsapi_base");
@@ -347,7 +367,7 @@ async fn an_app_may_choose_the_signed_profile_and_no_endpoint_takes_it() {
     )
     .await;
     assert!(
-        status == 400 && html.contains("must not contain &"),
+        status == 400 && html.contains("must not contain &amp;"),
         "{html}"
     );
     wish["state"] = "the app's = 茶".into();

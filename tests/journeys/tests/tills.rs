@@ -9,6 +9,25 @@ async fn scan(stack: &Stack, order_no: &str, code: &str) -> Answer {
     stack.create(&stack.order(order)).await
 }
 
+/// Nothing asks for a second, and the order's row has this text. A run that is
+/// under way would write over what is made older.
+async fn between_questions(stack: &Stack, order_no: &Value, text: &str) {
+    eventually(|| async {
+        let row = stack.row(order_no, "order").await;
+        let due: i64 = row["due"].as_n().unwrap().parse().unwrap();
+        let row = format!("{row:?}");
+        if row.contains(text) && due > (journeys::unix_seconds() + 2) * 1000 {
+            Ok(())
+        } else {
+            Err(json!(row))
+        }
+    })
+    .await;
+}
+
+const WAITING: &str = "";
+const REVERSING: &str = "\"reversing\": Bool(true)";
+
 fn number(stack: &Stack, order_no: &str, attempt: u8) -> Value {
     json!(format!("{}{order_no}{attempt:02}", stack.app.id))
 }
@@ -228,23 +247,10 @@ async fn a_charge_that_comes_after_it_was_given_up_goes_back_whoever_has_paid_si
     let first = number(&stack, &order_no, 1);
     // WeChat has nothing to take back, which proves nothing yet: half a minute
     // after it was given up the code may still be charged.
+    between_questions(&stack, &shown, WAITING).await;
     stack.age(&shown, 60).await;
     stack.sweep().await;
-    // That run has ended when it has planned the next question: before, it would
-    // write over what is made older here.
-    let now = journeys::unix_seconds() * 1000;
-    eventually(|| async {
-        let row = stack.row(&shown, "order").await;
-        let due: i64 = row["due"].as_n().unwrap().parse().unwrap();
-        let row = format!("{row:?}");
-        let reversing = row.contains("\"reversing\": Bool(true)");
-        if reversing && due > now {
-            Ok(())
-        } else {
-            Err(json!(row))
-        }
-    })
-    .await;
+    between_questions(&stack, &shown, REVERSING).await;
     let still = scan(&stack, &order_no, &auth_code("99")).await;
     assert_eq!(still.body["code"], "order_paying", "{still:?}");
     // Two minutes after it began none can come any more.
@@ -283,8 +289,48 @@ async fn a_charge_that_comes_after_it_was_given_up_goes_back_whoever_has_paid_si
     for event in ["payment.succeeded", "payment.anomaly", "refund.succeeded"] {
         assert_eq!(stack.told_of(&shown, event).await.len(), 1, "{event}");
     }
-    let row = stack.row(&shown, "order").await;
-    assert!(!row.contains_key("wake"), "it is looked at once");
+    // Once more hours later, and then no more.
+    stack.age(&shown, 6 * 3600).await;
+    stack.sweep().await;
+    eventually(|| async {
+        let row = stack.row(&shown, "order").await;
+        match row.contains_key("wake") {
+            true => Err(json!(format!("{row:?}"))),
+            false => Ok(()),
+        }
+    })
+    .await;
+    assert_eq!(stack.told_of(&shown, "payment.anomaly").await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_app_that_asks_learns_at_once_of_a_charge_that_came_after_it_was_given_up() {
+    let stack = Stack::new().await;
+    let order_no = random_order_no();
+    let shown = json!(order_no);
+    assert_eq!(scan(&stack, &order_no, &auth_code("08")).await.status, 202);
+    between_questions(&stack, &shown, WAITING).await;
+    stack.age(&shown, 130).await;
+    stack.sweep().await;
+    stack.told(&shown, "payment.failed").await;
+    let quiet = stack.act(&shown, "query", json!({})).await;
+    assert_eq!(quiet.body["anomalies"], json!([]), "{quiet:?}");
+    let first = number(&stack, &order_no, 1);
+    let comes = stack
+        .wechat("charge", &json!({"out_trade_no": first}))
+        .await;
+    assert_eq!(comes.status, 200, "{comes:?}");
+    // Asked a moment ago; two seconds later WeChat is asked again.
+    stack.age(&shown, 3).await;
+    let asked = stack.act(&shown, "query", json!({})).await;
+    assert_eq!(
+        (&asked.body["status"], &asked.body["anomalies"][0]["kind"]),
+        (&json!("failed"), &json!("paid_after_close")),
+        "{asked:?}"
+    );
+    stack.told(&shown, "payment.anomaly").await;
+    stack.sweep().await;
+    stack.told(&shown, "refund.succeeded").await;
 }
 
 #[tokio::test]
@@ -293,23 +339,21 @@ async fn a_charge_that_comes_while_it_is_being_given_up_is_taken_back() {
     let order_no = random_order_no();
     let shown = json!(order_no);
     assert_eq!(scan(&stack, &order_no, &auth_code("08")).await.status, 202);
-    stack.age(&shown, 60).await;
+    between_questions(&stack, &shown, WAITING).await;
+    stack.age(&shown, 30).await;
     stack.sweep().await;
+    between_questions(&stack, &shown, REVERSING).await;
     let first = number(&stack, &order_no, 1);
     let comes = stack
         .wechat("charge", &json!({"out_trade_no": first}))
         .await;
     assert_eq!(comes.status, 200, "{comes:?}");
-    let told = eventually(|| async {
-        let known = stack.show(&shown).await.body;
-        let over = ["failed", "paid"].contains(&known["status"].as_str().unwrap());
-        if over { Ok(known) } else { Err(known) }
-    })
-    .await;
-    let state = stack.at_wechat(&first).await["state"].clone();
-    // Paid before the first try to take it back, or taken back: never both.
-    match told["status"].as_str().unwrap() {
-        "paid" => assert_eq!(state, "SUCCESS"),
-        _ => assert_eq!(state, "REVOKED"),
-    }
+    // It can be taken back 15 s after it came, and is not paid meanwhile.
+    let told = stack.told(&shown, "payment.failed").await;
+    assert_eq!(
+        (&told["status"], &told["err_code"], &told["anomalies"]),
+        (&json!("failed"), &json!("REVERSED"), &json!([]))
+    );
+    assert_eq!(stack.at_wechat(&first).await["state"], "REVOKED");
+    assert!(stack.told_of(&shown, "payment.succeeded").await.is_empty());
 }

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Item, credentials, orders, refunds};
 use crate::aws::item;
+use crate::domain::delivery::{Address, Delivery};
+use crate::domain::fixtures::{NOW, app};
 
 /// An order by a version that knows one attribute more at every level.
 fn newer_order() -> Value {
@@ -123,6 +125,26 @@ fn a_deliverys_attempts_keep_what_a_newer_version_wrote_into_them() {
     let written = item::value(&read, "test").unwrap();
     let back: Value = serde_dynamo::from_attribute_value(written).unwrap();
     assert_eq!(back, attempts);
+}
+
+/// After a roll-back: nobody is kept from an order, and its app is told.
+#[test]
+fn a_delivery_of_an_event_that_only_a_newer_version_knows_is_told_as_it_is() {
+    let newer = json!({
+        "app_id": "demo000000000001", "order_no": "A000000001", "event": "order.seen",
+        "subject": "2", "event_id": "evt", "payload": {"seen_by": "o1"},
+        "notify_url": "https://shop.example/notify", "return_url": "https://shop.example/return",
+        "status": "pending", "step": 0, "origin": 1_790_000_000_000_i64,
+        "due": 1_790_000_000_000_i64, "wake": 1_790_000_060_000_i64,
+    });
+    let sk = "delivery#order.seen#2";
+    let delivery: Delivery = item::read(stored(&newer, sk), "test").unwrap();
+    assert_eq!(delivery.doorbell().sk, sk);
+    let called = delivery.addresses(&app());
+    assert_eq!(called, [(Address::Notify, "https://shop.example/notify")]);
+    let params = delivery.params(NOW, "n".into());
+    let told = ["event", "event_id", "seen_by", "attempt"].map(|name| params[name].as_str());
+    assert_eq!(told, ["order.seen", "evt", "o1", "1"]);
 }
 
 #[test]

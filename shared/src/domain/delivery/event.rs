@@ -11,7 +11,7 @@ use crate::domain::signature::Params;
 use crate::domain::time::Timestamp;
 
 /// What happened. The name travels to the app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Event {
     /// An order was paid.
     #[serde(rename = "payment.succeeded")]
@@ -31,12 +31,15 @@ pub enum Event {
     /// A refund will not happen.
     #[serde(rename = "refund.failed")]
     RefundFailed,
+    /// What only newer versions tell of: shown and delivered as they wrote it.
+    #[serde(untagged)]
+    Unknown(String),
 }
 
 impl Event {
     /// The name that apps see.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::PaymentSucceeded => "payment.succeeded",
             Self::PaymentFailed => "payment.failed",
@@ -44,6 +47,7 @@ impl Event {
             Self::PaymentAnomaly => "payment.anomaly",
             Self::RefundSucceeded => "refund.succeeded",
             Self::RefundFailed => "refund.failed",
+            Self::Unknown(name) => name,
         }
     }
 }
@@ -267,9 +271,15 @@ mod tests {
             (Event::PaymentAnomaly, "payment.anomaly"),
             (Event::RefundSucceeded, "refund.succeeded"),
             (Event::RefundFailed, "refund.failed"),
+            (Event::Unknown("order.seen".into()), "order.seen"),
         ] {
             assert_eq!(event.as_str(), name);
-            assert_eq!(serde_json::to_value(event).unwrap(), name);
+            assert_eq!(serde_json::to_value(&event).unwrap(), name);
+            let read: Event = serde_json::from_value(name.into()).unwrap();
+            assert_eq!(read, event);
+        }
+        for no_name in [serde_json::Value::Null, 1.into()] {
+            assert!(serde_json::from_value::<Event>(no_name).is_err());
         }
     }
 

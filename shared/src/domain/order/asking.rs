@@ -61,6 +61,21 @@ impl Order {
         ids
     }
 
+    /// Whether WeChat is to be asked now about what was taken back of an order that
+    /// nobody is paying. That is noted as for [`Order::claim_question`], apart from
+    /// it: such an order may be paid by another code, and be looked at for refunds.
+    pub fn claim_look_at_taken_back(&mut self, now: Timestamp) -> bool {
+        let recent = |looked: Timestamp| now < looked.plus_seconds(PAUSE_SECONDS);
+        if self.status.is_open()
+            || self.attempts_taken_back().is_empty()
+            || self.looked_at.is_some_and(recent)
+        {
+            return false;
+        }
+        self.looked_at = Some(now);
+        true
+    }
+
     fn was_asked_within(&self, seconds: i64, now: Timestamp) -> bool {
         let recent = |asked: Timestamp| now < asked.plus_seconds(seconds);
         self.asked_at.is_some_and(recent)

@@ -26,6 +26,10 @@ const TOGETHER_SECONDS: i64 = 60;
 const MOST_ATTEMPTS: usize = 10;
 /// See [`MOST_ATTEMPTS`].
 const MANY_SECONDS: i64 = 300;
+/// The last of these are kept for who had none: a person in WeChat, or a way to
+/// pay. Everybody else with the link cannot use them up.
+const LAST_NUMBER: u8 = 99;
+const KEPT_NUMBERS: u8 = 10;
 /// At least so long WeChat is not asked again.
 pub(super) const PAUSE_SECONDS: i64 = 60;
 
@@ -147,8 +151,9 @@ pub enum Preparation {
     Ready(u8),
     /// WeChat must be asked for this attempt's session.
     Ask(u8),
-    /// This earlier attempt should be closed first, or both could be paid. If
-    /// WeChat does not, it is left for later: see [`Order::close_later`].
+    /// This earlier attempt should be closed first, or both could be paid. WeChat
+    /// is asked once; if it does not, it is left for later: see
+    /// [`Order::close_later`].
     Close(u8),
     /// A new attempt must be opened.
     Open,
@@ -172,12 +177,11 @@ impl Order {
         let Some(theirs) = self.attempts.iter().rev().find(serves) else {
             return Preparation::Open;
         };
-        let is_due = |attempt: &&Attempt| {
-            !attempt.closed && attempt.close_at.is_none_or(|close_at| now >= close_at)
-        };
+        // Those that WeChat did not close when it was asked first are closed
+        // later, by plan: no payer waits for that.
         let mut earlier = self.attempts.iter();
         let mut earlier = earlier.by_ref().take_while(|a| a.number < theirs.number);
-        if let Some(live) = earlier.find(is_due) {
+        if let Some(live) = earlier.find(|a| !a.closed && a.close_at.is_none()) {
             return Preparation::Close(live.number);
         }
         if theirs.is_ready(now) {
@@ -192,7 +196,8 @@ impl Order {
     ///
     /// # Errors
     /// When the order is not open, ten attempts were opened in the last five
-    /// minutes, or 99 in all.
+    /// minutes, or 99 in all; 89 if this payer, or everybody who pays in this
+    /// way, has had one.
     pub fn open_attempt(
         &mut self,
         trade_type: TradeType,
@@ -201,6 +206,9 @@ impl Order {
     ) -> Result<(), Refusal> {
         self.check_open(now)?;
         let number = self.next_attempt_number()?;
+        if number > LAST_NUMBER - KEPT_NUMBERS && self.has_had_one(trade_type, &payer) {
+            return Err(Refusal::NoAttemptLeft);
+        }
         let since = now.plus_seconds(-MANY_SECONDS);
         let recent = self.attempts.iter().filter(|a| a.started_at > since);
         if recent.count() >= MOST_ATTEMPTS {
@@ -215,9 +223,18 @@ impl Order {
 
     pub(super) fn next_attempt_number(&self) -> Result<u8, Refusal> {
         match self.attempts.last().map_or(0, |attempt| attempt.number) {
-            last @ 0..99 => Ok(last + 1),
+            last if last < LAST_NUMBER => Ok(last + 1),
             _ => Err(Refusal::NoAttemptLeft),
         }
+    }
+
+    /// Whether an attempt was opened for this payer. Only inside WeChat one is
+    /// known from another.
+    fn has_had_one(&self, trade_type: TradeType, payer: &Payer) -> bool {
+        let of_any = trade_type != TradeType::Jsapi;
+        self.attempts.iter().any(|attempt| {
+            attempt.trade_type == trade_type && (of_any || attempt.openid == payer.openid)
+        })
     }
 
     /// WeChat did not close this attempt, because it is too young or for another

@@ -7,17 +7,22 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attempt, Order, Payer, Refusal, Status, TradeType, is_false};
+use super::{Attempt, Order, Payer, Refusal, Status, TradeType, is_false, is_zero};
 use crate::domain::UnknownAttributes;
 use crate::domain::time::Timestamp;
 
-/// WeChat does not take back a payment that began less than this ago.
-const REVERSE_GUARD_SECONDS: i64 = 15;
+/// An attempt begins when the till's request comes, and is sent later: what is
+/// read before takes up to 4 s each (the app, the order's write, the keys), each
+/// host that is not reached 1.5 s. The function that sends it ends after 15 s
+/// (template.yaml), so nothing is sent later than that, and WeChat takes nothing
+/// back within 15 s of what it was sent.
+const REVERSE_GUARD_SECONDS: u16 = 15 + 15;
 /// WeChat takes a code for a minute. A charge is sent at once, and once more to
 /// the spare host: after this long none can arrive any more.
 const CODE_LIFE_SECONDS: i64 = 120;
-/// When the hub looks once more at what was taken back.
-const LOOK_AGAIN_SECONDS: i64 = 600;
+/// When the hub looks once more at what was taken back, counted from its
+/// beginning. After the last nobody looks unless the app asks.
+const LOOKS_SECONDS: [i64; 2] = [600, 6 * 3600];
 /// When taking back does not succeed for so long, asking every few seconds
 /// helps nobody any more.
 const URGENT_SECONDS: i64 = 60;
@@ -29,6 +34,11 @@ pub struct MicropayTiming {
     pub query_seconds: u16,
     /// Until the payment is taken back.
     pub give_up_seconds: u16,
+}
+
+impl MicropayTiming {
+    /// Given up sooner, WeChat would refuse to take the payment back.
+    pub const GIVE_UP_MIN_SECONDS: u16 = REVERSE_GUARD_SECONDS;
 }
 
 /// What an attempt by payment code is about.
@@ -43,7 +53,10 @@ pub struct PaymentCode {
     /// It is being taken back.
     #[serde(default, skip_serializing_if = "is_false")]
     pub reversing: bool,
-    /// It was taken back, and looked at once more long after that.
+    /// How often it was looked at since it was taken back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub looks: u8,
+    /// It was taken back, and no look is planned any more.
     #[serde(default, skip_serializing_if = "is_false")]
     pub looked_again: bool,
     /// Why it failed: WeChat's code.
@@ -71,6 +84,21 @@ pub enum CodeUse {
     /// This code is the current attempt's; WeChat was called, or somebody died
     /// before. It is never called again.
     Known,
+}
+
+impl Attempt {
+    fn is_taken_back(&self) -> bool {
+        let code = self.payment_code.as_ref();
+        self.closed && code.is_some_and(|code| code.reversing)
+    }
+
+    /// When it is next looked at, if it was taken back.
+    fn look_again_at(&self) -> Option<Timestamp> {
+        let code = self.payment_code.as_ref().filter(|_| self.is_taken_back());
+        let code = code.filter(|code| !code.looked_again)?;
+        let after = LOOKS_SECONDS.get(usize::from(code.looks))?;
+        Some(self.started_at.plus_seconds(*after))
+    }
 }
 
 impl Order {
@@ -110,6 +138,7 @@ impl Order {
             query_seconds: timing.query_seconds,
             give_up_at: seconds(timing.give_up_seconds),
             reversing: false,
+            looks: 0,
             looked_again: false,
             err_code: None,
             unknown: UnknownAttributes::new(),
@@ -141,37 +170,47 @@ impl Order {
         now < self.started_at().plus_seconds(CODE_LIFE_SECONDS)
     }
 
-    /// The attempts that were taken back and not looked at since.
+    /// The attempts that were taken back.
     #[must_use]
     pub fn attempts_taken_back(&self) -> Vec<u8> {
-        let taken_back = self.attempts.iter().filter(|attempt| {
-            let code = attempt.payment_code.as_ref();
-            attempt.closed && code.is_some_and(|code| code.reversing && !code.looked_again)
-        });
+        let taken_back = self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.is_taken_back());
         taken_back.map(|attempt| attempt.number).collect()
     }
 
-    /// When to look at those.
+    /// Those of them that are now to be looked at.
+    #[must_use]
+    pub fn attempts_to_look_at(&self, now: Timestamp) -> Vec<u8> {
+        let due = |attempt: &&Attempt| attempt.look_again_at().is_some_and(|at| at <= now);
+        let due = self.attempts.iter().filter(due);
+        due.map(|attempt| attempt.number).collect()
+    }
+
+    /// When to look at the next.
     pub(super) fn look_again_at(&self) -> Option<Timestamp> {
-        let numbers = self.attempts_taken_back();
-        let attempts = self.attempts.iter();
-        attempts
-            .filter(|attempt| numbers.contains(&attempt.number))
-            .map(|attempt| attempt.started_at.plus_seconds(LOOK_AGAIN_SECONDS))
-            .max()
+        self.attempts
+            .iter()
+            .filter_map(Attempt::look_again_at)
+            .min()
     }
 
     /// Whether nothing is being paid and it is time to look.
     #[must_use]
     pub fn is_look_due(&self, now: Timestamp) -> bool {
-        !self.status.is_open() && self.look_again_at().is_some_and(|at| at <= now)
+        !self.status.is_open() && !self.attempts_to_look_at(now).is_empty()
     }
 
-    /// They have been looked at.
-    pub fn looked_again(&mut self) {
+    /// They have been looked at. Looks that an outage made late are one.
+    pub fn looked_again(&mut self, now: Timestamp) {
         for attempt in &mut self.attempts {
-            if let Some(code) = attempt.payment_code.as_mut().filter(|code| code.reversing) {
-                code.looked_again = true;
+            while attempt.look_again_at().is_some_and(|at| at <= now) {
+                let Some(code) = attempt.payment_code.as_mut() else {
+                    break;
+                };
+                code.looks += 1;
+                code.looked_again = usize::from(code.looks) >= LOOKS_SECONDS.len();
             }
         }
         if !self.status.is_open() {
@@ -212,7 +251,8 @@ impl Order {
 
     /// The app gave the order up: take the payment back as soon as WeChat does.
     pub(super) fn hurry_payment_code(&mut self, now: Timestamp) {
-        let earliest = self.started_at().plus_seconds(REVERSE_GUARD_SECONDS);
+        let guard = i64::from(REVERSE_GUARD_SECONDS);
+        let earliest = self.started_at().plus_seconds(guard);
         if let Some(code) = self.payment_code_mut() {
             code.give_up_at = code.give_up_at.min(earliest.max(now));
         }

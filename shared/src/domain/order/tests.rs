@@ -589,11 +589,9 @@ fn whoever_cannot_pay_the_current_attempt_gets_another_at_once() {
     assert_eq!(order.preparation(Jsapi, &payer, at(100)), P::Ask(2));
     order.prepaid(2, prepay(), at(100));
     assert_eq!(order.preparation(Jsapi, &payer, at(309)), P::Ready(2));
-    // Whoever comes by when WeChat would close it closes it.
-    assert_eq!(order.preparation(Jsapi, &payer, at(310)), P::Close(1));
-    order.close_later(1, at(310));
-    assert_eq!(order.preparation(Jsapi, &payer, at(386)), P::Ready(2));
-    assert_eq!(order.preparation(Jsapi, &payer, at(387)), P::Close(1));
+    // Nor for another try, which is planned.
+    assert_eq!(order.preparation(Jsapi, &payer, at(310)), P::Ready(2));
+    assert!(order.is_to_be_closed(1, at(310)));
     order.attempt_closed(1);
     assert_eq!(order.preparation(Jsapi, &payer, at(387)), P::Ready(2));
     order.attempt_closed(2);
@@ -631,6 +629,31 @@ fn what_wechat_gave_for_a_phones_browser_is_asked_for_again_after_four_and_a_hal
         let preparation = order.preparation(TradeType::Mweb, &payer(), at(seconds));
         assert_eq!(preparation, expected);
     }
+}
+
+#[test]
+fn a_payer_waits_for_no_attempt_that_wechat_did_not_close_before() {
+    use Preparation as P;
+    let mut order = order(Status::Created);
+    for number in 1..=9 {
+        order
+            .open_attempt(TradeType::Mweb, somebody(None, HOME), NOW)
+            .unwrap();
+        order.close_later(number, NOW);
+    }
+    let later = at(400);
+    assert!((1..9).all(|number| order.is_to_be_closed(number, later)));
+    assert_eq!(
+        order.preparation(TradeType::Native, &payer(), later),
+        P::Open
+    );
+    order
+        .open_attempt(TradeType::Native, payer(), later)
+        .unwrap();
+    assert_eq!(
+        order.preparation(TradeType::Native, &payer(), later),
+        P::Ask(10)
+    );
 }
 
 #[test]
@@ -794,13 +817,35 @@ fn an_order_is_closed_because_it_expired_or_because_its_app_gave_it_up_before() 
 fn attempt_numbers_end_at_99() {
     let mut order = order(Status::Created);
     order.expires_at = at(86_400);
-    for number in 0..99 {
-        order
-            .open_attempt(TradeType::Native, payer(), at(number * 60))
-            .unwrap();
+    let mut open = |trade_type, payer, number: i64| {
+        let opened = order.open_attempt(trade_type, payer, at(number * 60));
+        opened.map(|()| order.attempts.len())
+    };
+    let in_wechat = |name: &str| somebody(Some(name), HOME);
+    // A stranger with changing addresses, and somebody in WeChat.
+    open(TradeType::Jsapi, in_wechat("o1"), 1).unwrap();
+    for number in 2..=89 {
+        let stranger = Payer {
+            openid: None,
+            ip: [203, 0, 113, u8::try_from(number).unwrap()].into(),
+        };
+        let opened = open(TradeType::Mweb, stranger, number);
+        assert_eq!(opened, Ok(usize::try_from(number).unwrap()));
     }
-    let again = order.open_attempt(TradeType::Native, payer(), at(86_000));
-    assert_eq!(again, Err(Refusal::NoAttemptLeft));
+    let no_more = Err(Refusal::NoAttemptLeft);
+    assert_eq!(open(TradeType::Mweb, somebody(None, TRAIN), 90), no_more);
+    assert_eq!(open(TradeType::Jsapi, in_wechat("o1"), 90), no_more);
+    assert_eq!(open(TradeType::Native, payer(), 90), Ok(90));
+    assert_eq!(open(TradeType::Native, payer(), 91), no_more);
+    for number in 91..=99_u8 {
+        let opened = open(
+            TradeType::Jsapi,
+            in_wechat(&format!("o{number}")),
+            number.into(),
+        );
+        assert_eq!(opened, Ok(number.into()));
+    }
+    assert_eq!(open(TradeType::Jsapi, in_wechat("o100"), 100), no_more);
 }
 
 #[test]
@@ -889,9 +934,64 @@ fn a_charge_that_comes_after_there_was_nothing_to_take_back_goes_back_by_refund(
     assert_eq!(order.pay(&paid.into(), NOW), Settlement::Paid);
     assert_eq!(order.attempts_taken_back(), [1]);
     assert_eq!(order.wake, Some(later));
-    order.looked_again();
-    assert_eq!((order.due, order.wake), (None, None));
-    assert!(!order.is_look_due(later.plus_seconds(1)));
+    // One that an outage made as late as the last is the last.
+    let mut late = order.clone();
+    let last = at(6 * 3600);
+    order.looked_again(later);
+    assert_eq!((order.due, order.wake), (Some(last), Some(last)));
+    assert!(!order.is_look_due(at(6 * 3600 - 1)) && order.is_look_due(last));
+    order.looked_again(last);
+    late.looked_again(last);
+    for order in [order, late] {
+        assert_eq!((order.due, order.wake), (None, None));
+        assert!(!order.is_look_due(at(86_400)));
+        assert_eq!(order.attempts_taken_back(), [1], "the app may still ask");
+    }
+}
+
+#[test]
+fn each_attempt_that_was_taken_back_has_its_own_looks() {
+    let mut order = till();
+    order.reverse();
+    order.fail(1, "REVERSED").unwrap();
+    assert_eq!(scan(&mut order, "code2", at(300)), Ok(CodeUse::New(2)));
+    order.reverse();
+    order.fail(2, "REVERSED").unwrap();
+    let mut looks = Vec::new();
+    while let Some(due) = order.wake {
+        assert_eq!(order.attempts_to_look_at(due).len(), 1);
+        looks.push(due.seconds() - NOW.seconds());
+        order.looked_again(due);
+    }
+    assert_eq!(looks, [600, 900, 21_600, 21_900]);
+    // A row of the version that looked once is not looked at again.
+    let mut row = serde_json::to_value(till()).unwrap();
+    let code = &mut row["attempts"][0];
+    code["closed"] = true.into();
+    code["scan"]["reversing"] = true.into();
+    code["scan"]["looked_again"] = true.into();
+    row["status"] = "failed".into();
+    let row: Order = serde_json::from_value(row).unwrap();
+    assert!(!row.is_look_due(at(86_400)));
+}
+
+#[test]
+fn an_app_has_what_was_taken_back_looked_at_once_in_two_seconds_and_nothing_else() {
+    let mut order = till();
+    order.reverse();
+    assert!(!order.claim_look_at_taken_back(NOW), "it is under way");
+    order.fail(1, "REVERSED").unwrap();
+    let plan = (order.due, order.wake);
+    for (second, asks) in [(40, true), (41, false), (42, true), (90_000, true)] {
+        assert_eq!(order.claim_look_at_taken_back(at(second)), asks, "{second}");
+    }
+    assert_eq!((order.due, order.wake), plan);
+    assert_eq!(order.asked_at, None);
+    for status in STATUSES {
+        let mut order = self::order(status);
+        assert!(!order.claim_look_at_taken_back(NOW), "{status:?}");
+        assert_eq!(order.looked_at, None);
+    }
 }
 
 #[test]
@@ -1007,8 +1107,17 @@ fn what_wechat_has_given_back_is_booked_whatever_was_promised_here() {
 fn giving_an_order_up_at_the_till_takes_the_payment_back_but_not_too_early() {
     let mut order = till();
     assert_eq!(order.give_up(NOW.plus_seconds(3)), Ok(Closure::Pending));
-    assert_eq!(order.wake, Some(NOW.plus_seconds(15)));
-    let mut later = till();
-    assert_eq!(later.give_up(NOW.plus_seconds(20)), Ok(Closure::Pending));
-    assert_eq!(later.wake, Some(NOW.plus_seconds(20)));
+    assert_eq!(order.wake, Some(NOW.plus_seconds(30)));
+    let patient = MicropayTiming {
+        give_up_seconds: 300,
+        ..TIMING
+    };
+    for (given_up, taken_back) in [(0, 30), (29, 30), (31, 31), (299, 299)] {
+        let mut order = self::order(Status::Created);
+        let scanned = order.use_payment_code("code1", patient, payer().ip, NOW);
+        assert_eq!(scanned, Ok(CodeUse::New(1)));
+        assert_eq!(order.give_up(at(given_up)), Ok(Closure::Pending));
+        assert_eq!(order.wake, Some(at(taken_back)), "{given_up}");
+        assert!(!order.is_last_question(at(taken_back - 1)), "{given_up}");
+    }
 }
