@@ -10,9 +10,7 @@ use shared::domain::time::Timestamp;
 use shared::error::causes;
 use shared::flows::ask::{CodePayment, look};
 use shared::flows::settle::found;
-use shared::wechat::v2::micropay::Reversal;
-use shared::wechat::v2::pay::Trade;
-use shared::wechat::{self, Wechat};
+use shared::wechat::{self, Reversal, Trade, Wechat};
 
 use crate::{Reconcile, ring_soon};
 
