@@ -17,6 +17,7 @@ with a simulated WeChat and a demo shop. Everything lives in .local/.
 Settings by environment (all optional):
   WECHAT_API_BASE    another payment gateway than the simulator
   WECHAT_OAUTH_BASE  another server for OAuth than the simulator
+  WECHAT_API_VERSION 2 (default) or 3: by which version new payments are opened
   WECHAT_SIGN_TYPE   HMAC-SHA256 (default) or MD5
   WECHAT_APP_ID, WECHAT_MCH_ID, WECHAT_API_KEY, WECHAT_APP_SECRET,
   WECHAT_SERVER_TOKEN,

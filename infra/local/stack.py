@@ -70,6 +70,7 @@ class Settings:
         self.pay_base = given("WECHAT_API_BASE", f"https://127.0.0.1:{self.ports['SIMULATOR_TLS_PORT']}")
         self.oauth_base = given("WECHAT_OAUTH_BASE", self.simulator)
         self.sign_type = given("WECHAT_SIGN_TYPE", "HMAC-SHA256")
+        self.api_version = given("WECHAT_API_VERSION", "2")
         self.schedule = given("RETRY_SCHEDULE", SCHEDULES.get(name, SCHEDULES["demo"]))
         self.log_level = given("LOG_LEVEL", "info")
 
@@ -81,6 +82,7 @@ class Settings:
             "WechatAppId": keys["WECHAT_APP_ID"],
             "WechatMchId": keys["WECHAT_MCH_ID"],
             "WechatSignType": self.sign_type,
+            "WechatApiVersion": self.api_version,
             "WechatPayBase": self.pay_base,
             "WechatOauthBase": self.oauth_base,
             "WechatOpenBase": self.oauth_base,
@@ -124,6 +126,7 @@ class Stack:
         values = self._hub_env(outputs, keys)
         self._start_forwarder(outputs)
         self._start_simulator(keys)
+        values |= self._fill_in_version_3(outputs, keys)
         self._start_shop(keys)
         self._import_certificate(values)
         self._register_app(values)
@@ -156,6 +159,7 @@ class Stack:
         letters = string.ascii_letters + string.digits
         for key, length in (
             ("WECHAT_API_KEY", 32),
+            ("WECHAT_API_V3_KEY", 32),
             ("WECHAT_APP_SECRET", 32),
             ("WECHAT_SERVER_TOKEN", 32),
             ("WECHAT_APP_KEY", 128),
@@ -285,8 +289,34 @@ class Stack:
             ("WechatAccountSecretName", ("app_secret", "server_token")),
         ):
             secret = json.dumps({name: keys[f"WECHAT_{name.upper()}"] for name in names})
-            if manager.get_secret_value(SecretId=outputs[output])["SecretString"] != secret:
-                manager.put_secret_value(SecretId=outputs[output], SecretString=secret)
+            self._put_secret(manager, outputs[output], secret)
+
+    def _fill_in_version_3(self, outputs: dict, keys: dict) -> dict:
+        """The credentials of APIv3, and what testers are told of them. WeChat's
+        public key is the simulator's, or that of another gateway."""
+        mch_id = keys["WECHAT_MCH_ID"]
+        public_key = os.environ.get("WECHAT_PUBLIC_KEY", str(self.folder / "wechat" / f"{mch_id}-public.pem"))
+        public_key_id = os.environ.get("WECHAT_PUBLIC_KEY_ID", f"PUB_KEY_ID_01{mch_id:0>30}")
+        serial = tls.serial(self.tls)
+        secret = {
+            "api_v3_key": keys["WECHAT_API_V3_KEY"],
+            "serial_no": serial,
+            "private_key": (self.tls / "apiclient_key.pem").read_text(),
+            "public_key_id": public_key_id,
+            "public_key": Path(public_key).read_text(),
+        }
+        self._put_secret(self._client("secretsmanager"), outputs["WechatV3SecretName"], json.dumps(secret))
+        return {
+            "WECHAT_MCH_SERIAL": serial,
+            "WECHAT_MCH_CERTIFICATE": str(self.tls / "apiclient_cert.pem"),
+            "WECHAT_PUBLIC_KEY_ID": public_key_id,
+            "WECHAT_PUBLIC_KEY": public_key,
+        }
+
+    @staticmethod
+    def _put_secret(manager, name: str, secret: str) -> None:
+        if manager.get_secret_value(SecretId=name)["SecretString"] != secret:
+            manager.put_secret_value(SecretId=name, SecretString=secret)
 
     def _start_forwarder(self, outputs: dict) -> None:
         # The emulator knows these names by their first labels and a port is no part of them.
@@ -303,7 +333,8 @@ class Stack:
     def _start_simulator(self, keys: dict) -> None:
         binary = BINARIES / "wechat-simulator"
         ports = self.settings.ports
-        env = {key: keys[key] for key in ("WECHAT_APP_ID", "WECHAT_APP_SECRET", "WECHAT_MCH_ID", "WECHAT_API_KEY")}
+        names = ("WECHAT_APP_ID", "WECHAT_APP_SECRET", "WECHAT_MCH_ID", "WECHAT_API_KEY", "WECHAT_API_V3_KEY")
+        env = {key: keys[key] for key in names}
         env |= {
             "WECHAT_PAY_SIGN_KEY": keys["WECHAT_APP_KEY"],
             "SIMULATOR_PORT": str(ports["SIMULATOR_PORT"]),
@@ -311,6 +342,8 @@ class Stack:
             "SIMULATOR_TLS_DIR": str(self.tls),
             "SIMULATOR_URL": self.settings.simulator,
             "SIMULATOR_H5_DOMAINS": urlsplit(self.settings.hub).netloc,
+            "SIMULATOR_KEYS_DIR": str(self.folder / "wechat"),
+            "WECHAT_MCH_CERTIFICATE": str(self.tls / "apiclient_cert.pem"),
             "WECHAT_SIGN_TYPE": self.settings.sign_type,
             # Milliseconds for a second, so that a second stands for a minute here too.
             "NOTIFY_TIME_SCALE": os.environ.get("NOTIFY_TIME_SCALE", "17"),
@@ -361,6 +394,7 @@ class Stack:
             # Signing the way of 2014 is the functions' and the simulator's matter.
             **{key: value for key, value in keys.items() if key != "WECHAT_APP_KEY"},
             "WECHAT_SIGN_TYPE": self.settings.sign_type,
+            "WECHAT_API_VERSION": self.settings.api_version,
             "MP_VERIFY_CODE": MP_VERIFY_CODE,
             "RETRY_SCHEDULE": self.settings.schedule,
             "AWS_ENDPOINT_URL": self.settings.aws,

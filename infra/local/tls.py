@@ -1,5 +1,5 @@
 """The certificates of one local stack, made once: a CA, the simulator's own and
-the merchant's .p12, as WeChat would give it out. Runs in the `stack`
+the merchant's .p12 and PEM, as WeChat would give them out. Runs in the `stack`
 environment."""
 
 import datetime
@@ -20,8 +20,9 @@ LIFE = datetime.timedelta(days=3650)
 
 def prepare(folder: Path, mch_id: str) -> None:
     """Everything in `folder`, made anew when the merchant is another."""
-    done = folder / "mch_id"
-    if has(done, mch_id):
+    done = folder / "made"
+    mark = f"{mch_id} with PEM"
+    if has(done, mark):
         return
     folder.mkdir(mode=0o700, exist_ok=True)
     ca_key, ca = certificate("The local stack's CA")
@@ -41,7 +42,17 @@ def prepare(folder: Path, mch_id: str) -> None:
         b"Tenpay Certificate", merchant_key, merchant, [ca], old.build(mch_id.encode())
     )
     write_private(folder / "apiclient_cert.p12", bundle)
-    write_private(done, mch_id.encode())
+    write_private(folder / "apiclient_cert.pem", merchant.public_bytes(Encoding.PEM))
+    pkcs8 = merchant_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_private(folder / "apiclient_key.pem", pkcs8)
+    write_private(done, mark.encode())
+
+
+def serial(folder: Path) -> str:
+    """The merchant's certificate's, as APIv3 wants it: hex, without colons."""
+    pem = (folder / "apiclient_cert.pem").read_bytes()
+    number = f"{x509.load_pem_x509_certificate(pem).serial_number:X}"
+    return number.zfill(len(number) + len(number) % 2)
 
 
 def certificate(name: str, issuer_key=None, issuer=None):

@@ -7,9 +7,10 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use shared::domain::delivery::{Delivery, STANDARD_SCHEDULE, Schedule};
 use shared::domain::signature::Params;
 use shared::domain::time::Timestamp;
+use shared::wechat::Account;
 use shared::wechat::v2::sign::{SignType, sign};
 use shared::wechat::v2::xml;
-use shared::wechat::{Account, PaymentKeys, Wechat};
+use shared::wechat::v2::{Client, PaymentKeys};
 
 const KEY: &str = "192006250b4c09247ec02edce69f6a2d";
 
@@ -60,10 +61,10 @@ fn signed(mut fields: Params) -> String {
     xml::write(&fields)
 }
 
-fn merchant() -> Option<Wechat> {
+fn merchant() -> Option<Client> {
     let account = Account::new("wxd930ea5d5a258f4f".to_owned(), "10000100".to_owned());
     let secrets = format!(r#"{{"api_key": "{KEY}"}}"#);
-    Wechat::new(account, PaymentKeys::parse(&secrets).ok()?).ok()
+    Client::new(account, PaymentKeys::parse(&secrets).ok()?).ok()
 }
 
 fn delivery() -> Option<Delivery> {

@@ -9,7 +9,7 @@ use axum::http::HeaderName;
 use ipnet::IpNet;
 
 use crate::domain::delivery::Schedule;
-use crate::domain::order::MicropayTiming;
+use crate::domain::order::{ApiVersion, MicropayTiming};
 use crate::wechat::Account;
 use crate::wechat::v2::sign::SignType;
 
@@ -116,8 +116,12 @@ pub fn payer_address_header() -> Result<Option<HeaderName>, Invalid> {
 pub struct Merchant {
     /// `WECHAT_APP_ID`, `WECHAT_MCH_ID`, `WECHAT_SIGN_TYPE` and the bases.
     pub account: Account,
-    /// `WECHAT_SECRET_ID`: the secret with the keys of payments.
+    /// `WECHAT_API_VERSION`: by which version new attempts are opened.
+    pub api_version: ApiVersion,
+    /// `WECHAT_SECRET_ID`: the secret with version 2's keys of payments.
     pub secret_id: String,
+    /// `WECHAT_V3_SECRET_ID`: the secret with version 3's.
+    pub v3_secret_id: Option<String>,
     /// `WECHAT_CERTIFICATE_ID`: the secret with its client certificate, in the
     /// functions that may hold it.
     pub certificate_id: Option<String>,
@@ -130,9 +134,20 @@ pub struct Merchant {
 pub fn merchant() -> Result<Merchant, Invalid> {
     Ok(Merchant {
         account: account()?,
+        api_version: api_version()?,
         secret_id: required("WECHAT_SECRET_ID")?,
+        v3_secret_id: optional("WECHAT_V3_SECRET_ID"),
         certificate_id: optional("WECHAT_CERTIFICATE_ID"),
     })
+}
+
+fn api_version() -> Result<ApiVersion, Invalid> {
+    const NAME: &str = "WECHAT_API_VERSION";
+    match optional(NAME).as_deref() {
+        None | Some("2") => Ok(ApiVersion::V2),
+        Some("3") => Ok(ApiVersion::V3),
+        Some(_) => Err(invalid(NAME, "must be 2 or 3")),
+    }
 }
 
 /// The official account, and where its secret is.

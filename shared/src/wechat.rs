@@ -1,18 +1,21 @@
 //! The only place that talks to WeChat: the client for one merchant's payments,
-//! and why a call may fail. WeChat's wire names live below here and nowhere else:
-//! version 2 of its payments in [`v2`], the official account's side, which has a
-//! client and keys of its own, in [`official_account`], how both are called in
-//! `transport`.
+//! [`Wechat`], and why a call may fail. WeChat's wire names live below here and
+//! nowhere else: the two versions of its payments in [`v2`] and [`v3`], which share
+//! nothing but how they are called, in `transport`; the official account's side,
+//! which has a client and keys of its own, in [`official_account`].
 
 #[cfg(test)]
 mod fixtures;
+pub mod notification;
 pub mod official_account;
+mod payments;
 mod transport;
 pub mod v2;
+pub mod v3;
 
-use std::fmt;
+pub use payments::{Closing, Trade, Wechat};
+pub use v2::micropay::{Charge, Reversal};
 
-use serde::Deserialize;
 use url::Url;
 
 use v2::sign::SignType;
@@ -55,43 +58,6 @@ impl Account {
     }
 }
 
-/// The keys of the merchant's payments, as JSON in Secrets Manager. They cannot
-/// be printed.
-#[derive(Clone, Deserialize)]
-pub struct PaymentKeys {
-    /// The 32-character API key that signs payments.
-    api_key: String,
-    /// What signed APP payments in 2014; without it that flow is off.
-    #[serde(default)]
-    app_key: Option<String>,
-}
-
-impl PaymentKeys {
-    /// Reads the secret's JSON text.
-    ///
-    /// # Errors
-    /// When a key is missing or the API key has not WeChat's form. The text
-    /// is not part of the error.
-    pub fn parse(json: &str) -> Result<Self, &'static str> {
-        let keys: Self = serde_json::from_str(json)
-            .map_err(|_| "the WeChat secret must be JSON with api_key")?;
-        if keys.api_key.len() != 32 || !keys.api_key.is_ascii() {
-            return Err("api_key in the WeChat secret must have 32 characters");
-        }
-        // An empty one would be known to everybody.
-        if keys.app_key.as_ref().is_some_and(String::is_empty) {
-            return Err("app_key in the WeChat secret must not be empty");
-        }
-        Ok(keys)
-    }
-}
-
-impl fmt::Debug for PaymentKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PaymentKeys(..)")
-    }
-}
-
 /// Why WeChat gave no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -101,15 +67,16 @@ pub enum Error {
     /// Unknown is not failed: WeChat may have done it.
     #[error("WeChat did not answer in time, or its answer was lost")]
     Unknown(#[source] Option<reqwest::Error>),
-    /// WeChat refused the request as such (`return_code` FAIL).
+    /// WeChat refused the request as such (`return_code` FAIL, status 401).
     #[error("WeChat refused the request: {0}")]
     Refused(String),
-    /// WeChat's business error (`result_code` FAIL).
+    /// WeChat's business error (`result_code` FAIL, or a status of 4xx). Version 3
+    /// does not sign it.
     #[error("WeChat answered {code}: {text}")]
     Business {
-        /// `err_code`, what to act on.
+        /// `err_code` or `code`, what to act on.
         code: String,
-        /// `err_code_des`, for people.
+        /// `err_code_des` or `message`, for people.
         text: String,
     },
     /// The answer is not WeChat's: wrong signature, ids or form.
@@ -121,6 +88,25 @@ pub enum Error {
     /// The same for the APP flow of 2014.
     #[error("the WeChat secret has no app_key")]
     NoAppKey,
+    /// The same for payments as such.
+    #[error("the merchant's keys do not serve: {0}")]
+    NoKeys(&'static str),
+    /// Some of a payment has gone back, and only version 2, whose key is not there,
+    /// tells what.
+    #[error("something has gone back that only version 2 of WeChat Pay can tell of")]
+    Uncounted,
+}
+
+/// Why WeChat opens no payment under a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It says that it is paid.
+    Paid,
+    /// It is closed, on WeChat's signature.
+    Closed,
+    /// It says that it is used up, closed, or was used for something else: a query
+    /// tells what is true.
+    Used,
 }
 
 impl Error {
@@ -134,7 +120,9 @@ impl Error {
             | Self::Refused(_)
             | Self::Forged(_)
             | Self::NoCertificate
-            | Self::NoAppKey => None,
+            | Self::NoAppKey
+            | Self::NoKeys(_)
+            | Self::Uncounted => None,
         }
     }
 
@@ -146,64 +134,22 @@ impl Error {
             Self::Refused(_) => "FAIL",
             Self::Business { code, .. } => code,
             Self::Forged(_) => "not WeChat's",
-            Self::NoCertificate | Self::NoAppKey => "not asked",
+            Self::NoCertificate | Self::NoAppKey | Self::NoKeys(_) => "not asked",
+            Self::Uncounted => "uncounted",
         }
     }
-}
 
-/// A client for one merchant's payments. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Wechat {
-    account: Account,
-    keys: PaymentKeys,
-    http: reqwest::Client,
-    /// Shows the merchant's certificate; apart from `http`, so that only the
-    /// calls that need the certificate can show it.
-    certified: Option<reqwest::Client>,
-}
-
-impl Wechat {
-    /// A client; nothing is dialled yet.
-    ///
-    /// # Errors
-    /// When the TLS stack cannot be set up.
-    pub fn new(account: Account, keys: PaymentKeys) -> Result<Self, reqwest::Error> {
-        Ok(Self {
-            account,
-            keys,
-            http: transport::client().build()?,
-            certified: None,
-        })
-    }
-
-    /// Takes the merchant's client certificate: its private key and chain, PEM.
-    ///
-    /// # Errors
-    /// When it is no such text, or key and certificate do not belong together.
-    /// The one before, if any, stays.
-    pub fn certify(&mut self, pem: &str) -> Result<(), reqwest::Error> {
-        let identity = reqwest::Identity::from_pem(pem.as_bytes())?;
-        self.certified = Some(transport::client().identity(identity).build()?);
-        Ok(())
-    }
-
-    /// Whether there is a client certificate.
+    /// What this refusal says of the number that a payment was to be opened under.
     #[must_use]
-    pub fn is_certified(&self) -> bool {
-        self.certified.is_some()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::fixtures::wechat;
-
-    #[test]
-    fn what_is_no_certificate_is_refused_and_leaves_none() {
-        let mut wechat = wechat("");
-        for text in ["", "placeholder", "-----BEGIN CERTIFICATE-----"] {
-            assert!(wechat.certify(text).is_err(), "{text}");
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        match self.business_code()? {
+            "ORDERPAID" => Some(Obstacle::Paid),
+            "ORDERCLOSED" => Some(Obstacle::Closed),
+            // The second is version 3's, which nobody signs.
+            "ORDERREVERSED" | "ORDER_CLOSED" | "OUT_TRADE_NO_USED" | "INVALID_REQUEST" => {
+                Some(Obstacle::Used)
+            }
+            _ => None,
         }
-        assert!(!wechat.is_certified());
     }
 }

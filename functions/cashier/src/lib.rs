@@ -180,7 +180,7 @@ async fn offer(
         }
         TradeType::Jsapi => {
             let wechat = state.merchant.wechat().await?;
-            let params = wechat.bridge_params(&prepay.prepay_id, visit.now);
+            let params = wechat.bridge_params(attempt, prepay, visit.now)?;
             visit.page(&Page::Bridge { params }, order)
         }
         TradeType::App | TradeType::Genprepay => visit.page(&Page::InApp, order),

@@ -20,7 +20,7 @@ use shared::aws::ledger::{Created, Ledger};
 use shared::aws::registry::Registry;
 use shared::aws::secrets::Merchant;
 use shared::domain::app::App;
-use shared::domain::order::{Attempt, Order, Payer, Request, TradeType};
+use shared::domain::order::{Attempt, Order, Payer, Prepay, Request, TradeType};
 use shared::domain::signature::Params;
 use shared::domain::time::Timestamp;
 use shared::flows::addresses::{mweb_url, pay_url};
@@ -90,7 +90,8 @@ async fn create(
     // The attempt is stored with the order: one write instead of two.
     let mut order = Order::new(key, request, random_hex(), now);
     if let Some(trade_type) = method {
-        order.open_attempt(trade_type, payer.clone(), now)?;
+        let api_version = state.merchant.api_version();
+        order.open_attempt(trade_type, payer.clone(), api_version, now)?;
     }
     let (order, status) = match state.ledger.create(&order).await? {
         Created::New => {
@@ -149,7 +150,7 @@ async fn placed<'a>(
         placed.code_url = prepay.code_url.as_deref();
         let address = prepay.mweb_url.as_deref();
         placed.mweb_url = address.and_then(|address| mweb_url(address, &pay_url).ok());
-        placed.app_params = app_params(state, attempt.trade_type, &prepay.prepay_id, now).await?;
+        placed.app_params = app_params(state, attempt, prepay, now).await?;
     }
     placed.pay_url = Some(pay_url);
     Ok(placed)
@@ -158,18 +159,14 @@ async fn placed<'a>(
 /// What the merchant's app opens WeChat with, in its flow.
 async fn app_params(
     state: &CreateOrder,
-    trade_type: TradeType,
-    prepay_id: &str,
+    attempt: &Attempt,
+    prepay: &Prepay,
     now: Timestamp,
 ) -> Result<Option<Params>, Problem> {
-    match trade_type {
-        TradeType::App => {
+    match attempt.trade_type {
+        TradeType::App | TradeType::Genprepay => {
             let wechat = state.merchant.wechat().await?;
-            Ok(Some(wechat.app_params(prepay_id, now)))
-        }
-        TradeType::Genprepay => {
-            let wechat = state.merchant.wechat().await?;
-            Ok(Some(wechat.genprepay_params(prepay_id, now)?))
+            Ok(wechat.app_params(attempt, prepay, now)?)
         }
         TradeType::Native | TradeType::Jsapi | TradeType::Mweb | TradeType::Micropay => Ok(None),
     }

@@ -17,7 +17,7 @@ use shared::flows::race::Race;
 use shared::flows::settle::Settler;
 use shared::http::problem::Problem;
 use shared::http::view::{Paid, PlacedOrder};
-use shared::wechat::v2::micropay::Charge;
+use shared::wechat::Charge;
 
 use crate::CreateOrder;
 use crate::request::AuthCode;

@@ -10,7 +10,8 @@ use axum::extract::State;
 use axum::response::Response;
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
-use shared::wechat::v2::notify::{Claimed, Notice, Notification, Rejection};
+use shared::wechat::notification::{Claimed, Notice, Notification, Received, Rejection};
+use shared::wechat::v3::Proof;
 use tracing::field::display;
 
 use crate::{Orders, shown};
@@ -19,6 +20,15 @@ use crate::{Orders, shown};
 const DEADLINE: Duration = Duration::from_millis(4200);
 /// Longer than any request may be.
 const MAX_BYTES: usize = 16 * 1024;
+/// WeChat's headers by version 3, as parameters.
+const PROOF: [&str; 4] = [
+    "wechatpay_timestamp",
+    "wechatpay_nonce",
+    "wechatpay_serial",
+    "wechatpay_signature",
+];
+/// Enough for a signature of 4096 bits.
+const PROOF_MAX_BYTES: usize = 1024;
 
 pub(crate) async fn verify(
     State(state): State<Arc<Orders>>,
@@ -33,10 +43,19 @@ pub(crate) async fn verify(
 async fn answer(state: &Orders, body: &[u8]) -> Result<Response, Problem> {
     let now = state.clock.now();
     let signed = Signed::fresh(Fields::from_json(body)?, &state.registry, now).await?;
-    signed.fields.only(&["notification"])?;
+    let names = PROOF.iter().copied().chain(["notification"]);
+    signed.fields.only(&names.collect::<Vec<_>>())?;
     let raw = signed.fields.base64("notification", MAX_BYTES)?;
+    let received = match proof(&signed.fields)? {
+        None => Received::Xml(&raw),
+        Some(proof) => Received::Json {
+            proof: Ok(proof),
+            body: &raw,
+        },
+    };
     let wechat = state.asking.merchant.wechat().await?;
-    let notice = read(wechat.read_notification(&raw, now), &Claimed::in_body(&raw))?;
+    let notice = wechat.read_notification(&received, now);
+    let notice = read(notice, &received.claimed())?;
     let key = notice.number().order.clone();
     // Another app's is as good as unknown: nobody learns what is whose.
     if key.app_id != signed.app.app_id {
@@ -44,6 +63,25 @@ async fn answer(state: &Orders, body: &[u8]) -> Result<Response, Problem> {
     }
     state.notified.take(&wechat, notice, now).await?;
     shown(state, &key, &signed.app).await
+}
+
+/// The headers of a notification by version 3, which come all or not at all.
+fn proof(fields: &Fields) -> Result<Option<Proof>, Problem> {
+    let [timestamp, nonce, serial, signature] =
+        PROOF.map(|name| fields.text(name, PROOF_MAX_BYTES));
+    let given = [timestamp?, nonce?, serial?, signature?];
+    if given.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let [Some(timestamp), Some(nonce), Some(serial), Some(signature)] = given else {
+        return Err(Problem::NotificationInvalid);
+    };
+    Ok(Some(Proof {
+        timestamp: timestamp.to_owned(),
+        nonce: nonce.to_owned(),
+        serial: serial.to_owned(),
+        signature: signature.to_owned(),
+    }))
 }
 
 fn read(read: Result<Notification, Rejection>, claimed: &Claimed) -> Result<Notice, Problem> {
@@ -71,6 +109,7 @@ fn read(read: Result<Notification, Rejection>, claimed: &Claimed) -> Result<Noti
         Rejection::Malformed(_)
         | Rejection::Invalid(_)
         | Rejection::Signature
+        | Rejection::Unverified(_)
         | Rejection::Stranger
         | Rejection::AnothersRefund(_) => Problem::NotificationInvalid,
     })

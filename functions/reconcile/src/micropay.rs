@@ -9,8 +9,7 @@ use shared::domain::order::Order;
 use shared::domain::time::Timestamp;
 use shared::error::causes;
 use shared::flows::ask::{CodePayment, look};
-use shared::wechat::v2::micropay::Reversal;
-use shared::wechat::{self, Wechat};
+use shared::wechat::{self, Reversal, Wechat};
 
 use crate::{Reconcile, ring_soon};
 

@@ -1,14 +1,15 @@
 //! WeChat's notifications of payments and refunds: verify, compare, confirm,
 //! commit, ring, and answer within 5 s. Anything but a durable commit is
-//! answered FAIL, so that WeChat repeats it.
+//! refused, so that WeChat repeats it. Both versions come here, and the form tells
+//! which: an address that names the merchant refuses others' before it looks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use shared::ambient::Clock;
@@ -16,13 +17,13 @@ use shared::aws::Failure;
 use shared::aws::ledger::Ledger;
 use shared::aws::secrets::Merchant;
 use shared::domain::id::{OutRefundNo, RefundNo};
+use shared::domain::time::Timestamp;
 use shared::flows::notified::{self, Notified};
 use shared::flows::refunds::Refunds;
 use shared::http::guarded;
 use shared::wechat::Wechat;
-use shared::wechat::v2::genprepay;
-use shared::wechat::v2::notify::{
-    ACCEPTED, Claimed, Notification, REFUSED, RefundNotice, Rejection,
+use shared::wechat::notification::{
+    Claimed, Notification, Received, RefundNotice, Rejection, Reply, Verdict,
 };
 use tracing::field::display;
 
@@ -49,7 +50,9 @@ pub fn router(state: Arc<WechatNotify>) -> Router {
     let routes = Router::new()
         .route("/", post(notified))
         .route("/wechat/notify", post(notified))
-        // The XML reader has the limit.
+        .route("/wechat/notify/{mch_id}", post(notified))
+        .route("/wechat/v3/notify/{mch_id}", post(notified))
+        // The readers have the limit.
         .layer(DefaultBodyLimit::disable())
         .with_state(state);
     guarded(routes)
@@ -57,54 +60,55 @@ pub fn router(state: Arc<WechatNotify>) -> Router {
 
 async fn notified(
     State(state): State<Arc<WechatNotify>>,
+    mch_id: Option<Path<String>>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    // The flow of 2014 says everything in the query, and wants plain words.
-    let query = query.filter(|query| !query.is_empty());
-    let (content_type, [accepted, refused]) = match query {
-        Some(_) => ("text/plain", genprepay::ANSWERS),
-        None => ("text/xml; charset=utf-8", [ACCEPTED, REFUSED]),
-    };
+    let received = Received::of(query.as_deref(), &headers, &body);
+    let mch_id = mch_id.map(|Path(mch_id)| mch_id);
     // Giving up is safe at every point: what is committed is owed, and WeChat
     // repeats what is not.
-    let mut claimed = match &query {
-        Some(query) => Claimed::in_query(query),
-        None => Claimed::in_body(&body),
+    let mut claimed = received.claimed();
+    let done = receive(&state, mch_id.as_deref(), &received, &mut claimed);
+    let done = tokio::time::timeout(DEADLINE, done).await;
+    let verdict = match done.unwrap_or(Err(Refused::TooSlow)) {
+        Ok(()) => Verdict::Accepted,
+        Err(refused) => refused.verdict(&claimed),
     };
-    let received = receive(&state, query.as_deref(), &body, &mut claimed);
-    let received = tokio::time::timeout(DEADLINE, received).await;
-    let (status, is_accepted) = match received.unwrap_or(Err(Refused::TooSlow)) {
-        Ok(()) => (StatusCode::OK, true),
-        Err(refused) => refused.answer(&claimed),
-    };
-    let answer = if is_accepted { accepted } else { refused };
-    (status, [(header::CONTENT_TYPE, content_type)], answer).into_response()
+    answer(received.reply(verdict))
+}
+
+fn answer(reply: Reply) -> Response {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    match reply.content_type {
+        Some(kind) => (status, [(header::CONTENT_TYPE, kind)], reply.body).into_response(),
+        None => status.into_response(),
+    }
 }
 
 async fn receive(
     state: &WechatNotify,
-    query: Option<&str>,
-    body: &[u8],
+    mch_id: Option<&str>,
+    received: &Received<'_>,
     claimed: &mut Claimed,
 ) -> Result<(), Refused> {
-    let wechat = state.merchant.wechat().await?;
+    if mch_id.is_some_and(|mch_id| mch_id != state.merchant.account().mch_id) {
+        return Err(Rejection::Stranger.into());
+    }
     let now = state.clock.now();
-    let read = match query {
-        Some(query) => wechat
-            .read_query_notification(query, now)
-            .map(Notification::Payment),
-        None => wechat.read_notification(body, now),
-    };
-    match read? {
+    let wechat = state.merchant.wechat().await?;
+    match wechat.read_notification(received, now)? {
         Notification::Payment(notice) => {
+            // Version 3 says so inside what is sealed only.
+            claimed.number = Some(notice.number().clone());
             state.notified.take(&wechat, notice, now).await?;
             Ok(())
         }
         Notification::Refund(notice) => {
             // It says so inside what is encrypted only.
             claimed.number = Some(notice.trade.clone());
-            refunded(state, &wechat, notice).await
+            refunded(state, &wechat, notice, now).await
         }
     }
 }
@@ -115,8 +119,8 @@ async fn refunded(
     state: &WechatNotify,
     wechat: &Wechat,
     notice: RefundNotice,
+    now: Timestamp,
 ) -> Result<(), Refused> {
-    let now = state.clock.now();
     let (order, refund_id) = (&notice.trade.order, &notice.refund_id);
     tracing::info!(%order, refund_id, "WeChat tells of a refund");
     // The hub's own, or one that was found before.
@@ -154,7 +158,7 @@ async fn refunded(
     }
 }
 
-/// Why a notification is answered FAIL, or in one case is not.
+/// Why a notification is not taken. In one case it need not come again.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error(transparent)]
@@ -170,9 +174,8 @@ enum Refused {
 }
 
 impl Refused {
-    /// Logs the refusal once and says what WeChat is told: the status, and
-    /// whether it need not come again.
-    fn answer(&self, claimed: &Claimed) -> (StatusCode, bool) {
+    /// Logs the refusal once and says what WeChat is told.
+    fn verdict(&self, claimed: &Claimed) -> Verdict {
         let number = claimed.number.as_ref();
         let order = number.map(|number| display(&number.order));
         let attempt = number.map(|number| number.attempt);
@@ -183,25 +186,25 @@ impl Refused {
             Self::Rejected(Rejection::NoPayment) => {
                 tracing::info!(order, attempt, total_fee, reason = %self,
                     "notification of a failed payment");
-                (StatusCode::OK, true)
+                Verdict::Accepted
             }
             Self::Rejected(Rejection::UnknownNumber(_))
             | Self::Payment(notified::Error::UnknownOrder(_)) => {
                 tracing::error!(alarm = "order_unknown", order, attempt, total_fee, cash_fee,
                     reason = %self, "notification refused");
-                (StatusCode::OK, false)
+                Verdict::Refused
             }
             Self::Rejected(_) | Self::Unconfirmed | Self::Payment(notified::Error::Unconfirmed) => {
                 tracing::warn!(order, attempt, total_fee, cash_fee, reason = %self,
                     "notification refused");
-                (StatusCode::OK, false)
+                Verdict::Refused
             }
             Self::Payment(notified::Error::Query(_) | notified::Error::Aws(_))
             | Self::TooSlow
             | Self::Aws(_) => {
                 tracing::error!(order, attempt, total_fee, cash_fee, reason = %self,
                     "notification not handled, WeChat will repeat it");
-                (StatusCode::SERVICE_UNAVAILABLE, false)
+                Verdict::Later
             }
         }
     }

@@ -180,7 +180,8 @@ impl Certificate {
 #[cfg(test)]
 mod tests {
     use p12_keystore::{Certificate as X509, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
-    use shared::wechat::{Account, PaymentKeys, Wechat};
+    use shared::wechat::Account;
+    use shared::wechat::v2::{Client, PaymentKeys};
 
     use super::*;
 
@@ -218,7 +219,7 @@ mod tests {
         assert!(!opened.serial.is_empty() && opened.ends_at.rfc3339().starts_with("2126"));
         let account = Account::new(String::new(), String::new());
         let secrets = r#"{"api_key":"0123456789abcdef0123456789abcdef"}"#;
-        let mut wechat = Wechat::new(account, PaymentKeys::parse(secrets).unwrap()).unwrap();
+        let mut wechat = Client::new(account, PaymentKeys::parse(secrets).unwrap()).unwrap();
         wechat.certify(&opened.pem).unwrap();
         assert!(wechat.is_certified());
     }

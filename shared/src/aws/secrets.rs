@@ -1,6 +1,6 @@
 //! WeChat's secrets in Secrets Manager, and the clients made with them: the keys
-//! of payments and the client certificate are the [`Merchant`]'s, the official
-//! account's keys the [`OfficialAccount`]'s. Each function holds what its role
+//! of payments, one secret for each version, and the client certificate are the
+//! [`Merchant`]'s, the official account's keys the [`OfficialAccount`]'s. Each function holds what its role
 //! may read.
 
 use std::future::Future;
@@ -15,12 +15,14 @@ use tokio::sync::Mutex;
 
 use super::Failure;
 use crate::config;
+use crate::domain::order::ApiVersion;
 use crate::error::causes;
 use crate::wechat::official_account::{self, Keys};
-use crate::wechat::{Account, PaymentKeys, Wechat};
+use crate::wechat::{Account, Wechat, v2, v3};
 
 const OPERATION: &str = "read the WeChat secret";
 const ACCOUNT_OPERATION: &str = "read the official account's secret";
+const V3_OPERATION: &str = "read the WeChat secret of version 3";
 const CERTIFICATE_OPERATION: &str = "read the client certificate";
 /// A changed secret is in force everywhere after this long.
 const FRESH: Duration = Duration::from_secs(300);
@@ -85,10 +87,17 @@ impl Merchant {
         &self.settings.account
     }
 
+    /// By which version new attempts are opened.
+    #[must_use]
+    pub const fn api_version(&self) -> ApiVersion {
+        self.settings.api_version
+    }
+
     /// The client for this merchant's payments.
     ///
     /// # Errors
-    /// When the secret has never been read and cannot be, or is incomplete.
+    /// When the secrets have never been read and cannot be, or neither version's
+    /// keys are there.
     pub async fn wechat(&self) -> Result<Arc<Wechat>, Failure> {
         let had_certificate = |old: Option<Arc<Wechat>>| old.map(|old| old.is_certified());
         let connect = |old| self.connect(had_certificate(old));
@@ -112,31 +121,69 @@ impl Merchant {
             let text = read(&client, &self.settings.secret_id).await;
             text.map_err(Failure::of(OPERATION))
         };
-        let certificate = async {
-            match &self.settings.certificate_id {
-                Some(id) => read_certificate(&client, id).await.map(Some),
-                None => Ok(None),
+        let v3_keys = read_if_there(&client, self.settings.v3_secret_id.as_deref(), V3_OPERATION);
+        let certificate = self.settings.certificate_id.as_deref();
+        let certificate = read_if_there(&client, certificate, CERTIFICATE_OPERATION);
+        let (keys, v3_keys, certificate) = tokio::try_join!(keys, v3_keys, certificate)?;
+        let v3 = self.v3(v3_keys.as_deref().unwrap_or_default())?;
+        let v2 = match v2::PaymentKeys::parse(&keys) {
+            Ok(keys) => Some(self.v2(keys, certificate.as_deref(), had_certificate)?),
+            // A merchant of version 3 alone has none.
+            Err(rule) if v3.is_some() => {
+                tracing::info!(rule, "version 2 of WeChat Pay is not spoken");
+                None
+            }
+            Err(rule) => {
+                return Err(Failure {
+                    operation: OPERATION,
+                    cause: rule.into(),
+                });
             }
         };
-        let (keys, certificate) = tokio::try_join!(keys, certificate)?;
-        let keys = PaymentKeys::parse(&keys).map_err(|rule| Failure {
-            operation: OPERATION,
-            cause: rule.into(),
-        })?;
-        let mut wechat =
-            Wechat::new(self.settings.account.clone(), keys).map_err(Failure::of(OPERATION))?;
+        Ok(Wechat::new(self.settings.account.clone(), v2, v3))
+    }
+
+    fn v2(
+        &self,
+        keys: v2::PaymentKeys,
+        certificate: Option<&str>,
+        had_certificate: Option<bool>,
+    ) -> Result<v2::Client, Failure> {
+        let account = self.settings.account.clone();
+        let mut v2 = v2::Client::new(account, keys).map_err(Failure::of(OPERATION))?;
         // Payments need none, so a bad one must not stop them. Said once, and
         // again when a good one was replaced.
         if let Some(pem) = certificate
-            && let Err(error) = wechat.certify(&pem)
+            && let Err(error) = v2.certify(pem)
             && had_certificate != Some(false)
         {
             tracing::warn!(
                 cause = causes(&error),
-                "no client certificate has been imported: refunds are out of order"
+                "no client certificate has been imported: version 2's refunds are out of order"
             );
         }
-        Ok(wechat)
+        Ok(v2)
+    }
+
+    /// Version 3's client, if its secret has been filled in. A bad one must not stop
+    /// version 2.
+    fn v3(&self, secret: &str) -> Result<Option<v3::Client>, Failure> {
+        let rule = match v3::Keys::parse(secret) {
+            Ok(Some(keys)) => {
+                let account = self.settings.account.clone();
+                let client = v3::Client::new(account, keys).map_err(Failure::of(V3_OPERATION))?;
+                return Ok(Some(client));
+            }
+            Ok(None) if self.settings.api_version == ApiVersion::V2 => return Ok(None),
+            Ok(None) => "it has not been filled in",
+            Err(rule) => rule,
+        };
+        tracing::error!(
+            alarm = "configuration",
+            rule,
+            "version 3's secret cannot be used: version 2 is spoken instead"
+        );
+        Ok(None)
     }
 }
 
@@ -210,17 +257,25 @@ async fn read(client: &Client, id: &str) -> Result<String, SdkError<GetSecretVal
     Ok(answer.secret_string.unwrap_or_default())
 }
 
-/// Empty when the secret is not there or has no value.
-async fn read_certificate(client: &Client, id: &str) -> Result<String, Failure> {
+/// A secret that a function may do without; empty when it is not there or has no
+/// value.
+async fn read_if_there(
+    client: &Client,
+    id: Option<&str>,
+    operation: &'static str,
+) -> Result<Option<String>, Failure> {
+    let Some(id) = id else {
+        return Ok(None);
+    };
     match read(client, id).await {
         Err(error)
             if error
                 .as_service_error()
                 .is_some_and(GetSecretValueError::is_resource_not_found_exception) =>
         {
-            Ok(String::new())
+            Ok(Some(String::new()))
         }
-        other => other.map_err(Failure::of(CERTIFICATE_OPERATION)),
+        other => other.map(Some).map_err(Failure::of(operation)),
     }
 }
 

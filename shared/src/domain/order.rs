@@ -13,7 +13,7 @@ mod receipt;
 mod request;
 
 pub use asking::Curious;
-pub use attempt::{Attempt, Payer, Preparation, Prepay};
+pub use attempt::{ApiVersion, Attempt, Payer, Preparation, Prepay};
 pub use detail::{DETAIL_MAX_BYTES, check_detail};
 pub use payment::{Anomaly, AnomalyKind, Found, Payment, Returned, Standing};
 pub use payment_code::{CodeUse, MicropayTiming, PaymentCode};

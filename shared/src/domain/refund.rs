@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::UnknownAttributes;
 use super::id::{AppId, OrderKey, OrderNo, OutRefundNo, RefundNo};
 use super::money::Fen;
-use super::order::Payment;
+use super::order::{ApiVersion, Payment};
 use super::time::Timestamp;
 
 /// Where a refund stands.
@@ -61,6 +61,9 @@ pub struct Refund {
     pub refund_no: RefundNo,
     /// WeChat's number of the payment that goes back.
     pub transaction_id: String,
+    /// By which version WeChat is asked for it: the payment's.
+    #[serde(default, skip_serializing_if = "ApiVersion::is_v2")]
+    pub api_version: ApiVersion,
     /// What was paid, as WeChat demands to be told.
     pub total_fee: Fen,
     /// What goes back.
@@ -188,6 +191,7 @@ impl Refund {
             order_no: order.order_no,
             refund_no: promise.refund_no,
             transaction_id: promise.payment.transaction_id.clone(),
+            api_version: promise.payment.api_version,
             total_fee: promise.payment.total_fee,
             refund_fee: promise.refund_fee,
             reason: promise.reason,

@@ -1,6 +1,6 @@
-//! A moment in milliseconds since 1970, and the three ways it is written:
-//! RFC 3339 for apps, WeChat's `yyyyMMddHHmmss` in Beijing time, seconds in
-//! signatures. The clock is not read here: handlers pass `now`.
+//! A moment in milliseconds since 1970, and the ways it is written: RFC 3339 for
+//! apps and version 3 of WeChat Pay, `yyyyMMddHHmmss` in Beijing time for version
+//! 2, seconds in signatures. The clock is not read here: handlers pass `now`.
 
 use std::time::Duration;
 
@@ -89,15 +89,26 @@ impl Timestamp {
         self.utc().format(&Rfc3339).unwrap_or_default()
     }
 
-    /// Reads RFC 3339, as people write it.
+    /// RFC 3339 in Beijing time and whole seconds, as version 3 of WeChat Pay
+    /// writes it.
+    #[must_use]
+    pub fn rfc3339_beijing(self) -> String {
+        let seconds = Self::from_millis(self.seconds().saturating_mul(1000));
+        let local = seconds.utc().to_offset(BEIJING);
+        local.format(&Rfc3339).unwrap_or_default()
+    }
+
+    /// Reads RFC 3339, of whatever offset.
     ///
     /// # Errors
     /// When it is not such a time.
     pub fn parse_rfc3339(text: &str) -> Result<Self, Refused> {
         let at = OffsetDateTime::parse(text, &Rfc3339)
             .map_err(|_| Refused("must be a time like 2026-01-31T12:00:00Z"))?;
-        let millis = at.unix_timestamp_nanos() / 1_000_000;
-        Ok(Self(i64::try_from(millis).unwrap_or(i64::MAX)))
+        let millis = at.unix_timestamp_nanos().div_euclid(1_000_000);
+        i64::try_from(millis)
+            .map(Self)
+            .map_err(|_| Refused("must be a time like 2026-01-31T12:00:00Z"))
     }
 
     /// `yyyyMMddHHmmss` in Beijing time, as WeChat writes it.
@@ -146,6 +157,24 @@ impl Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn version_3_writes_beijings_time_with_its_offset() {
+        let moment = Timestamp::from_millis(1_795_140_000_999);
+        assert_eq!(moment.rfc3339_beijing(), "2026-11-20T10:00:00+08:00");
+        let read = |text| Timestamp::parse_rfc3339(text).map(Timestamp::millis);
+        for text in ["2026-11-20T10:00:00+08:00", "2026-11-20T02:00:00Z"] {
+            assert_eq!(read(text), Ok(1_795_140_000_000), "{text}");
+        }
+        for text in [
+            "",
+            "20261120100000",
+            "2026-11-20 10:00:00",
+            "2026-11-20T10:00:00",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn seconds_are_written_in_digits_only() {

@@ -12,8 +12,7 @@ use crate::domain::time::Timestamp;
 use crate::error::causes;
 use crate::flows::race::Race;
 use crate::flows::settle::{Settler, found};
-use crate::wechat::v2::pay::{Closing, Trade};
-use crate::wechat::{self, Wechat};
+use crate::wechat::{self, Closing, Trade, Wechat};
 
 /// Whoever asks out of turn waits for the answer, in a function that ends after
 /// 15 s.
@@ -178,7 +177,7 @@ async fn ask_all(
             }
             // The payer may try again, or WeChat may still be creating it.
             Trade::Open | Trade::Failed | Trade::Unknown if close => {
-                match wechat.close(&order.out_trade_no(attempt)).await {
+                match wechat.close(order, attempt, now).await {
                     Ok(Closing::Closed | Closing::Unknown) => {
                         order.attempt_closed(attempt);
                         None

@@ -9,8 +9,7 @@ use crate::domain::order::{Attempt, Order, Payer, Preparation, Prepay, Refusal, 
 use crate::domain::time::Timestamp;
 use crate::flows::race::Race;
 use crate::flows::token_cache::{self, TokenCache};
-use crate::wechat::v2::pay::{Closing, Trade};
-use crate::wechat::{self, Wechat};
+use crate::wechat::{self, Closing, Obstacle, Trade, Wechat};
 
 /// Of ten attempts that were opened at once the last may close nine, and then
 /// opens and asks, twice where WeChat takes a number no more: more of these mean
@@ -88,7 +87,7 @@ impl Checkout {
         let wechat = self.merchant.wechat().await?;
         let mut race = Race::new(OPERATION);
         let mut retired = false;
-        let mut can_be_paid = false;
+        let mut asked = None;
         let mut moves = 0;
         while moves < MOVES {
             order.check_open(now)?;
@@ -98,11 +97,14 @@ impl Checkout {
                     let attempt = attempt.ok_or(Failure::contended(OPERATION))?;
                     return Ok(Prepared { order, attempt });
                 }
-                Preparation::Open => order.open_attempt(trade_type, payer.clone(), now)?,
+                Preparation::Open => {
+                    let api_version = self.merchant.api_version();
+                    order.open_attempt(trade_type, payer.clone(), api_version, now)?;
+                }
                 // Not closing it costs a refund if both get paid; a payer who
                 // waits costs the sale.
                 Preparation::Close(number) => {
-                    match wechat.close(&order.out_trade_no(number)).await {
+                    match wechat.close(&order, number, now).await {
                         Ok(Closing::Closed) => order.attempt_closed(number),
                         Ok(Closing::Paid) => return Err(self.paid(order, now).await),
                         // Not there yet is not closed: another caller may just be
@@ -113,15 +115,13 @@ impl Checkout {
                 Preparation::Ask(number) => match self.ask(&wechat, &order, number, now).await {
                     Ok(prepay) => {
                         order.prepaid(number, prepay, now);
-                        can_be_paid = true;
+                        asked = Some(number);
                     }
-                    Err(Error::Wechat(error)) => match error.business_code() {
-                        Some("ORDERPAID") => return Err(self.paid(order, now).await),
-                        Some("ORDERCLOSED") => order.attempt_closed(number),
+                    Err(Error::Wechat(error)) => match error.obstacle() {
+                        Some(Obstacle::Paid) => return Err(self.paid(order, now).await),
+                        Some(Obstacle::Closed) => order.attempt_closed(number),
                         // The same answer to a fresh number has another reason.
-                        Some("ORDERREVERSED" | "OUT_TRADE_NO_USED" | "INVALID_REQUEST")
-                            if !retired =>
-                        {
+                        Some(Obstacle::Used) if !retired => {
                             retired = true;
                             match retire(&wechat, &order, number, now).await? {
                                 Closing::Closed | Closing::Unknown => order.attempt_closed(number),
@@ -137,13 +137,15 @@ impl Checkout {
                 Saved::Done => {
                     moves += 1;
                     // The sweeper would ring too late for version 1.0's first questions.
-                    if can_be_paid && order.is_due_soon(now) {
+                    if asked.take().is_some() && order.is_due_soon(now) {
                         self.reconcile.ring_for_order(&order, now).await;
                     }
                 }
                 Saved::Changed(row) => {
                     order = *row;
-                    can_be_paid = false;
+                    if let Some(number) = asked.take() {
+                        order.doubt_session(number);
+                    }
                     race.lost().await?;
                 }
             }
@@ -163,7 +165,9 @@ impl Checkout {
             .ok_or(wechat::Error::Forged("there is no such attempt"))?;
         let notify_url = &self.notify_url;
         if attempt.trade_type != TradeType::Genprepay {
-            return Ok(wechat.unified_order(order, attempt, notify_url).await?);
+            return Ok(wechat
+                .unified_order(order, attempt, notify_url, now)
+                .await?);
         }
         let tokens = self.tokens.as_ref().ok_or(wechat::Error::NoAppKey)?;
         let token = tokens.access_token(now).await?;
@@ -202,6 +206,6 @@ async fn retire(
     match wechat.query(order, attempt, now).await? {
         Trade::Paid(_) | Trade::Returned(_) => Ok(Closing::Paid),
         Trade::Closed | Trade::Unknown => Ok(Closing::Closed),
-        Trade::Open | Trade::Failed => wechat.close(&order.out_trade_no(attempt)).await,
+        Trade::Open | Trade::Failed => wechat.close(order, attempt, now).await,
     }
 }

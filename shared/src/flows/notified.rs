@@ -9,7 +9,7 @@ use crate::domain::order::{Found, Order};
 use crate::domain::time::Timestamp;
 use crate::error::causes;
 use crate::flows::settle::{Settler, found};
-use crate::wechat::v2::notify::Notice;
+use crate::wechat::notification::Notice;
 use crate::wechat::{self, Wechat};
 
 /// Takes notices of payments.

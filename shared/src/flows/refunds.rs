@@ -35,8 +35,8 @@ impl Refunds {
     ) -> Result<Refund, Failure> {
         let wechat = self.merchant.wechat().await?;
         let answer = match refund.status {
-            Status::Pending => wechat.refund(&refund, notify_url).await,
-            Status::Processing | Status::Change => wechat.refund_query(&refund).await,
+            Status::Pending => wechat.refund(&refund, notify_url, now).await,
+            Status::Processing | Status::Change => wechat.refund_query(&refund, now).await,
             Status::Succeeded | Status::Failed => return Ok(refund),
         };
         let answer = answer.unwrap_or_else(|error| {
@@ -63,7 +63,7 @@ impl Refunds {
             return Ok(Some(refund));
         }
         let wechat = self.merchant.wechat().await?;
-        match wechat.refund_query(&refund).await {
+        match wechat.refund_query(&refund, now).await {
             // Not what the notification says, and nothing new: the poll goes on.
             Ok(Answer::Unknown | Answer::Later(_) | Answer::Accepted(_)) => Ok(None),
             Ok(answer) => self.record(refund, answer, now).await.map(Some),
@@ -87,6 +87,10 @@ impl Refunds {
         let returned = match wechat.returned(transaction_id, now).await {
             Ok(Some(returned)) => returned,
             Ok(None) => return Ok(Vec::new()),
+            Err(wechat::Error::Uncounted) => {
+                self.explain(key, transaction_id).await?;
+                return Ok(Vec::new());
+            }
             Err(error) => {
                 tracing::warn!(order = %key, cause = causes(&error),
                     "WeChat gave no answer about refunds of a payment");
@@ -124,6 +128,21 @@ impl Refunds {
                 Saved::Changed(_) => race.lost().await?,
             }
         }
+    }
+
+    /// WeChat says that some of a payment has gone back, and not what. The refunds in
+    /// the ledger are a reason; without any, a person must look.
+    async fn explain(&self, key: &OrderKey, transaction_id: &str) -> Result<(), Failure> {
+        let known = self.partition(key).await?;
+        let mut refunds = known.refunds.iter();
+        let is_known = refunds.any(|refund| {
+            refund.transaction_id == transaction_id && refund.status != Status::Failed
+        });
+        if !is_known {
+            tracing::error!(alarm = "refund_uncounted", order = %key, transaction_id,
+                "some of a payment has gone back, and nobody here asked for it; count it in WeChat's platform");
+        }
+        Ok(())
     }
 
     /// An app wants to know how its paid order stands: whether people have given
@@ -268,8 +287,11 @@ fn log(refund: &Refund, error: &wechat::Error) {
         wechat::Error::Unreachable(_) | wechat::Error::Unknown(_) => {
             tracing::warn!(%order, %refund_no, cause, "WeChat gave no answer about a refund");
         }
-        // A missing certificate has alarmed where it was missed.
-        wechat::Error::NoCertificate | wechat::Error::NoAppKey => {}
+        // What is missing has alarmed where it was missed.
+        wechat::Error::NoCertificate | wechat::Error::NoAppKey | wechat::Error::NoKeys(_) => {}
+        wechat::Error::Uncounted => {
+            tracing::warn!(%order, %refund_no, cause, "nobody tells how a refund fares");
+        }
         wechat::Error::Business { .. } | wechat::Error::Refused(_) | wechat::Error::Forged(_) => {
             tracing::error!(alarm = "refund_refused", %order, %refund_no, cause,
                 "WeChat does not take a refund yet, it is asked again");

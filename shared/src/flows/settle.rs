@@ -15,8 +15,7 @@ use crate::domain::order::{
 use crate::domain::refund::{Answer, Promise, Refund};
 use crate::domain::time::Timestamp;
 use crate::flows::race::Race;
-use crate::wechat::v2::pay::Trade;
-use crate::wechat::{self, Wechat};
+use crate::wechat::{self, Trade, Wechat};
 
 /// A transaction holds a hundred rows, and each refund has one for what is owed.
 /// Those beyond are found with the next question about what has gone back.
@@ -317,10 +316,19 @@ pub async fn found(
     match trade {
         Trade::Paid(payment) => Ok(Some(payment.into())),
         Trade::Returned(payment) => {
-            let returned = wechat.returned(&payment.transaction_id, now).await?;
+            let returned = wechat.returned(&payment.transaction_id, now).await;
+            if let Err(wechat::Error::Uncounted) = returned {
+                // The order stays as it is: nobody is told of money that may not be
+                // there.
+                tracing::error!(
+                    alarm = "refund_uncounted",
+                    transaction_id = payment.transaction_id,
+                    "some of a payment has gone back before the hub knew it; count it in WeChat's platform"
+                );
+            }
             // Something has gone back, and the question about it lags: nothing may
             // be concluded yet.
-            let returned = returned.ok_or(wechat::Error::Unknown(None))?;
+            let returned = returned?.ok_or(wechat::Error::Unknown(None))?;
             Ok(Some(Found { payment, returned }))
         }
         Trade::Open | Trade::Closed | Trade::Failed | Trade::Unknown => Ok(None),

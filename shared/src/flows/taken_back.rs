@@ -11,8 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::error::causes;
 use crate::flows::ask::Asking;
 use crate::flows::settle::found;
-use crate::wechat::v2::pay::Trade;
-use crate::wechat::{self, Wechat};
+use crate::wechat::{self, Trade, Wechat};
 
 /// The look at refunds may follow, in a function that ends after 15 s.
 const DEADLINE: Duration = Duration::from_secs(5);

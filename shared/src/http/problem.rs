@@ -194,7 +194,10 @@ impl From<wechat::Error> for Problem {
                 err_code_des: String::new(),
             },
             wechat::Error::Unreachable(_) | wechat::Error::Unknown(_) => Self::WechatTimeout,
-            wechat::Error::NoCertificate | wechat::Error::NoAppKey => Self::Unavailable,
+            wechat::Error::NoCertificate
+            | wechat::Error::NoAppKey
+            | wechat::Error::NoKeys(_)
+            | wechat::Error::Uncounted => Self::Unavailable,
         }
     }
 }

@@ -1,8 +1,11 @@
 //! How WeChat is called: time-outs, the spare host, capped answers. What is
-//! said over it is version 2's ([`super::v2`]) or the official account's
-//! ([`super::official_account`]).
+//! said over it is version 2's ([`super::v2`]), version 3's ([`super::v3`]) or the
+//! official account's ([`super::official_account`]).
 
 use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use reqwest::{RequestBuilder, StatusCode};
 
 use super::Error;
 use crate::error::causes;
@@ -35,47 +38,70 @@ pub(super) fn client() -> reqwest::ClientBuilder {
         .no_proxy()
 }
 
-/// Posts XML to a path of the payment API. Fails over to the spare host when
-/// the main one cannot be reached, or does not answer what may be repeated.
-pub(super) async fn post(
-    http: &reqwest::Client,
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Its body, of those who say everything with status 200.
+    pub(super) fn if_success(self) -> Result<Vec<u8>, Error> {
+        match self.status.is_success() {
+            true => Ok(self.body),
+            false => Err(Error::Unknown(None)),
+        }
+    }
+}
+
+/// Calls a path of the payment API. Fails over to the spare host when the main one
+/// cannot be reached, or does not answer what may be repeated.
+pub(super) async fn call(
     base: &str,
     path: &str,
-    body: &str,
     repeat: Repeat,
-) -> Result<Vec<u8>, Error> {
-    let request = |base: &str| {
-        http.post(format!("{base}{path}"))
-            .header("content-type", "text/xml; charset=utf-8")
-            .body(body.to_owned())
-    };
-    match send(request(base)).await {
+    request: impl Fn(String) -> RequestBuilder,
+) -> Result<Answer, Error> {
+    match receive(request(format!("{base}{path}"))).await {
         Err(error) if base == MAIN_HOST && lets_the_spare_try(&error, repeat) => {
             tracing::warn!(
                 path,
                 cause = causes(&error),
                 "WeChat's main host fails, trying the spare"
             );
-            send(request(SPARE_HOST)).await
+            receive(request(format!("{SPARE_HOST}{path}"))).await
         }
         other => other,
     }
 }
 
 /// One call; the body of a successful answer.
-pub(super) async fn send(request: reqwest::RequestBuilder) -> Result<Vec<u8>, Error> {
+pub(super) async fn send(request: RequestBuilder) -> Result<Vec<u8>, Error> {
+    receive(request).await?.if_success()
+}
+
+async fn receive(request: RequestBuilder) -> Result<Answer, Error> {
     let mut response = request.send().await.map_err(unreachable_or_unknown)?;
-    if !response.status().is_success() {
-        return Err(Error::Unknown(None));
-    }
+    let status = response.status();
+    let headers = std::mem::take(response.headers_mut());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable_or_unknown)? {
         if body.len() + chunk.len() > ANSWER_MAX_BYTES {
-            return Err(Error::Forged("the answer is too large"));
+            match status.is_success() {
+                true => return Err(Error::Forged("the answer is too large")),
+                // Somebody's page about an error.
+                false => break,
+            }
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    Ok(Answer {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// The network failed, not WeChat, and the main host has not seen a call that

@@ -12,25 +12,107 @@ pub mod scene;
 pub mod sign;
 pub mod xml;
 
+use std::fmt;
+
+use serde::Deserialize;
+
 use super::transport::{self, Repeat};
-use super::{Account, Error, Wechat};
+use super::{Account, Error};
 use crate::ambient::random_hex;
 use crate::domain::id::{OutRefundNo, OutTradeNo};
 use crate::domain::signature::{Params, field};
 
-impl Wechat {
+/// The keys of the merchant's payments, as JSON in Secrets Manager. They cannot
+/// be printed.
+#[derive(Clone, Deserialize)]
+pub struct PaymentKeys {
+    /// The 32-character API key that signs payments.
+    api_key: String,
+    /// What signed APP payments in 2014; without it that flow is off.
+    #[serde(default)]
+    app_key: Option<String>,
+}
+
+impl PaymentKeys {
+    /// Reads the secret's JSON text.
+    ///
+    /// # Errors
+    /// When a key is missing or the API key has not WeChat's form. The text
+    /// is not part of the error.
+    pub fn parse(json: &str) -> Result<Self, &'static str> {
+        let keys: Self = serde_json::from_str(json)
+            .map_err(|_| "the WeChat secret must be JSON with api_key")?;
+        if keys.api_key.len() != 32 || !keys.api_key.is_ascii() {
+            return Err("api_key in the WeChat secret must have 32 characters");
+        }
+        // An empty one would be known to everybody.
+        if keys.app_key.as_ref().is_some_and(String::is_empty) {
+            return Err("app_key in the WeChat secret must not be empty");
+        }
+        Ok(keys)
+    }
+}
+
+impl fmt::Debug for PaymentKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PaymentKeys(..)")
+    }
+}
+
+/// A client for one merchant's payments by version 2. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    account: Account,
+    keys: PaymentKeys,
+    http: reqwest::Client,
+    /// Shows the merchant's certificate; apart from `http`, so that only the
+    /// calls that need the certificate can show it.
+    certified: Option<reqwest::Client>,
+}
+
+impl Client {
+    /// A client; nothing is dialled yet.
+    ///
+    /// # Errors
+    /// When the TLS stack cannot be set up.
+    pub fn new(account: Account, keys: PaymentKeys) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            account,
+            keys,
+            http: transport::client().build()?,
+            certified: None,
+        })
+    }
+
+    /// Takes the merchant's client certificate: its private key and chain, PEM.
+    ///
+    /// # Errors
+    /// When it is no such text, or key and certificate do not belong together.
+    /// The one before, if any, stays.
+    pub fn certify(&mut self, pem: &str) -> Result<(), reqwest::Error> {
+        let identity = reqwest::Identity::from_pem(pem.as_bytes())?;
+        self.certified = Some(transport::client().identity(identity).build()?);
+        Ok(())
+    }
+
+    /// Whether there is a client certificate.
+    #[must_use]
+    pub fn is_certified(&self) -> bool {
+        self.certified.is_some()
+    }
+
     /// Signs and posts, and returns the verified answer, `result_code` SUCCESS.
     /// For calls that may be repeated.
     async fn post(&self, path: &str, fields: Params) -> Result<Params, Error> {
         self.exchange(&self.http, path, fields, Repeat::Safe).await
     }
 
-    /// [`Wechat::post`] for the one call that may move money each time.
+    /// [`Client::post`] for the one call that may move money each time.
     async fn post_once(&self, path: &str, fields: Params) -> Result<Params, Error> {
         self.exchange(&self.http, path, fields, Repeat::Never).await
     }
 
-    /// [`Wechat::post`] for what WeChat does for the certificate's holder only:
+    /// [`Client::post`] for what WeChat does for the certificate's holder only:
     /// refund and reverse, which may be repeated.
     async fn post_with_certificate(&self, path: &str, fields: Params) -> Result<Params, Error> {
         let Some(http) = &self.certified else {
@@ -66,10 +148,16 @@ impl Wechat {
         put("sign_type", sign_type.as_str());
         let signature = sign::sign(&fields, &self.keys.api_key, *sign_type);
         fields.insert("sign".to_owned(), signature);
-        let answer = transport::post(http, pay_base, path, &xml::write(&fields), repeat).await;
+        let body = xml::write(&fields);
+        let request = |url: String| {
+            http.post(url)
+                .header("content-type", "text/xml; charset=utf-8")
+                .body(body.clone())
+        };
+        let answer = transport::call(pay_base, path, repeat, request).await;
         let answer = answer.and_then(|answer| {
-            let answer = xml::parse(&answer).map_err(|error| Error::Forged(error.0))?;
-            self.check(answer)
+            let answer = xml::parse(&answer.if_success()?);
+            self.check(answer.map_err(|error| Error::Forged(error.0))?)
         });
         log(path, &fields, &answer);
         answer
@@ -141,6 +229,15 @@ fn in_short(answer: &Result<Params, Error>) -> &str {
 mod tests {
     use super::*;
     use crate::wechat::fixtures::wechat;
+
+    #[test]
+    fn what_is_no_certificate_is_refused_and_leaves_none() {
+        let mut wechat = wechat("");
+        for text in ["", "placeholder", "-----BEGIN CERTIFICATE-----"] {
+            assert!(wechat.certify(text).is_err(), "{text}");
+        }
+        assert!(!wechat.is_certified());
+    }
 
     #[test]
     fn an_answer_in_a_word_is_how_it_stands_or_why_it_does_not() {

@@ -52,6 +52,7 @@ pub fn router(shop: Arc<Shop>) -> Router {
             "/notify",
             get(callback::notified).post(notification::received),
         )
+        .route("/notify/{app_id}", post(notification::received))
         .route("/return", get(callback::returned))
         .route("/redirected", get(callback::redirected))
         .nest("/_control", control::router())

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::header;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::book::OrderKey;
@@ -17,18 +17,42 @@ const SUCCESS: &str = "<xml><return_code><![CDATA[SUCCESS]]></return_code>\
 const FAIL: &str = "<xml><return_code><![CDATA[FAIL]]></return_code>\
                     <return_msg><![CDATA[ERROR]]></return_msg></xml>";
 
-/// POST /notify: WeChat comes, or somebody who pretends to be it.
-pub(crate) async fn received(State(shop): State<Arc<Shop>>, body: Bytes) -> Response {
-    let app_id = app_id(&body).unwrap_or(&shop.config.app.id);
-    // Whoever gets no answer, or FAIL, comes again.
-    let answer = match shop.verify_notification(app_id, &body).await {
+/// What WeChat signs version 3's notifications with, and their parameters at the hub.
+pub(crate) const PROOF: [(&str, &str); 4] = [
+    ("wechatpay-timestamp", "wechatpay_timestamp"),
+    ("wechatpay-nonce", "wechatpay_nonce"),
+    ("wechatpay-serial", "wechatpay_serial"),
+    ("wechatpay-signature", "wechatpay_signature"),
+];
+
+/// POST /notify, or /notify/{app_id} for a shop with several apps: WeChat comes, or
+/// somebody who pretends to be it.
+pub(crate) async fn received(
+    State(shop): State<Arc<Shop>>,
+    named: Option<Path<String>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let named = named.as_ref().map(|Path(app_id)| app_id.as_str());
+    let app_id = named.or_else(|| app_id(&body));
+    let app_id = app_id.unwrap_or(&shop.config.app.id);
+    let reply = shop.verify_notification(app_id, &headers, &body).await;
+    let is_taken = match &reply {
         Ok(reply) if reply.is_success() => {
-            shop.take_payment(app_id, &reply);
-            SUCCESS
+            shop.take_payment(app_id, reply);
+            true
         }
-        Ok(_) | Err(_) => FAIL,
+        Ok(_) | Err(_) => false,
     };
-    ([(header::CONTENT_TYPE, "text/xml")], answer).into_response()
+    // Whoever is refused, or gets no answer, comes again. Version 3 goes by the
+    // status.
+    let is_v3 = headers.contains_key("wechatpay-signature");
+    match (is_v3, is_taken) {
+        (true, true) => StatusCode::NO_CONTENT.into_response(),
+        (true, false) => StatusCode::BAD_REQUEST.into_response(),
+        (false, true) => ([(header::CONTENT_TYPE, "text/xml")], SUCCESS).into_response(),
+        (false, false) => ([(header::CONTENT_TYPE, "text/xml")], FAIL).into_response(),
+    }
 }
 
 /// The app that the notification says it is for: nothing is verified yet, it

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::redirect::Policy;
@@ -17,6 +18,7 @@ use crate::app::{App, Fields, texts};
 use crate::behaviour::{Mode, Rule};
 use crate::book::{Book, OrderKey, Told};
 use crate::clock::Clock;
+use crate::notification::PROOF;
 use crate::signature::{Refusal, verify};
 
 /// Longer than the hub may wait for WeChat, shorter than a person's patience.
@@ -206,10 +208,17 @@ impl Shop {
     pub(crate) async fn verify_notification(
         &self,
         app_id: &str,
+        headers: &HeaderMap,
         body: &[u8],
     ) -> Result<Reply, HubError> {
-        let wish = json!({"notification": STANDARD.encode(body)});
-        let body = self.signed(&self.app(app_id)?, &[], wish)?;
+        let mut wish = Fields::new();
+        wish.insert("notification".to_owned(), STANDARD.encode(body).into());
+        for (header, name) in PROOF {
+            if let Some(value) = headers.get(header).and_then(|value| value.to_str().ok()) {
+                wish.insert(name.to_owned(), value.into());
+            }
+        }
+        let body = self.signed(&self.app(app_id)?, &[], wish.into())?;
         let url = format!("{}/v1/notifications/verify", self.config.hub_url);
         ask(self.client.post(url).json(&body)).await
     }

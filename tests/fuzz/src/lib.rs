@@ -4,8 +4,16 @@
 
 use std::collections::BTreeMap;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use serde_json::json;
+use shared::domain::time::Timestamp;
 use shared::wechat::v2::sign::SignType;
-use shared::wechat::{Account, PaymentKeys, Wechat};
+use shared::wechat::v2::{Client, PaymentKeys};
+use shared::wechat::v3::{self, Proof};
+use shared::wechat::{Account, Wechat};
 
 /// The official account that notifications must be of.
 pub const APP_ID: &str = "wx0000000000000000";
@@ -14,21 +22,112 @@ pub const MCH_ID: &str = "1900000109";
 /// No input holds what was made with it, but by finding a collision.
 pub const KEY: &str = "0123456789abcdef0123456789ABCDEF";
 
-/// The merchant's side of WeChat.
-#[must_use]
-pub fn wechat(sign_type: SignType) -> Wechat {
+fn account(sign_type: SignType) -> Account {
     let base = || "https://wechat.invalid".to_owned();
-    let account = Account {
+    Account {
         app_id: APP_ID.to_owned(),
         mch_id: MCH_ID.to_owned(),
         sign_type,
         pay_base: base(),
         api_base: base(),
         open_base: base(),
-    };
+    }
+}
+
+/// The merchant's side of WeChat, by version 2.
+#[must_use]
+pub fn wechat(sign_type: SignType) -> Client {
     let secrets = format!(r#"{{"api_key": "{KEY}"}}"#);
     let secrets = PaymentKeys::parse(&secrets).expect("the secrets are complete");
-    Wechat::new(account, secrets).expect("a client can be made")
+    Client::new(account(sign_type), secrets).expect("a client can be made")
+}
+
+/// The id of WeChat's public key in these targets.
+pub const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0000000000000000000000000000000001";
+/// The key of the hub's own tests, which stands for WeChat's here as well.
+const PRIVATE_KEY: &str = include_str!("../../../shared/src/wechat/v3/fixtures/merchant.key");
+
+/// The merchant by version 3, and WeChat's side of it.
+#[derive(Debug)]
+pub struct V3 {
+    /// The merchant.
+    pub wechat: Wechat,
+    key: RsaKeyPair,
+}
+
+impl V3 {
+    /// Both, made once.
+    #[must_use]
+    pub fn new() -> Self {
+        let secret = json!({
+            "api_v3_key": KEY, "serial_no": "01", "private_key": PRIVATE_KEY,
+            "public_key_id": PUBLIC_KEY_ID, "public_key": include_str!("wechat.pem"),
+        });
+        let keys = v3::Keys::parse(&secret.to_string()).expect("the secret is complete");
+        let keys = keys.expect("it has been filled in");
+        let account = account(SignType::HmacSha256);
+        let client = v3::Client::new(account.clone(), keys).expect("a client can be made");
+        let lines = PRIVATE_KEY.lines().filter(|line| !line.starts_with('-'));
+        let pkcs8 = BASE64_STANDARD.decode(lines.collect::<String>());
+        let pkcs8 = pkcs8.expect("the key is base64");
+        Self {
+            wechat: Wechat::new(account, None, Some(client)),
+            key: RsaKeyPair::from_pkcs8(&pkcs8).expect("the key is RSA"),
+        }
+    }
+
+    /// WeChat's signature of a body.
+    #[must_use]
+    pub fn sign(&self, at: Timestamp, body: &[u8]) -> Proof {
+        let (timestamp, nonce) = (at.seconds().to_string(), "nonce".to_owned());
+        let mut message = format!("{timestamp}\n{nonce}\n").into_bytes();
+        message.extend_from_slice(body);
+        message.push(b'\n');
+        let mut signature = vec![0; self.key.public().modulus_len()];
+        self.key
+            .sign(
+                &RSA_PKCS1_SHA256,
+                &SystemRandom::new(),
+                &message,
+                &mut signature,
+            )
+            .expect("the key can sign");
+        Proof {
+            timestamp,
+            nonce,
+            serial: PUBLIC_KEY_ID.to_owned(),
+            signature: BASE64_STANDARD.encode(signature),
+        }
+    }
+
+    /// A payment's notification with this in it, sealed with the merchant's key.
+    #[must_use]
+    pub fn seal(&self, plain: &[u8]) -> Vec<u8> {
+        let key = UnboundKey::new(&AES_256_GCM, KEY.as_bytes()).expect("32 bytes");
+        let mut text = plain.to_vec();
+        LessSafeKey::new(key)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(*b"fdasflkja484"),
+                Aad::from("transaction"),
+                &mut text,
+            )
+            .expect("it can be sealed");
+        let event = json!({
+            "event_type": "TRANSACTION.SUCCESS",
+            "resource": {
+                "original_type": "transaction", "algorithm": "AEAD_AES_256_GCM",
+                "nonce": "fdasflkja484", "associated_data": "transaction",
+                "ciphertext": BASE64_STANDARD.encode(text),
+            },
+        });
+        event.to_string().into_bytes()
+    }
+}
+
+impl Default for V3 {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What is to be changed in a document, and the fields it is made of.

@@ -32,6 +32,26 @@ impl Stack {
         counters[path].as_i64().unwrap_or_default()
     }
 
+    /// Whether the hub opens payments by version 3 of WeChat Pay.
+    #[must_use]
+    pub fn is_v3(&self) -> bool {
+        self.setting("WECHAT_API_VERSION") == "3"
+    }
+
+    /// A call's path at WeChat, named by version 2's and for NATIVE, in the version
+    /// that the hub opens payments with.
+    #[must_use]
+    pub fn path_at_wechat<'p>(&self, v2: &'p str) -> &'p str {
+        match v2 {
+            _ if !self.is_v3() => v2,
+            "/pay/unifiedorder" => "/v3/pay/transactions/native",
+            "/pay/orderquery" => "/v3/pay/transactions/out-trade-no/{out_trade_no}",
+            "/secapi/pay/refund" => "/v3/refund/domestic/refunds",
+            "/pay/refundquery" => "/v3/refund/domestic/refunds/{out_refund_no}",
+            other => other,
+        }
+    }
+
     /// Posts a notification that the test made itself.
     pub async fn post_notification(&self, xml: String) -> Answer {
         let request = self.http.post(self.setting("HUB_NOTIFY_URL")).body(xml);

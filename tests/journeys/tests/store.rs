@@ -16,7 +16,9 @@ use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::domain::delivery::{Attempt, Delivery, Next, Occasion, STANDARD_SCHEDULE, Schedule};
 use shared::domain::id::{AppId, OrderKey, OrderNo};
-use shared::domain::order::{Closure, Order, Payer, Payment, Settlement, Status, TradeType};
+use shared::domain::order::{
+    ApiVersion, Closure, Order, Payer, Payment, Settlement, Status, TradeType,
+};
 use shared::domain::time::Timestamp;
 use shared::flows::login::{self, Purpose, Started};
 use shared::flows::settle::Settler;
@@ -55,7 +57,9 @@ fn order(stack: &Stack) -> Order {
         openid: None,
         ip: "127.0.0.1".parse().unwrap(),
     };
-    order.open_attempt(TradeType::Native, payer, now()).unwrap();
+    order
+        .open_attempt(TradeType::Native, payer, ApiVersion::V2, now())
+        .unwrap();
     order
 }
 

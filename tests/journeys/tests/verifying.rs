@@ -9,24 +9,44 @@ async fn direct() -> Stack {
     Stack::with_app(|app| app.allow_direct = true).await
 }
 
+/// A notification as WeChat would send it to the app.
+#[derive(Debug, Clone)]
+struct Told {
+    body: String,
+    /// Version 3's headers, as the hub's parameters.
+    proof: Value,
+}
+
 /// What WeChat would send of this order.
-async fn composed(stack: &Stack, order: &Value, changes: Value) -> String {
+async fn composed(stack: &Stack, order: &Value, changes: Value) -> Told {
     let mut asked = json!({"out_trade_no": order["trade_no"]});
     let changes = changes.as_object().unwrap().clone();
     asked.as_object_mut().unwrap().extend(changes);
     let composed = stack.wechat("compose", &asked).await;
     assert_eq!(composed.status, 200, "{composed:?}");
-    composed.body["body"].as_str().unwrap().to_owned()
+    let headers = composed.body["headers"].as_array().unwrap().iter();
+    let headers = headers.map(|pair| {
+        let name = pair[0].as_str().unwrap().to_lowercase().replace('-', "_");
+        (name, pair[1].clone())
+    });
+    Told {
+        body: composed.body["body"].as_str().unwrap().to_owned(),
+        proof: headers
+            .filter(|(name, _)| name.starts_with("wechatpay_") && !name.ends_with("_type"))
+            .collect(),
+    }
 }
 
-async fn pass_on(stack: &Stack, notification: Value) -> Answer {
-    let body = stack.signed(json!({"notification": notification}));
+async fn pass_on(stack: &Stack, notification: Value, proof: &Value) -> Answer {
+    let mut body = proof.clone();
+    body["notification"] = notification;
+    let body = stack.signed(body);
     let url = format!("{}/v1/notifications/verify", stack.setting("HUB_URL"));
     stack.send(|http| http.post(url).json(&body)).await
 }
 
-async fn verify(stack: &Stack, xml: &str) -> Answer {
-    pass_on(stack, json!(STANDARD.encode(xml))).await
+async fn verify(stack: &Stack, told: &Told) -> Answer {
+    pass_on(stack, json!(STANDARD.encode(&told.body)), &told.proof).await
 }
 
 fn code(answer: &Answer) -> (u16, &str) {
@@ -75,27 +95,34 @@ async fn what_wechat_told_the_app_is_verified_settled_and_answered_each_time() {
 async fn what_wechat_did_not_sign_for_this_merchant_is_refused() {
     let stack = direct().await;
     let order = paid_silently(&stack, json!({"version": "1.0", "expires_in": 86_400})).await;
-    let mut refused = 0;
-    for fault in [
-        "forged_sign",
-        "no_sign",
-        "no_return_code",
-        "wrong_appid",
-        "wrong_mch_id",
-        "doctype",
-        "duplicate_element",
-        "not_xml",
-    ] {
-        let xml = composed(&stack, &order, json!({"fault": fault})).await;
-        let answer = verify(&stack, &xml).await;
+    let faults: &[&str] = match stack.is_v3() {
+        false => &["no_return_code", "doctype", "duplicate_element", "not_xml"],
+        true => &[
+            "sign_test",
+            "bad_base64",
+            "unknown_serial",
+            "old",
+            "ahead",
+            "other_key",
+        ],
+    };
+    let both = ["forged_sign", "no_sign", "wrong_appid", "wrong_mch_id"];
+    for fault in both.iter().chain(faults) {
+        let told = composed(&stack, &order, json!({"fault": fault})).await;
+        let answer = verify(&stack, &told).await;
         assert_eq!(code(&answer), (400, "notification_invalid"), "{fault}");
-        refused += 1;
     }
-    assert_eq!(refused, 8);
     let good = composed(&stack, &order, json!({})).await;
-    for (xml, expected) in [
-        (good.replace("1999", "1"), (400, "notification_invalid")),
-        (String::from("<xml></xml>"), (400, "notification_invalid")),
+    let other = |body: String| Told {
+        body,
+        ..good.clone()
+    };
+    for (told, expected) in [
+        (
+            other(good.body.replace('1', "2")),
+            (400, "notification_invalid"),
+        ),
+        (other("<xml></xml>".into()), (400, "notification_invalid")),
         (
             composed(&stack, &order, json!({"fault": "unknown_order"})).await,
             (404, "order_not_found"),
@@ -109,8 +136,8 @@ async fn what_wechat_did_not_sign_for_this_merchant_is_refused() {
             (413, "body_too_large"),
         ),
     ] {
-        let answer = verify(&stack, &xml).await;
-        assert_eq!(code(&answer), expected, "{xml:.300}");
+        let answer = verify(&stack, &told).await;
+        assert_eq!(code(&answer), expected, "{:.300}", told.body);
     }
     // Signed well, and not what WeChat says when it is asked.
     let unpaid = stack.native(json!({"version": "1.0"})).await;
@@ -122,22 +149,22 @@ async fn what_wechat_did_not_sign_for_this_merchant_is_refused() {
 async fn only_base64_is_taken_for_a_notification() {
     let stack = direct().await;
     let order = paid_silently(&stack, json!({"version": "1.0"})).await;
-    let xml = composed(&stack, &order, json!({})).await;
+    let Told { body, proof } = composed(&stack, &order, json!({})).await;
     for bad in [
         json!(null),
         json!(""),
-        json!(xml),
+        json!(body),
         json!("%%%"),
-        json!(URL_SAFE_NO_PAD.encode(format!("{xml}??>"))),
-        json!(format!("{}\n", STANDARD.encode(&xml))),
+        json!(URL_SAFE_NO_PAD.encode(format!("{body}??>"))),
+        json!(format!("{}\n", STANDARD.encode(&body))),
         json!(7),
     ] {
-        let answer = pass_on(&stack, bad.clone()).await;
+        let answer = pass_on(&stack, bad.clone(), &proof).await;
         assert_eq!(code(&answer), (422, "param_invalid"), "{bad}");
         assert_eq!(answer.body["field"], "notification");
     }
     // Bytes that are no text are no notification either.
-    let noise = pass_on(&stack, json!(STANDARD.encode([0xff_u8, 0, 1]))).await;
+    let noise = pass_on(&stack, json!(STANDARD.encode([0xff_u8, 0, 1])), &proof).await;
     assert_eq!(code(&noise), (400, "notification_invalid"));
 }
 
@@ -168,8 +195,10 @@ async fn a_payment_that_does_not_fit_does_not_read_as_paid() {
 #[tokio::test]
 async fn a_shop_of_version_1_is_paid_by_wechats_own_notification() {
     let stack = direct().await;
+    // Version 3 seals which order it is about: the address says whose it is.
+    let notify_url = format!("{}/notify/{}", stack.setting("SHOP_URL"), stack.app.id);
     let placed = json!({"app_id": stack.app.id, "version": "1.0", "trade_type": "NATIVE",
-                        "total_fee": 1999});
+                        "total_fee": 1999, "notify_url": notify_url});
     let placed = stack.shop("orders", &placed).await;
     assert_eq!(placed.body["status"], 201, "{placed:?}");
     let order = &placed.body["body"];

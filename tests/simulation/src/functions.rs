@@ -12,7 +12,7 @@ use shared::aws::secrets::Merchant;
 use shared::callback::Caller;
 use shared::config;
 use shared::domain::delivery::{STANDARD_SCHEDULE, Schedule};
-use shared::domain::order::MicropayTiming;
+use shared::domain::order::{ApiVersion, MicropayTiming};
 use shared::flows::ask::Asking;
 use shared::flows::checkout::Checkout;
 use shared::flows::notified::Notified;
@@ -193,7 +193,9 @@ pub(crate) fn merchant(
     };
     let settings = config::Merchant {
         account,
+        api_version: ApiVersion::V2,
         secret_id: "wechat".to_owned(),
+        v3_secret_id: None,
         certificate_id: certificate_id.map(str::to_owned),
     };
     Merchant::new(aws.clone(), settings)

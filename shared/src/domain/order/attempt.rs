@@ -33,10 +33,39 @@ const KEPT_NUMBERS: u8 = 10;
 /// At least so long WeChat is not asked again.
 pub(super) const PAUSE_SECONDS: i64 = 60;
 
+/// By which version of WeChat Pay an attempt, and what follows from it, is spoken
+/// of. The forms differ; what they mean does not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiVersion {
+    /// XML, signed with a shared key: what rows mean that do not say.
+    #[default]
+    V2,
+    /// JSON, signed with RSA keys.
+    V3,
+}
+
+impl ApiVersion {
+    /// Whether a row need not say it.
+    #[must_use]
+    pub const fn is_v2(&self) -> bool {
+        matches!(self, Self::V2)
+    }
+
+    /// This version, or the only one that has the type.
+    const fn of(self, trade_type: TradeType) -> Self {
+        match trade_type {
+            TradeType::Micropay | TradeType::Genprepay => Self::V2,
+            TradeType::Jsapi | TradeType::Native | TradeType::App | TradeType::Mweb => self,
+        }
+    }
+}
+
 /// What WeChat gave for one payment attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepay {
-    /// The session that the JSAPI bridge opens.
+    /// The session that the JSAPI bridge or an app opens. Empty for those that
+    /// version 3 opens by an address.
     pub prepay_id: String,
     /// NATIVE: the content of the QR code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +95,9 @@ pub struct Attempt {
     pub number: u8,
     /// How it is paid.
     pub trade_type: TradeType,
+    /// By which version it was opened.
+    #[serde(default, skip_serializing_if = "ApiVersion::is_v2")]
+    pub api_version: ApiVersion,
     /// Whose payment, for JSAPI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openid: Option<String>,
@@ -99,6 +131,7 @@ impl Attempt {
         Self {
             number,
             trade_type,
+            api_version: ApiVersion::V2,
             openid: payer.openid,
             client_ip: payer.ip,
             started_at: now,
@@ -191,8 +224,9 @@ impl Order {
         }
     }
 
-    /// Opens the next attempt. The earlier ones are closed before WeChat is
-    /// asked for this one's session, if WeChat closes them.
+    /// Opens the next attempt, by this version if it has the type. The earlier ones
+    /// are closed before WeChat is asked for this one's session, if WeChat closes
+    /// them.
     ///
     /// # Errors
     /// When the order is not open, ten attempts were opened in the last five
@@ -202,6 +236,7 @@ impl Order {
         &mut self,
         trade_type: TradeType,
         payer: Payer,
+        api_version: ApiVersion,
         now: Timestamp,
     ) -> Result<(), Refusal> {
         self.check_open(now)?;
@@ -214,7 +249,8 @@ impl Order {
         if recent.count() >= MOST_ATTEMPTS {
             return Err(Refusal::TooManyAttempts);
         }
-        let attempt = Attempt::new(number, trade_type, payer, now);
+        let mut attempt = Attempt::new(number, trade_type, payer, now);
+        attempt.api_version = api_version.of(trade_type);
         self.attempts.push(attempt);
         self.step = 0;
         self.plan_question(self.query_at(), now);
@@ -273,6 +309,25 @@ impl Order {
         self.attempts.iter().filter(move |attempt| {
             !attempt.closed && attempt.payment_code.is_none() && current != Some(attempt.number)
         })
+    }
+
+    /// When WeChat ends this attempt by itself: at least a minute after its start,
+    /// as WeChat demands.
+    #[must_use]
+    pub fn expiry(&self, attempt: &Attempt) -> Timestamp {
+        self.expires_at.max(attempt.started_at.plus_seconds(61))
+    }
+
+    /// Two asked WeChat at once for this attempt's session. The first who wrote it
+    /// down may hold one that the other's question has ended: version 3 makes a new
+    /// QR code each time. It must be asked for once more.
+    pub fn doubt_session(&mut self, number: u8) {
+        if let Some(attempt) = self.attempt_mut(number)
+            && attempt.api_version == ApiVersion::V3
+            && attempt.trade_type == TradeType::Native
+        {
+            attempt.prepaid_at = None;
+        }
     }
 
     /// The attempt with this number.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Order, Receipt, Refusal, Status};
+use super::{ApiVersion, Order, Receipt, Refusal, Status};
 use crate::domain::UnknownAttributes;
 use crate::domain::money::Fen;
 use crate::domain::refund::{self, Refund};
@@ -16,6 +16,9 @@ pub struct Payment {
     pub transaction_id: String,
     /// Which attempt was paid.
     pub attempt: u8,
+    /// By which version WeChat confirmed it.
+    #[serde(default, skip_serializing_if = "ApiVersion::is_v2")]
+    pub api_version: ApiVersion,
     /// In WeChat's words; a payer may use another way than the order's.
     pub trade_type: String,
     /// The order's price as WeChat knows it.

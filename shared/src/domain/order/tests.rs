@@ -68,7 +68,7 @@ fn till() -> Order {
 }
 
 fn open(order: &mut Order) -> Result<(), Refusal> {
-    order.open_attempt(TradeType::Native, payer(), NOW)
+    order.open_attempt(TradeType::Native, payer(), ApiVersion::V2, NOW)
 }
 
 fn prepay() -> Prepay {
@@ -550,7 +550,9 @@ fn an_attempt_suits_who_can_pay_it_in_that_way() {
         (Mweb, nobody(), Mweb, somebody(None, "192.0.2.2"), false),
     ] {
         let mut order = order(Status::Created);
-        order.open_attempt(opened, by.clone(), NOW).unwrap();
+        order
+            .open_attempt(opened, by.clone(), ApiVersion::V2, NOW)
+            .unwrap();
         order.prepaid(1, prepay(), NOW);
         let expected = match suits {
             true => Preparation::Ready(1),
@@ -579,7 +581,9 @@ fn whoever_cannot_pay_the_current_attempt_gets_another_at_once() {
     assert_eq!(order.preparation(Native, &payer, at(7080)), P::Ask(1));
     assert_eq!(order.preparation(Jsapi, &payer, at(3)), P::Open);
 
-    order.open_attempt(Jsapi, payer.clone(), at(100)).unwrap();
+    order
+        .open_attempt(Jsapi, payer.clone(), ApiVersion::V2, at(100))
+        .unwrap();
     assert_eq!(order.preparation(Jsapi, &payer, at(100)), P::Close(1));
     let mut closed = order.clone();
     closed.attempt_closed(1);
@@ -604,9 +608,15 @@ fn payers_who_come_at_once_do_not_take_each_others_place() {
     use TradeType::{Mweb, Native};
     let (home, train) = (somebody(None, HOME), somebody(None, TRAIN));
     let mut order = order(Status::Created);
-    order.open_attempt(Mweb, home.clone(), NOW).unwrap();
-    order.open_attempt(Mweb, train.clone(), NOW).unwrap();
-    order.open_attempt(Native, home.clone(), NOW).unwrap();
+    order
+        .open_attempt(Mweb, home.clone(), ApiVersion::V2, NOW)
+        .unwrap();
+    order
+        .open_attempt(Mweb, train.clone(), ApiVersion::V2, NOW)
+        .unwrap();
+    order
+        .open_attempt(Native, home.clone(), ApiVersion::V2, NOW)
+        .unwrap();
     assert_eq!(order.preparation(Mweb, &home, NOW), P::Ask(1));
     assert_eq!(order.preparation(Mweb, &train, NOW), P::Close(1));
     order.close_later(1, NOW);
@@ -623,7 +633,9 @@ fn payers_who_come_at_once_do_not_take_each_others_place() {
 fn what_wechat_gave_for_a_phones_browser_is_asked_for_again_after_four_and_a_half_minutes() {
     use Preparation as P;
     let mut order = order(Status::Created);
-    order.open_attempt(TradeType::Mweb, payer(), NOW).unwrap();
+    order
+        .open_attempt(TradeType::Mweb, payer(), ApiVersion::V2, NOW)
+        .unwrap();
     order.prepaid(1, prepay(), NOW);
     for (seconds, expected) in [(269, P::Ready(1)), (270, P::Ask(1))] {
         let preparation = order.preparation(TradeType::Mweb, &payer(), at(seconds));
@@ -637,7 +649,7 @@ fn a_payer_waits_for_no_attempt_that_wechat_did_not_close_before() {
     let mut order = order(Status::Created);
     for number in 1..=9 {
         order
-            .open_attempt(TradeType::Mweb, somebody(None, HOME), NOW)
+            .open_attempt(TradeType::Mweb, somebody(None, HOME), ApiVersion::V2, NOW)
             .unwrap();
         order.close_later(number, NOW);
     }
@@ -648,7 +660,7 @@ fn a_payer_waits_for_no_attempt_that_wechat_did_not_close_before() {
         P::Open
     );
     order
-        .open_attempt(TradeType::Native, payer(), later)
+        .open_attempt(TradeType::Native, payer(), ApiVersion::V2, later)
         .unwrap();
     assert_eq!(
         order.preparation(TradeType::Native, &payer(), later),
@@ -661,10 +673,12 @@ fn a_stranger_with_the_link_opens_ten_attempts_in_five_minutes_and_no_more() {
     let mut order = order(Status::Created);
     for second in 0..10 {
         order
-            .open_attempt(TradeType::Native, payer(), at(second))
+            .open_attempt(TradeType::Native, payer(), ApiVersion::V2, at(second))
             .unwrap();
     }
-    let next = |order: &mut Order, now| order.open_attempt(TradeType::Native, payer(), now);
+    let next = |order: &mut Order, now| {
+        order.open_attempt(TradeType::Native, payer(), ApiVersion::V2, now)
+    };
     assert_eq!(next(&mut order, at(10)), Err(Refusal::TooManyAttempts));
     assert_eq!(next(&mut order, at(299)), Err(Refusal::TooManyAttempts));
     assert_eq!(next(&mut order, at(300)), Ok(()));
@@ -676,7 +690,7 @@ fn a_stranger_with_the_link_opens_ten_attempts_in_five_minutes_and_no_more() {
 fn an_attempt_that_lost_its_place_is_closed_as_soon_as_wechat_does_so() {
     let mut order = order(Status::Paying);
     order
-        .open_attempt(TradeType::Mweb, payer(), at(100))
+        .open_attempt(TradeType::Mweb, payer(), ApiVersion::V2, at(100))
         .unwrap();
     order.close_later(1, at(100));
     assert!(!order.is_to_be_closed(1, at(309)) && order.is_to_be_closed(1, at(310)));
@@ -698,7 +712,7 @@ fn an_attempt_that_lost_its_place_is_closed_as_soon_as_wechat_does_so() {
 fn a_paid_order_is_watched_until_nobody_can_pay_it_again() {
     let mut order = order(Status::Paying);
     order
-        .open_attempt(TradeType::Mweb, payer(), at(100))
+        .open_attempt(TradeType::Mweb, payer(), ApiVersion::V2, at(100))
         .unwrap();
     order.close_later(1, at(100));
     let mut by_first = order.clone();
@@ -818,7 +832,7 @@ fn attempt_numbers_end_at_99() {
     let mut order = order(Status::Created);
     order.expires_at = at(86_400);
     let mut open = |trade_type, payer, number: i64| {
-        let opened = order.open_attempt(trade_type, payer, at(number * 60));
+        let opened = order.open_attempt(trade_type, payer, ApiVersion::V2, at(number * 60));
         opened.map(|()| order.attempts.len())
     };
     let in_wechat = |name: &str| somebody(Some(name), HOME);
@@ -1120,4 +1134,69 @@ fn giving_an_order_up_at_the_till_takes_the_payment_back_but_not_too_early() {
         assert_eq!(order.wake, Some(at(taken_back)), "{given_up}");
         assert!(!order.is_last_question(at(taken_back - 1)), "{given_up}");
     }
+}
+
+#[test]
+fn an_attempt_keeps_its_version_and_payment_codes_have_the_second() {
+    let mut order = order(Status::Created);
+    for (trade_type, version) in [
+        (TradeType::Native, ApiVersion::V3),
+        (TradeType::Jsapi, ApiVersion::V3),
+        (TradeType::App, ApiVersion::V3),
+        (TradeType::Mweb, ApiVersion::V3),
+        (TradeType::Genprepay, ApiVersion::V2),
+        (TradeType::Micropay, ApiVersion::V2),
+    ] {
+        let opened = order.open_attempt(trade_type, payer(), ApiVersion::V3, NOW);
+        assert_eq!(opened, Ok(()));
+        let attempt = order.attempts.last().unwrap();
+        assert_eq!(attempt.api_version, version, "{trade_type:?}");
+        let row = serde_json::to_value(attempt).unwrap();
+        // Rows of version 2 are what they were before there was another.
+        let written = row.get("api_version").map(|name| name.as_str().unwrap());
+        let expected = (version == ApiVersion::V3).then_some("v3");
+        assert_eq!(written, expected, "{trade_type:?}");
+        let read: Attempt = serde_json::from_value(row).unwrap();
+        assert_eq!(read.api_version, version);
+    }
+}
+
+#[test]
+fn a_qr_code_that_another_question_may_have_ended_is_asked_for_again() {
+    for (trade_type, version, again) in [
+        (TradeType::Native, ApiVersion::V3, true),
+        (TradeType::Native, ApiVersion::V2, false),
+        (TradeType::App, ApiVersion::V3, false),
+    ] {
+        let mut order = order(Status::Created);
+        order
+            .open_attempt(trade_type, payer(), version, NOW)
+            .unwrap();
+        order.prepaid(1, prepay(), NOW);
+        order.doubt_session(1);
+        let expected = match again {
+            true => Preparation::Ask(1),
+            false => Preparation::Ready(1),
+        };
+        assert_eq!(order.preparation(trade_type, &payer(), NOW), expected);
+    }
+}
+
+#[test]
+fn a_refund_is_asked_for_by_the_version_of_its_payment() {
+    let mut paid = payment("tx1", 100);
+    assert_eq!(paid.api_version, ApiVersion::V2, "a row of yesterday");
+    paid.api_version = ApiVersion::V3;
+    let promise = Promise {
+        payment: &paid,
+        refund_no: RefundNo::parse("R1").unwrap(),
+        refund_fee: fen(5),
+        reason: None,
+        due: NOW,
+    };
+    let refund = Refund::new(fixtures::order().key(), promise, NOW);
+    let row = serde_json::to_value(refund).unwrap();
+    assert_eq!(row["api_version"], "v3");
+    let old = serde_json::to_value(fixtures::refund()).unwrap();
+    assert_eq!(old.get("api_version"), None);
 }

@@ -12,25 +12,27 @@ use crate::domain::order::{Attempt, Order, Prepay};
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
-use super::notify::{Notice, Rejection};
-use super::pay::{BODY_MAX_BYTES, cut, expiry, notify_address};
+use super::Client;
+use super::notify::read_notice;
+use super::pay::{BODY_MAX_BYTES, cut};
 use super::sign::{SignType, sign, verify};
+use crate::wechat::Error;
+use crate::wechat::notification::{Notice, Rejection};
 use crate::wechat::official_account::token::Token;
 use crate::wechat::official_account::{call, sha1_signature};
-use crate::wechat::{Error, Wechat};
 
 /// WeChat's own is a few hundred bytes.
 const QUERY_MAX_BYTES: usize = 8 * 1024;
 
 /// The answers to such a notification: accepted, and to be repeated.
-pub const ANSWERS: [&str; 2] = ["success", "fail"];
+pub(in crate::wechat) const ANSWERS: [&str; 2] = ["success", "fail"];
 
 #[derive(Deserialize)]
 struct Answer {
     prepayid: String,
 }
 
-impl Wechat {
+impl Client {
     /// genprepay. The same attempt always sends the same package, so repeating
     /// it is safe. When WeChat refuses the token, another one may be tried.
     ///
@@ -51,13 +53,13 @@ impl Wechat {
             ("body", cut(&order.request.body, BODY_MAX_BYTES)),
             ("fee_type", "1"),
             ("input_charset", "UTF-8"),
-            ("notify_url", notify_address(order, notify_url)),
+            ("notify_url", notify_url),
             ("out_trade_no", &out_trade_no),
             ("partner", &self.account.mch_id),
             ("spbill_create_ip", &attempt.client_ip.to_string()),
             ("total_fee", &order.request.total_fee.to_string()),
             ("time_start", &attempt.started_at.beijing()),
-            ("time_expire", &expiry(order, attempt).beijing()),
+            ("time_expire", &order.expiry(attempt).beijing()),
         ]);
         let package = packed(&package, &self.keys.api_key);
         let (timestamp, noncestr) = (now.seconds(), random_hex());
@@ -153,7 +155,7 @@ impl Wechat {
             return Err(Rejection::NoPayment);
         }
         fields.insert("trade_type".to_owned(), "APP".to_owned());
-        Notice::read(&fields, now)
+        read_notice(&fields, now)
     }
 
     fn app_key(&self) -> Result<&str, Error> {

@@ -8,8 +8,9 @@ use crate::domain::order::{Order, Payment, TradeType};
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
+use super::Client;
 use super::pay::{order_fields, read_payment};
-use crate::wechat::{Error, Wechat};
+use crate::wechat::Error;
 
 /// WeChat's answer to a payer's code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub enum Reversal {
 /// WeChat wants the expiry at least a minute after the start.
 const EXPIRES_SECONDS: i64 = 61;
 
-impl Wechat {
+impl Client {
     /// micropay. The money may move although the answer is lost, so it is
     /// called once for an attempt and never repeated: a query tells.
     ///

@@ -6,47 +6,19 @@ use crate::ambient::random_hex;
 use crate::domain::UnknownAttributes;
 use crate::domain::id::OutTradeNo;
 use crate::domain::money::Fen;
-use crate::domain::order::{Attempt, Order, Payment, Prepay, Request, TradeType, Version};
+use crate::domain::order::{ApiVersion, Attempt, Order, Payment, Prepay, Request, TradeType};
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
 use super::receipt::{read_receipt, readable};
 use super::scene::scene_info;
-use super::sign;
-use crate::wechat::{Error, Wechat};
+use super::{Client, sign};
+use crate::wechat::{Closing, Error, Trade};
 
 /// WeChat cuts nothing: a longer description is PARAM_ERROR.
 pub(super) const BODY_MAX_BYTES: usize = 127;
 
-/// What WeChat knows of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trade {
-    /// Paid.
-    Paid(Payment),
-    /// It was paid, and some or all has gone back.
-    Returned(Payment),
-    /// The payer may still pay.
-    Open,
-    /// Closed or revoked: the payer can no longer pay.
-    Closed,
-    /// The payment failed for good.
-    Failed,
-    /// WeChat has no such order.
-    Unknown,
-}
-
-/// What WeChat said to closing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Closing {
-    /// The payer can no longer pay.
-    Closed,
-    /// It was paid before: query and settle.
-    Paid,
-    /// WeChat has no such order: it never had, or is only about to create it.
-    Unknown,
-}
-
-impl Wechat {
+impl Client {
     /// unifiedorder. The same attempt always sends the same parameters, so
     /// repeating it is safe: WeChat answers the same prepay session.
     ///
@@ -63,9 +35,9 @@ impl Wechat {
         let out_trade_no = order.out_trade_no(attempt.number).to_string();
         put("spbill_create_ip", attempt.client_ip.to_string());
         put("time_start", attempt.started_at.beijing());
-        put("time_expire", expiry(order, attempt).beijing());
+        put("time_expire", order.expiry(attempt).beijing());
         put("trade_type", attempt.trade_type.as_str().to_owned());
-        put("notify_url", notify_address(order, notify_url).to_owned());
+        put("notify_url", notify_url.to_owned());
         match attempt.trade_type {
             TradeType::Native => put("product_id", order.order_no.to_string()),
             TradeType::Jsapi => put("openid", attempt.openid.clone().unwrap_or_default()),
@@ -208,19 +180,6 @@ pub(super) fn order_fields(request: &Request, trade_type: TradeType) -> Params {
     fields.into_iter().filter_map(given).collect()
 }
 
-/// Where WeChat reports the payment.
-pub(super) fn notify_address<'a>(order: &'a Order, hub: &'a str) -> &'a str {
-    match order.request.version {
-        Version::Relayed => hub,
-        Version::Direct => &order.request.notify_url,
-    }
-}
-
-/// WeChat wants the expiry at least a minute after the start.
-pub(super) fn expiry(order: &Order, attempt: &Attempt) -> Timestamp {
-    order.expires_at.max(attempt.started_at.plus_seconds(61))
-}
-
 /// The payment in a notification, a query's answer or micropay's, which all name it
 /// alike. `now` stands for the time of a payment that cannot be read: a payment
 /// must not wait for that.
@@ -244,6 +203,7 @@ pub(super) fn read_payment(
     Ok(Payment {
         transaction_id: transaction_id.to_owned(),
         attempt,
+        api_version: ApiVersion::V2,
         trade_type: field("trade_type")
             .ok_or("trade_type is missing")?
             .to_owned(),

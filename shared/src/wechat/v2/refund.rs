@@ -14,17 +14,18 @@ use crate::domain::refund::{Answer, Refund};
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
-use super::notify::{RefundNotice, Rejection};
+use super::Client;
 use super::pay::{cut, read_payment};
 use super::xml;
-use crate::wechat::{Error, Wechat};
+use crate::wechat::Error;
+use crate::wechat::notification::{RefundNotice, Rejection};
 
 const REFUNDS_MAX: usize = 50;
 const REFUNDS_A_PAGE: usize = 10;
 /// A longer reason is refused as a whole.
 const REASON_MAX_BYTES: usize = 80;
 
-impl Wechat {
+impl Client {
     /// refund, under the merchant's certificate. The same refund always sends
     /// the same parameters, so repeating it is safe. A refusal counts only when
     /// a query does not know the refund either: an earlier call may have come
@@ -136,7 +137,7 @@ impl Wechat {
     ///
     /// # Errors
     /// When WeChat's answer is unusable or unknown; nothing may be concluded.
-    pub(super) async fn payment_given_back(
+    pub(in crate::wechat) async fn payment_given_back(
         &self,
         order: &Order,
         attempt: u8,

@@ -27,7 +27,9 @@ use shared::domain::UnknownAttributes;
 use shared::domain::app::{App, AppSecret};
 use shared::domain::id::{AppId, OrderKey};
 use shared::domain::money::Fen;
-use shared::domain::order::{MicropayTiming, Order, Request as Asked, TradeType, Version};
+use shared::domain::order::{
+    ApiVersion, MicropayTiming, Order, Request as Asked, TradeType, Version,
+};
 use shared::domain::time::Timestamp;
 use shared::flows::ask::Asking;
 use shared::flows::checkout::Checkout;
@@ -122,7 +124,9 @@ impl Hub {
             aws.clone(),
             config::Merchant {
                 account: account.clone(),
+                api_version: ApiVersion::V2,
                 secret_id: "payments".to_owned(),
+                v3_secret_id: None,
                 certificate_id: None,
             },
         );

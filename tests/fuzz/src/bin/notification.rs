@@ -9,18 +9,20 @@ use fuzz::{KEY, Rejection};
 use libfuzzer_sys::fuzz_target;
 use shared::domain::signature::canonical;
 use shared::domain::time::Timestamp;
-use shared::wechat::Wechat;
+use shared::wechat::v2::Client;
 use shared::wechat::v2::sign::{SignType, sign};
 use shared::wechat::v2::xml;
 
 const SIGN_TYPES: [SignType; 2] = [SignType::HmacSha256, SignType::Md5];
 
-static WECHAT: LazyLock<[Wechat; 2]> = LazyLock::new(|| SIGN_TYPES.map(fuzz::wechat));
+static WECHAT: LazyLock<[Client; 2]> = LazyLock::new(|| SIGN_TYPES.map(fuzz::wechat));
 
 fuzz_target!(|input: &[u8]| {
     for wechat in WECHAT.iter() {
         assert!(
-            wechat.read_notification(input, Timestamp::default()).is_err(),
+            wechat
+                .read_notification(input, Timestamp::default())
+                .is_err(),
             "unsigned, and taken"
         );
     }
@@ -32,7 +34,10 @@ fuzz_target!(|input: &[u8]| {
         fields.insert("sign".to_owned(), sign(&fields, KEY, sign_type));
         let mut document = xml::write(&fields).into_bytes();
         forgery.change(&mut document);
-        if wechat.read_notification(&document, Timestamp::default()).is_ok() {
+        if wechat
+            .read_notification(&document, Timestamp::default())
+            .is_ok()
+        {
             let taken = xml::parse(&document).expect("what is taken can be read");
             assert_eq!(
                 canonical(&taken, ""),

@@ -12,12 +12,12 @@ use fuzz::{APP_ID, KEY, MCH_ID};
 use libfuzzer_sys::fuzz_target;
 use md5::{Digest as _, Md5};
 use shared::domain::time::Timestamp;
-use shared::wechat::Wechat;
-use shared::wechat::v2::notify::Notification;
+use shared::wechat::notification::Notification;
+use shared::wechat::v2::Client;
 use shared::wechat::v2::sign::SignType;
 use shared::wechat::v2::xml;
 
-static WECHAT: LazyLock<Wechat> = LazyLock::new(|| fuzz::wechat(SignType::HmacSha256));
+static WECHAT: LazyLock<Client> = LazyLock::new(|| fuzz::wechat(SignType::HmacSha256));
 static SEAL: LazyLock<ecb::Encryptor<Aes256>> = LazyLock::new(|| {
     let key = hex::encode(Md5::digest(KEY));
     ecb::Encryptor::new_from_slice(key.as_bytes()).expect("32 bytes")
@@ -26,7 +26,8 @@ static SEAL: LazyLock<ecb::Encryptor<Aes256>> = LazyLock::new(|| {
 fuzz_target!(|input: &[u8]| {
     let text = String::from_utf8_lossy(input);
     for stranger in [text.into_owned(), BASE64_STANDARD.encode(input)] {
-        let read = WECHAT.read_notification(notification(stranger).as_bytes(), Timestamp::default());
+        let read =
+            WECHAT.read_notification(notification(stranger).as_bytes(), Timestamp::default());
         assert!(read.is_err(), "sealed by nobody, and taken");
     }
     let sealed = SEAL.clone().encrypt_padded_vec::<Pkcs7>(input);

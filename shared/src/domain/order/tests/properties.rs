@@ -28,7 +28,7 @@ proptest! {
             let attempts = order.attempts.len();
             match action {
                 0 => drop(order.open_attempt(
-                    TradeType::Native, payer(), now)),
+                    TradeType::Native, payer(), ApiVersion::V2, now)),
                 // The payer pays an attempt, open or not, sometimes a wrong amount.
                 1 if attempts > 0 => {
                     let attempt = order.attempts[index % attempts].number;

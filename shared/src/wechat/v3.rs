@@ -1,0 +1,326 @@
+//! WeChat Pay version 3: JSON, signed with the merchant's RSA key and answered
+//! under WeChat's. One request and response pair per endpoint, and what every call
+//! has in common: signature out; status, signature and then JSON in.
+
+mod aead;
+#[cfg(test)]
+pub(super) mod fixtures;
+mod keys;
+mod notify;
+mod pay;
+mod receipt;
+mod refund;
+mod sign;
+mod verify;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+pub use keys::Keys;
+pub use verify::{Proof, Unverified};
+
+use super::transport::{self, Repeat};
+use super::{Account, Error};
+use crate::domain::id::{OutRefundNo, OutTradeNo};
+use crate::domain::time::Timestamp;
+use sign::Call;
+
+/// WeChat refuses requests that do not say who calls.
+const USER_AGENT: &str = "wechat-pay-hub/1.0";
+const NOT_JSON: Error = Error::Forged("not WeChat's JSON");
+
+/// A client for one merchant's payments by version 3. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    account: Account,
+    keys: Keys,
+    http: reqwest::Client,
+}
+
+/// What a call is about, for the log.
+#[derive(Debug, Clone, Copy)]
+enum Subject<'a> {
+    Trade(&'a OutTradeNo),
+    Refund(&'a OutRefundNo),
+    /// By one of WeChat's own numbers, which name no order: who asked logs what was
+    /// found.
+    Payment,
+}
+
+/// How it stands, in an answer that says so.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Standing {
+    trade_state: Option<String>,
+    status: Option<String>,
+}
+
+/// What an answer other than 2xx says. Nobody signs it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Refusal {
+    code: String,
+    message: String,
+}
+
+impl Client {
+    /// A client; nothing is dialled yet.
+    ///
+    /// # Errors
+    /// When the TLS stack cannot be set up.
+    pub fn new(account: Account, keys: Keys) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            account,
+            keys,
+            http: transport::client().user_agent(USER_AGENT).build()?,
+        })
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        subject: Subject<'_>,
+        now: Timestamp,
+    ) -> Result<T, Error> {
+        let answer = self.exchange(Method::GET, path, "", subject, now).await?;
+        serde_json::from_slice(&answer).map_err(|_| NOT_JSON)
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+        subject: Subject<'_>,
+        now: Timestamp,
+    ) -> Result<T, Error> {
+        let answer = self.post_for_nothing(path, body, subject, now).await?;
+        serde_json::from_slice(&answer).map_err(|_| NOT_JSON)
+    }
+
+    /// [`Client::post`], to which WeChat answers nothing but that it is done.
+    async fn post_for_nothing(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+        subject: Subject<'_>,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, Error> {
+        let body = serde_json::to_string(body)
+            .map_err(|_| Error::Refused("the request is no JSON".to_owned()))?;
+        self.exchange(Method::POST, path, &body, subject, now).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: &str,
+        subject: Subject<'_>,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, Error> {
+        let answer = self.call(method, path, body, now).await;
+        log(path, subject, &answer);
+        answer
+    }
+
+    /// Signs and calls, and returns the body of an answer that WeChat has signed.
+    /// Every call of this version may be repeated: the numbers in it are the hub's.
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: &str,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, Error> {
+        let call = Call {
+            method: method.as_str(),
+            path,
+            body,
+        };
+        // The host is not signed: the spare takes the same.
+        let (keys, mch_id) = (&self.keys, &self.account.mch_id);
+        let authorization = keys.signer.authorization(mch_id, call, now)?;
+        let request = |url: String| {
+            let request = self.http.request(method.clone(), url);
+            request
+                .header("authorization", &authorization)
+                .header("accept", "application/json")
+                .header("content-type", "application/json")
+                .header("wechatpay-serial", &keys.wanted_serial)
+                .body(body.to_owned())
+        };
+        let answer = transport::call(&self.account.pay_base, path, Repeat::Safe, request).await?;
+        if !answer.status.is_success() {
+            return Err(refused(path, &answer));
+        }
+        let proven = Proof::of(&answer.headers)
+            .and_then(|proof| keys.wechat.verify(&proof, &answer.body, now));
+        match proven {
+            Ok(()) => Ok(answer.body),
+            // It was done, perhaps; WeChat signs the next answer rightly.
+            Err(Unverified::Probe) => Err(Error::Unknown(None)),
+            Err(Unverified::Headers) => Err(Error::Forged("the signature is not there")),
+            Err(Unverified::Clock) => Err(Error::Forged("the timestamp is too far off")),
+            Err(Unverified::UnknownSerial) => Err(Error::Forged("the key's serial is unknown")),
+            Err(Unverified::Signature) => Err(Error::Forged("the signature is wrong")),
+        }
+    }
+}
+
+/// One line for each question about an order, with the answer in a word: an
+/// order's story is put together from them.
+fn log(path: &str, subject: Subject<'_>, answer: &Result<Vec<u8>, Error>) {
+    let path = path.split('?').next();
+    let answer = in_short(answer);
+    match subject {
+        Subject::Trade(OutTradeNo { order, attempt }) => {
+            tracing::info!(%order, attempt, path, answer, "asked WeChat");
+        }
+        Subject::Refund(OutRefundNo { order, refund_no }) => {
+            tracing::info!(%order, %refund_no, path, answer, "asked WeChat");
+        }
+        Subject::Payment => {}
+    }
+}
+
+fn in_short(answer: &Result<Vec<u8>, Error>) -> String {
+    match answer {
+        Ok(body) => {
+            let standing: Standing = serde_json::from_slice(body).unwrap_or_default();
+            let state = standing.trade_state.or(standing.status);
+            state.unwrap_or_else(|| "SUCCESS".to_owned())
+        }
+        Err(error) => error.in_short().to_owned(),
+    }
+}
+
+/// Reads an answer that is no 2xx. It is as good as the TLS that it came over:
+/// whoever is about to end something because of it asks WeChat first.
+fn refused(path: &str, answer: &transport::Answer) -> Error {
+    let status = answer.status.as_u16();
+    let Refusal { code, message } = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let code = spelt(&code);
+    // WeChat's support asks for it; its end is WeChat's own number of the error.
+    let request_id = answer.headers.get("request-id");
+    let request_id = request_id.and_then(|id| id.to_str().ok());
+    tracing::warn!(path, status, code, request_id, "WeChat refused a call");
+    match (status, code) {
+        (401, _) => {
+            // Every call fails like this.
+            tracing::error!(
+                alarm = "configuration",
+                code,
+                request_id,
+                "WeChat does not take the merchant's signature"
+            );
+            Error::Refused(format!("{code} {message}"))
+        }
+        // The one code of a 500 that repeating does not mend.
+        (500.., "OPENID_MISMATCH") => business(code, message),
+        // Whether it was done is not known: 429, too, may come after the fact.
+        (429 | 500.., _) | (_, "SYSTEMERROR" | "BANKERROR" | "") => Error::Unknown(None),
+        _ => business(code, message),
+    }
+}
+
+fn business(code: &str, text: String) -> Error {
+    Error::Business {
+        code: code.to_owned(),
+        text,
+    }
+}
+
+/// The word that version 2 has for it, which flows and apps know; WeChat itself
+/// writes some codes so, by the page's age. But for a closed order: version 2 signs
+/// that.
+fn spelt(code: &str) -> &str {
+    match code {
+        "ORDER_NOT_EXIST" => "ORDERNOTEXIST",
+        "ORDER_PAID" => "ORDERPAID",
+        "ORDERCLOSED" => "ORDER_CLOSED",
+        "NOT_ENOUGH" => "NOTENOUGH",
+        "NO_AUTH" => "NOAUTH",
+        "RULE_LIMIT" => "RULELIMIT",
+        "SIGN_ERROR" => "SIGNERROR",
+        "SYSTEM_ERROR" => "SYSTEMERROR",
+        "BANK_ERROR" => "BANKERROR",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+    use reqwest::header::HeaderMap;
+
+    use super::*;
+
+    fn answered(status: u16, body: &str) -> Error {
+        let answer = transport::Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: body.into(),
+        };
+        refused("/v3/pay/transactions/native", &answer)
+    }
+
+    #[test]
+    fn a_refusal_is_a_code_in_either_spelling_and_what_nobody_knows_is_unknown() {
+        for (status, code, known) in [
+            (400, "PARAM_ERROR", Some("PARAM_ERROR")),
+            (400, "ORDERPAID", Some("ORDERPAID")),
+            (400, "ORDER_PAID", Some("ORDERPAID")),
+            (400, "ORDERCLOSED", Some("ORDER_CLOSED")),
+            (400, "ORDER_CLOSED", Some("ORDER_CLOSED")),
+            (403, "RULE_LIMIT", Some("RULELIMIT")),
+            (403, "NOT_ENOUGH", Some("NOTENOUGH")),
+            (404, "ORDERNOTEXIST", Some("ORDERNOTEXIST")),
+            (404, "ORDER_NOT_EXIST", Some("ORDERNOTEXIST")),
+            (500, "OPENID_MISMATCH", Some("OPENID_MISMATCH")),
+            (400, "SYSTEMERROR", None),
+            (429, "FREQUENCY_LIMITED", None),
+            (429, "RATELIMIT_EXCEEDED", None),
+            (500, "SYSTEM_ERROR", None),
+            (502, "", None),
+            (503, "SERVICE_UNAVAILABLE", None),
+        ] {
+            let error = answered(status, &format!(r#"{{"code":"{code}","message":"m"}}"#));
+            assert_eq!(error.business_code(), known, "{status} {code}");
+            let unknown = matches!(error, Error::Unknown(None));
+            assert_eq!(unknown, known.is_none(), "{status} {code}");
+        }
+        // A proxy's page is no answer of WeChat's.
+        for body in ["", "<html>", "[]", "{}", r#"{"code":404}"#] {
+            assert!(
+                matches!(answered(404, body), Error::Unknown(None)),
+                "{body}"
+            );
+        }
+        let unsigned = answered(401, r#"{"code":"SIGN_ERROR","message":"m"}"#);
+        assert!(matches!(unsigned, Error::Refused(text) if text == "SIGNERROR m"));
+    }
+
+    #[test]
+    fn an_answer_in_a_word_is_how_it_stands_or_why_it_does_not() {
+        for (answer, word) in [
+            (Ok(r#"{"trade_state":"NOTPAY"}"#), "NOTPAY"),
+            (Ok(r#"{"status":"PROCESSING"}"#), "PROCESSING"),
+            (Ok(r#"{"prepay_id":"wx1"}"#), "SUCCESS"),
+            (Ok(""), "SUCCESS"),
+            (Err(business("ORDERPAID", String::new())), "ORDERPAID"),
+            (Err(Error::Unknown(None)), "no answer"),
+        ] {
+            assert_eq!(in_short(&answer.map(Vec::from)), word);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_merchant_that_nobody_listens_to_has_moved_nothing() {
+        let now = fixtures::NOTICE_AT;
+        let client = fixtures::client();
+        let asked = client.get::<Refusal>("/v3/x", Subject::Payment, now).await;
+        assert!(matches!(asked, Err(Error::Unreachable(_))));
+    }
+}
