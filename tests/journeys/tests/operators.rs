@@ -234,7 +234,7 @@ async fn an_app_is_created_listed_shown_edited_disabled_and_enabled_with_a_trail
 }
 
 #[tokio::test]
-async fn of_twenty_changes_at_once_each_is_made_or_refused_and_none_is_lost() {
+async fn of_eight_changes_at_once_each_is_made_or_refused_and_none_is_lost() {
     let stack = Stack::new().await;
     let runs = (0..8).map(|number| {
         let name = format!("https://shop.example/{number}");
