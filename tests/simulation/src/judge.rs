@@ -27,6 +27,9 @@ pub(crate) const OFFSETS: [i64; 14] = [
 /// longest back-off and the steps that an outage has put off.
 const DAY: i64 = 24 * HOUR;
 const SLACK: i64 = 45 * MINUTE;
+/// What was taken back is looked at for the last time so long after its attempt
+/// began.
+const LAST_LOOK: i64 = DAY / 4;
 /// A row is looked at every minute and at the longest twenty ticks late.
 const UNSEEN: i64 = 10 * MINUTE;
 
@@ -146,7 +149,10 @@ impl Judge {
             let end = match sk.split_once('#') {
                 Some(("refund", part)) => refund::end(row, pk, part, wechat) + DAY,
                 Some(_) => number(row, "origin").unwrap_or_default() + DAY,
-                None => number(row, "expires_at").unwrap_or_default(),
+                None => {
+                    let end = number(row, "expires_at").unwrap_or_default();
+                    end + if is_look_owed(row) { LAST_LOOK } else { 0 }
+                }
             };
             self.hold(now <= end.max(calm_at) + SLACK, || {
                 format!("{pk} {sk} is still owed at its end")
