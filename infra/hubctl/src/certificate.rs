@@ -15,7 +15,7 @@ use serde_json::json;
 use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
 use shared::aws::sdk_config_for_people;
-use shared::aws::secrets::store_certificate;
+use shared::aws::secrets::store;
 use shared::domain::credential::{CLIENT_CERTIFICATE, Credential};
 use shared::domain::time::Timestamp;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -75,7 +75,7 @@ async fn take(import: Import) -> Done {
     let what = json!({"serial": certificate.serial, "expires": certificate.ends_at.rfc3339()});
     let entry = entry.await.between(&json!({}), &what);
     trail.table(&config).announce(&entry).await?;
-    store_certificate(&config, &import.secret_id, certificate.pem).await?;
+    store(&config, &import.secret_id, certificate.pem).await?;
     // After the certificate: the row must not speak of one that is not in force.
     let end = Credential::new(CLIENT_CERTIFICATE.to_owned(), certificate.ends_at, now);
     let ledger = Ledger::new(&config, import.ledger_table);
@@ -180,8 +180,10 @@ impl Certificate {
 #[cfg(test)]
 mod tests {
     use p12_keystore::{Certificate as X509, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
-    use shared::wechat::Account;
+    use shared::domain::merchant::{MchId, Merchant};
+    use shared::domain::order::ApiVersion;
     use shared::wechat::v2::{Client, PaymentKeys};
+    use shared::wechat::{Hosts, Http, Identity};
 
     use super::*;
 
@@ -217,9 +219,11 @@ mod tests {
             opened.subject
         );
         assert!(!opened.serial.is_empty() && opened.ends_at.rfc3339().starts_with("2126"));
-        let account = Account::new(String::new(), String::new());
+        let merchant = Merchant::new(MchId::parse(PASSWORD).unwrap(), ApiVersion::V2);
+        let identity = Identity::new(&merchant, &Hosts::default());
         let secrets = r#"{"api_key":"0123456789abcdef0123456789abcdef"}"#;
-        let mut wechat = Client::new(account, PaymentKeys::parse(secrets).unwrap()).unwrap();
+        let keys = PaymentKeys::parse(secrets).unwrap();
+        let mut wechat = Client::new(identity, keys, Http::new().unwrap());
         wechat.certify(&opened.pem).unwrap();
         assert!(wechat.is_certified());
     }

@@ -40,7 +40,7 @@ impl Audit {
     /// was not as the change expects it, or another change was under way on it.
     pub(super) async fn commit(
         &self,
-        change: TransactWriteItem,
+        changes: Vec<TransactWriteItem>,
         entry: &Entry,
     ) -> Result<bool, Failure> {
         const OPERATION: &str = "commit a change with its audit entry";
@@ -53,7 +53,7 @@ impl Audit {
         let done = self
             .client
             .transact_write_items()
-            .transact_items(change)
+            .set_transact_items(Some(changes))
             .transact_items(TransactWriteItem::builder().put(put).build())
             .send()
             .await;

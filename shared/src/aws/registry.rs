@@ -1,6 +1,7 @@
 //! The `registry` table: apps, and short-lived entries that may be taken once
 //! (OAuth states, codes and tickets).
 
+pub mod merchants;
 pub mod tokens;
 
 use aws_config::SdkConfig;
@@ -79,7 +80,7 @@ impl Registry {
     pub async fn add_app(&self, app: &App, audit: &Audit, entry: &Entry) -> Result<bool, Failure> {
         let put = self.put_app(app)?;
         let put = put.condition_expression("attribute_not_exists(pk)");
-        audit.commit(built(put)?, entry).await
+        audit.commit(vec![built(put)?], entry).await
     }
 
     /// Writes an app that was read at `app.revision`. False when it has been
@@ -101,7 +102,7 @@ impl Registry {
             _ => put.condition_expression("revision = :read"),
         };
         let put = put.expression_attribute_values(":read", number(read));
-        audit.commit(built(put)?, entry).await
+        audit.commit(vec![built(put)?], entry).await
     }
 
     fn put_app(&self, app: &App) -> Result<PutBuilder, Failure> {
