@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use axum::http::HeaderName;
 use ipnet::IpNet;
@@ -125,6 +126,9 @@ pub struct Merchants {
     /// `WECHAT_CERTIFICATE_ID`: the secret with the first merchant's client
     /// certificate, in the functions that may hold such.
     pub certificate_id: Option<String>,
+    /// `CREDENTIALS_FRESH_SECONDS`: how long what was read of a merchant is used
+    /// before it is looked at again.
+    pub fresh: Duration,
 }
 
 /// The installation's first merchant.
@@ -150,7 +154,17 @@ pub fn merchants() -> Result<Merchants, Invalid> {
         hosts: hosts(),
         secrets_prefix: required("SECRETS_PREFIX")?,
         certificate_id: optional("WECHAT_CERTIFICATE_ID"),
+        fresh: fresh()?,
     })
+}
+
+/// 300 unless set.
+fn fresh() -> Result<Duration, Invalid> {
+    const NAME: &str = "CREDENTIALS_FRESH_SECONDS";
+    let seconds = optional(NAME).map_or(Ok(300), |text| text.parse::<u64>());
+    let seconds = seconds.ok().filter(|seconds| (1..=3600).contains(seconds));
+    let seconds = seconds.ok_or_else(|| invalid(NAME, "must be 1 to 3600"))?;
+    Ok(Duration::from_secs(seconds))
 }
 
 fn first_merchant() -> Result<Option<FirstMerchant>, Invalid> {
@@ -201,6 +215,8 @@ pub struct Accounts {
     pub hosts: Hosts,
     /// `SECRETS_PREFIX`: how the names of the others' secrets begin.
     pub secrets_prefix: String,
+    /// The same as the merchants'.
+    pub fresh: Duration,
 }
 
 /// The accounts.
@@ -213,6 +229,7 @@ pub fn accounts() -> Result<Accounts, Invalid> {
         secret_id: optional("WECHAT_ACCOUNT_SECRET_ID"),
         hosts: hosts(),
         secrets_prefix: required("SECRETS_PREFIX")?,
+        fresh: fresh()?,
     })
 }
 

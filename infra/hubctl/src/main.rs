@@ -1,13 +1,16 @@
-//! The operators' command line: looks after apps and what they are told, imports
-//! the merchant's client certificate, tells an order's story, puts rows back from
-//! a backup. It works on the tables and secrets through the same code as the
+//! The operators' command line: looks after merchants, accounts and their
+//! credentials, apps and what they are told, tells an order's story, puts rows back
+//! from a backup. It works on the tables and secrets through the same code as the
 //! functions, or on the raw rows, with the operator's own AWS credentials. Each
 //! subject is a module with its flags and its `run`.
 
+mod account;
 mod app;
 mod audit;
 mod certificate;
+mod credentials;
 mod delivery;
+mod merchant;
 mod order;
 mod print;
 mod restore;
@@ -36,6 +39,13 @@ enum Stop {
 }
 
 impl Stop {
+    /// Somebody else was faster.
+    fn lost_race(what: &str) -> Self {
+        let text =
+            format!("somebody else has changed the {what} just now: look at it, and try again");
+        Self::Refused(text)
+    }
+
     fn code(&self) -> u8 {
         match self {
             Self::NotFound(_) => 3,
@@ -74,18 +84,24 @@ are, 5 not confirmed. Tables are named by flags or by the environment variables
 LEDGER_TABLE, REGISTRY_TABLE and AUDIT_TABLE."
 )]
 enum Command {
+    /// WeChat's accounts: official accounts, mini programs, mobile apps, websites.
+    #[command(subcommand)]
+    Account(account::Command),
     /// Third parties that may use the hub.
     #[command(subcommand)]
     App(app::Command),
     /// Who changed what with hubctl.
     #[command(subcommand)]
     Audit(audit::Command),
-    /// The merchant's client certificate, which refunds need.
+    /// The keys and certificates of merchants and accounts.
     #[command(subcommand)]
-    Certificate(certificate::Command),
+    Credentials(credentials::Command),
     /// What apps are told, and were not.
     #[command(subcommand)]
     Delivery(delivery::Command),
+    /// The merchants that are paid.
+    #[command(subcommand)]
+    Merchant(merchant::Command),
     /// Orders, as the ledger and the functions' logs know them.
     #[command(subcommand)]
     Order(order::Command),
@@ -96,10 +112,12 @@ enum Command {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let done = match Command::parse() {
+        Command::Account(command) => account::run(command).await,
         Command::App(command) => app::run(command).await,
         Command::Audit(command) => audit::run(command).await,
         Command::Delivery(command) => delivery::run(command).await,
-        Command::Certificate(command) => certificate::run(command).await,
+        Command::Credentials(command) => credentials::run(command).await,
+        Command::Merchant(command) => merchant::run(command).await,
         Command::Order(command) => order::run(command).await,
         Command::Restore(restore) => restore::run(restore).await,
     };

@@ -134,7 +134,7 @@ impl Accounts {
                 Ok(row.map(Arc::new))
             }
         };
-        known.get(read).await
+        known.get(self.0.settings.fresh, read).await
     }
 
     /// The client for an account.
@@ -144,7 +144,7 @@ impl Accounts {
     pub async fn client(&self, account: &AccountId) -> Result<Arc<Client>, Failure> {
         let known = entry(&self.0.clients, account);
         let load = |old| load(Arc::clone(&self.0), account.clone(), old);
-        let loaded = known.get(load).await?;
+        let loaded = known.get(self.0.settings.fresh, load).await?;
         let client = loaded.map(|loaded| Arc::clone(&loaded.client));
         client.ok_or_else(|| Failure {
             operation: OPERATION,

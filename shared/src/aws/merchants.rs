@@ -127,7 +127,7 @@ impl Merchants {
             Arc::clone(known.entry(mch_id.clone()).or_default())
         };
         let load = |old| load(Arc::clone(&self.0), mch_id.clone(), old);
-        let loaded = known.get(load).await?;
+        let loaded = known.get(self.0.settings.fresh, load).await?;
         if loaded.is_none() {
             // Strangers' numbers are not remembered.
             let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -15,10 +15,9 @@ use tokio::sync::Mutex;
 
 use super::Failure;
 
-/// A changed secret is asked for after this long, behind a request.
-const FRESH: Duration = Duration::from_secs(300);
-/// And before one after this long: in a function that nobody has called meanwhile.
-const OLD: Duration = Duration::from_secs(1800);
+/// What has not been looked at for so many times longer than it is fresh, because
+/// nobody has called the function, is looked at before the request and not behind it.
+const OLD: u32 = 6;
 
 /// Where a kind of secret is found: the names' first part is what a role grants.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +82,12 @@ fn is_not_there(error: &SdkError<GetSecretValueError>) -> bool {
     error.is_some_and(GetSecretValueError::is_resource_not_found_exception)
 }
 
+/// A secret's text, for whoever is about to change it; empty when it is not there.
+pub async fn stored(config: &SdkConfig, id: &str) -> Result<String, Failure> {
+    let secrets = Secrets::new(config);
+    secrets.read_if_there(Some(id), "read a secret").await
+}
+
 /// Puts a secret's text where the functions read it; the secret is made if it is not
 /// there. Repeating it is harmless.
 pub async fn store(config: &SdkConfig, id: &str, text: String) -> Result<(), Failure> {
@@ -127,6 +132,7 @@ impl<T: Send + Sync + 'static> Known<T> {
     /// `make` gets the one before, if any, and may give it back.
     pub(super) async fn get<F>(
         self: &Arc<Self>,
+        fresh: Duration,
         make: impl FnOnce(Option<Arc<T>>) -> F,
     ) -> Result<Option<Arc<T>>, Failure>
     where
@@ -139,8 +145,8 @@ impl<T: Send + Sync + 'static> Known<T> {
             return Ok(made);
         };
         match at.elapsed() {
-            age if age < FRESH => {}
-            age if age < OLD => {
+            age if age < fresh => {}
+            age if age < fresh.saturating_mul(OLD) => {
                 if !std::mem::replace(&mut state.is_refreshing, true) {
                     let (known, next) = (Arc::clone(self), make(Some(Arc::clone(&made))));
                     tokio::spawn(async move {
@@ -191,6 +197,8 @@ mod tests {
         })
     }
 
+    const FRESH: Duration = Duration::from_secs(300);
+
     async fn aged(known: &Known<u32>, age: Duration) {
         let mut state = known.0.lock().await;
         let (_, at) = state.made.as_mut().unwrap();
@@ -198,7 +206,7 @@ mod tests {
     }
 
     async fn got(known: &Arc<Known<u32>>, next: u32) -> u32 {
-        *known.get(|_| ready(next)).await.unwrap().unwrap()
+        *known.get(FRESH, |_| ready(next)).await.unwrap().unwrap()
     }
 
     #[tokio::test]
@@ -210,20 +218,23 @@ mod tests {
         assert_eq!(got(&known, 3).await, 1, "nobody waits");
         tokio::task::yield_now().await;
         assert_eq!(got(&known, 4).await, 3);
-        aged(&known, OLD).await;
+        aged(&known, FRESH * OLD).await;
         assert_eq!(got(&known, 5).await, 5);
     }
 
     #[tokio::test]
     async fn what_cannot_be_made_anew_is_used_on_and_not_asked_for_each_time() {
         let known = Arc::new(Known::default());
-        assert!(known.get(|_| broken()).await.is_err());
+        assert!(known.get(FRESH, |_| broken()).await.is_err());
         assert_eq!(got(&known, 1).await, 1);
-        aged(&known, OLD).await;
-        assert_eq!(known.get(|_| broken()).await.unwrap().as_deref(), Some(&1));
+        aged(&known, FRESH * OLD).await;
+        assert_eq!(
+            known.get(FRESH, |_| broken()).await.unwrap().as_deref(),
+            Some(&1)
+        );
         assert_eq!(got(&known, 2).await, 1, "not yet again");
-        aged(&known, OLD).await;
-        let gone = known.get(|_| async { Ok(None) }).await.unwrap();
+        aged(&known, FRESH * OLD).await;
+        let gone = known.get(FRESH, |_| async { Ok(None) }).await.unwrap();
         assert!(gone.is_none());
         assert_eq!(got(&known, 3).await, 3);
     }

@@ -11,7 +11,7 @@ use super::notification::{Notification, Received, Rejection};
 use super::official_account::token::Token;
 use super::v2::micropay::{Charge, Reversal};
 use super::{Error, v2, v3};
-use crate::domain::id::RefundSource;
+use crate::domain::id::{OutTradeNo, RefundSource};
 use crate::domain::merchant::{AccountId, Merchant};
 use crate::domain::order::{
     ApiVersion, Attempt, Order, Payment, Prepay, Returned, TradeType, Version,
@@ -414,6 +414,27 @@ impl Wechat {
             }
             (listed, _) => listed,
         }
+    }
+
+    /// Asks for something harmless about a payment that there is not, once with each
+    /// credential; who is asked, and what is wrong.
+    pub async fn check(
+        &self,
+        account: &AccountId,
+        number: &OutTradeNo,
+        now: Timestamp,
+    ) -> Vec<(&'static str, Result<(), Error>)> {
+        let mut answers = Vec::new();
+        if let Some(v2) = &self.v2 {
+            let v2 = v2.through(account);
+            answers.push(("version 2's key", v2.close(number).await.map(drop)));
+            answers.push(("client certificate", v2.reverse(number).await.map(drop)));
+        }
+        if let Some(v3) = &self.v3 {
+            let closed = v3.through(account).close(number, now).await;
+            answers.push(("version 3's keys", closed.map(drop)));
+        }
+        answers
     }
 
     /// Reads a notification and checks what can be checked of it.

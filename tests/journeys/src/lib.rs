@@ -195,7 +195,8 @@ impl Stack {
                 api: base.clone(),
                 open: base,
             },
-            secrets_prefix: self.setting("STACK_NAME").to_owned(),
+            secrets_prefix: self.setting("SECRETS_PREFIX").to_owned(),
+            fresh: Duration::from_secs(300),
         };
         Accounts::new(&self.aws, self.registry(), settings).unwrap()
     }

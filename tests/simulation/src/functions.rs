@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use shared::ambient::Clock;
@@ -26,6 +27,8 @@ use shared::wechat::Hosts;
 use crate::engine::{LEDGER, REGISTRY};
 use crate::wechat::{APP_ID, MCH_ID};
 
+/// Of real time: longer than a seed.
+const FRESH: Duration = Duration::from_secs(300);
 /// How long the sweeper leaves a row to its doorbell.
 pub(crate) const GRACE_SECONDS: i64 = 60;
 
@@ -216,12 +219,14 @@ pub(crate) fn wechat(
         hosts: hosts.clone(),
         secrets_prefix: "hub".to_owned(),
         certificate_id: certificate_id.map(str::to_owned),
+        fresh: FRESH,
     };
     let accounts = config::Accounts {
         first: Some(account),
         secret_id: None,
         hosts,
         secrets_prefix: "hub".to_owned(),
+        fresh: FRESH,
     };
     Ok(Wechat {
         merchants: Merchants::new(aws, registry.clone(), merchants)?,

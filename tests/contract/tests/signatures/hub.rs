@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
@@ -135,6 +136,7 @@ impl Hub {
             hosts: hosts.clone(),
             secrets_prefix: "hub".to_owned(),
             certificate_id: None,
+            fresh: Duration::from_secs(300),
         };
         let merchants = Merchants::new(aws, registry(), merchants).unwrap();
         let accounts = config::Accounts {
@@ -142,6 +144,7 @@ impl Hub {
             secret_id: Some("account".to_owned()),
             hosts,
             secrets_prefix: "hub".to_owned(),
+            fresh: Duration::from_secs(300),
         };
         let accounts = Accounts::new(aws, registry(), accounts).unwrap();
         let ledger = || Ledger::new(aws, "ledger".to_owned());
