@@ -397,6 +397,10 @@ class Stack:
             **{key: value for key, value in keys.items() if key != "WECHAT_APP_KEY"},
             "WECHAT_SIGN_TYPE": self.settings.sign_type,
             "WECHAT_API_VERSION": self.settings.api_version,
+            "WECHAT_PAY_BASE": self.settings.pay_base,
+            "WECHAT_OAUTH_BASE": self.settings.oauth_base,
+            # Whoever asks WeChat from here must trust the simulator: hubctl merchant check.
+            "SSL_CERT_FILE": str(self.tls / "trusted.pem"),
             "MP_VERIFY_CODE": MP_VERIFY_CODE,
             "RETRY_SCHEDULE": self.settings.schedule,
             "AWS_ENDPOINT_URL": self.settings.aws,

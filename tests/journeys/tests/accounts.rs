@@ -83,6 +83,7 @@ impl Brand {
         let known = stack.send(|http| http.get(url)).await.body;
         let known = known.as_array().unwrap().iter();
         let console = known.clone().find(|one| one["mch_id"] == mch_id).unwrap();
+        let console = &console["console"];
         let folder = std::env::temp_dir().join(format!("brand-{mch_id}"));
         std::fs::create_dir_all(&folder).unwrap();
         let key = file(&folder, "key.txt", &self.api_key);
