@@ -4,6 +4,7 @@
 //! nothing but how they are called, in `transport`; the official account's side,
 //! which has a client and keys of its own, in [`official_account`].
 
+mod asked;
 #[cfg(test)]
 mod fixtures;
 pub mod notification;

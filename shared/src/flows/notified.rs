@@ -98,7 +98,7 @@ async fn confirm(
     now: Timestamp,
 ) -> Result<Found, Error> {
     let trade = wechat.query(order, attempt, now).await?;
-    found(wechat, trade, now)
+    found(wechat, &order.key(), trade, now)
         .await?
         .filter(|found| found.payment.transaction_id == transaction_id)
         .ok_or(Error::Unconfirmed)

@@ -84,7 +84,7 @@ impl Refunds {
         now: Timestamp,
     ) -> Result<Vec<Returned>, Failure> {
         let wechat = self.merchant.wechat().await?;
-        let returned = match wechat.returned(transaction_id, now).await {
+        let returned = match wechat.returned(key, transaction_id, now).await {
             Ok(Some(returned)) => returned,
             Ok(None) => return Ok(Vec::new()),
             Err(wechat::Error::Uncounted) => {

@@ -310,18 +310,20 @@ pub(super) fn returned_refunds<'b>(
 /// When WeChat does not tell.
 pub async fn found(
     wechat: &Wechat,
+    order: &OrderKey,
     trade: Trade,
     now: Timestamp,
 ) -> Result<Option<Found>, wechat::Error> {
     match trade {
         Trade::Paid(payment) => Ok(Some(payment.into())),
         Trade::Returned(payment) => {
-            let returned = wechat.returned(&payment.transaction_id, now).await;
+            let returned = wechat.returned(order, &payment.transaction_id, now).await;
             if let Err(wechat::Error::Uncounted) = returned {
                 // The order stays as it is: nobody is told of money that may not be
                 // there.
                 tracing::error!(
                     alarm = "refund_uncounted",
+                    %order,
                     transaction_id = payment.transaction_id,
                     "some of a payment has gone back before the hub knew it; count it in WeChat's platform"
                 );

@@ -86,10 +86,12 @@ async fn charged(
 ) -> Result<Option<Found>, wechat::Error> {
     match wechat.query(order, attempt, now).await? {
         Trade::Returned(payment) => {
-            let returned = wechat.returned(&payment.transaction_id, now).await?;
+            let returned = wechat
+                .returned(&order.key(), &payment.transaction_id, now)
+                .await?;
             // Without a refund, it was taken back as it should be.
             Ok(returned.map(|returned| Found { payment, returned }))
         }
-        trade => found(wechat, trade, now).await,
+        trade => found(wechat, &order.key(), trade, now).await,
     }
 }

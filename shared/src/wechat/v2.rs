@@ -16,10 +16,10 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::asked::{self, Subject};
 use super::transport::{self, Repeat};
 use super::{Account, Error};
 use crate::ambient::random_hex;
-use crate::domain::id::{OutRefundNo, OutTradeNo};
 use crate::domain::signature::{Params, field};
 
 /// The keys of the merchant's payments, as JSON in Secrets Manager. They cannot
@@ -103,18 +103,35 @@ impl Client {
 
     /// Signs and posts, and returns the verified answer, `result_code` SUCCESS.
     /// For calls that may be repeated.
-    async fn post(&self, path: &str, fields: Params) -> Result<Params, Error> {
-        self.exchange(&self.http, path, fields, Repeat::Safe).await
+    async fn post(
+        &self,
+        path: &str,
+        fields: Params,
+        subject: Subject<'_>,
+    ) -> Result<Params, Error> {
+        self.exchange(&self.http, path, fields, subject, Repeat::Safe)
+            .await
     }
 
     /// [`Client::post`] for the one call that may move money each time.
-    async fn post_once(&self, path: &str, fields: Params) -> Result<Params, Error> {
-        self.exchange(&self.http, path, fields, Repeat::Never).await
+    async fn post_once(
+        &self,
+        path: &str,
+        fields: Params,
+        subject: Subject<'_>,
+    ) -> Result<Params, Error> {
+        self.exchange(&self.http, path, fields, subject, Repeat::Never)
+            .await
     }
 
     /// [`Client::post`] for what WeChat does for the certificate's holder only:
     /// refund and reverse, which may be repeated.
-    async fn post_with_certificate(&self, path: &str, fields: Params) -> Result<Params, Error> {
+    async fn post_with_certificate(
+        &self,
+        path: &str,
+        fields: Params,
+        subject: Subject<'_>,
+    ) -> Result<Params, Error> {
         let Some(http) = &self.certified else {
             // Here, because every caller would have to alarm.
             tracing::error!(
@@ -124,10 +141,24 @@ impl Client {
             );
             return Err(Error::NoCertificate);
         };
-        self.exchange(http, path, fields, Repeat::Safe).await
+        self.exchange(http, path, fields, subject, Repeat::Safe)
+            .await
     }
 
     async fn exchange(
+        &self,
+        http: &reqwest::Client,
+        path: &str,
+        fields: Params,
+        subject: Subject<'_>,
+        repeat: Repeat,
+    ) -> Result<Params, Error> {
+        let answer = self.call(http, path, fields, repeat).await;
+        asked::log(path, subject, in_short(&answer));
+        answer
+    }
+
+    async fn call(
         &self,
         http: &reqwest::Client,
         path: &str,
@@ -154,13 +185,9 @@ impl Client {
                 .header("content-type", "text/xml; charset=utf-8")
                 .body(body.clone())
         };
-        let answer = transport::call(pay_base, path, repeat, request).await;
-        let answer = answer.and_then(|answer| {
-            let answer = xml::parse(&answer.if_success()?);
-            self.check(answer.map_err(|error| Error::Forged(error.0))?)
-        });
-        log(path, &fields, &answer);
-        answer
+        let answer = transport::call(pay_base, path, repeat, request).await?;
+        let answer = xml::parse(&answer.if_success()?);
+        self.check(answer.map_err(|error| Error::Forged(error.0))?)
     }
 
     /// `return_code` (communication), then the signature, then `result_code`.
@@ -197,22 +224,6 @@ impl Client {
     }
 }
 
-/// One line for each question about an order, with the answer in a word: an
-/// order's story is put together from them. A question by one of WeChat's own
-/// numbers names no order; who asked it logs what was found.
-fn log(path: &str, asked: &Params, answer: &Result<Params, Error>) {
-    let trade = OutTradeNo::parse(field(asked, "out_trade_no")).ok();
-    let refund = OutRefundNo::parse(field(asked, "out_refund_no")).ok();
-    let order = trade.as_ref().map(|trade| &trade.order);
-    let Some(order) = order.or(refund.as_ref().map(|refund| &refund.order)) else {
-        return;
-    };
-    let attempt = trade.as_ref().map(|trade| trade.attempt);
-    let refund_no = refund.as_ref().map(|refund| refund.refund_no.as_str());
-    let answer = in_short(answer);
-    tracing::info!(%order, attempt, refund_no, path, answer, "asked WeChat");
-}
-
 /// How it stands, where WeChat says so.
 fn in_short(answer: &Result<Params, Error>) -> &str {
     match answer {
@@ -228,6 +239,7 @@ fn in_short(answer: &Result<Params, Error>) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::OutTradeNo;
     use crate::wechat::fixtures::wechat;
 
     #[test]
@@ -260,10 +272,12 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_sent_without_the_certificate_that_it_needs() {
         let wechat = wechat("");
-        let open = wechat.post("/pay/orderquery", Params::new()).await;
+        let number = OutTradeNo::parse("demo000000000001A00000000101").unwrap();
+        let about = Subject::Trade(&number);
+        let open = wechat.post("/pay/orderquery", Params::new(), about).await;
         assert!(matches!(open, Err(Error::Unreachable(_))));
         let closed = wechat
-            .post_with_certificate("/secapi/pay/refund", Params::new())
+            .post_with_certificate("/secapi/pay/refund", Params::new(), about)
             .await;
         assert!(matches!(closed, Err(Error::NoCertificate)));
     }

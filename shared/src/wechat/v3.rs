@@ -20,9 +20,9 @@ use serde::de::DeserializeOwned;
 pub use keys::Keys;
 pub use verify::{Proof, Unverified};
 
+use super::asked::{self, Subject};
 use super::transport::{self, Repeat};
 use super::{Account, Error};
-use crate::domain::id::{OutRefundNo, OutTradeNo};
 use crate::domain::time::Timestamp;
 use sign::Call;
 
@@ -36,16 +36,6 @@ pub struct Client {
     account: Account,
     keys: Keys,
     http: reqwest::Client,
-}
-
-/// What a call is about, for the log.
-#[derive(Debug, Clone, Copy)]
-enum Subject<'a> {
-    Trade(&'a OutTradeNo),
-    Refund(&'a OutRefundNo),
-    /// By one of WeChat's own numbers, which name no order: who asked logs what was
-    /// found.
-    Payment,
 }
 
 /// How it stands, in an answer that says so.
@@ -121,7 +111,8 @@ impl Client {
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
         let answer = self.call(method, path, body, now).await;
-        log(path, subject, &answer);
+        let named = path.split('?').next().unwrap_or_default();
+        asked::log(named, subject, &in_short(&answer));
         answer
     }
 
@@ -166,22 +157,6 @@ impl Client {
             Err(Unverified::UnknownSerial) => Err(Error::Forged("the key's serial is unknown")),
             Err(Unverified::Signature) => Err(Error::Forged("the signature is wrong")),
         }
-    }
-}
-
-/// One line for each question about an order, with the answer in a word: an
-/// order's story is put together from them.
-fn log(path: &str, subject: Subject<'_>, answer: &Result<Vec<u8>, Error>) {
-    let path = path.split('?').next();
-    let answer = in_short(answer);
-    match subject {
-        Subject::Trade(OutTradeNo { order, attempt }) => {
-            tracing::info!(%order, attempt, path, answer, "asked WeChat");
-        }
-        Subject::Refund(OutRefundNo { order, refund_no }) => {
-            tracing::info!(%order, %refund_no, path, answer, "asked WeChat");
-        }
-        Subject::Payment => {}
     }
 }
 
@@ -256,6 +231,7 @@ mod tests {
     use reqwest::header::HeaderMap;
 
     use super::*;
+    use crate::domain::id::OutTradeNo;
 
     fn answered(status: u16, body: &str) -> Error {
         let answer = transport::Answer {
@@ -320,7 +296,9 @@ mod tests {
     async fn a_merchant_that_nobody_listens_to_has_moved_nothing() {
         let now = fixtures::NOTICE_AT;
         let client = fixtures::client();
-        let asked = client.get::<Refusal>("/v3/x", Subject::Payment, now).await;
+        let number = OutTradeNo::parse("demo000000000001A00000000101").unwrap();
+        let about = Subject::Trade(&number);
+        let asked = client.get::<Refusal>("/v3/x", about, now).await;
         assert!(matches!(asked, Err(Error::Unreachable(_))));
     }
 }

@@ -17,6 +17,7 @@ use super::notify::read_notice;
 use super::pay::{BODY_MAX_BYTES, cut};
 use super::sign::{SignType, sign, verify};
 use crate::wechat::Error;
+use crate::wechat::asked::{self, Subject};
 use crate::wechat::notification::{Notice, Rejection};
 use crate::wechat::official_account::token::Token;
 use crate::wechat::official_account::{call, sha1_signature};
@@ -47,7 +48,8 @@ impl Client {
         now: Timestamp,
     ) -> Result<Prepay, Error> {
         let app_key = self.app_key()?;
-        let out_trade_no = order.out_trade_no(attempt.number).to_string();
+        let number = order.out_trade_no(attempt.number);
+        let out_trade_no = number.to_string();
         let package = params([
             ("bank_type", "WX"),
             ("body", cut(&order.request.body, BODY_MAX_BYTES)),
@@ -86,8 +88,7 @@ impl Client {
         let answer: Result<Answer, Error> =
             call(self.http.post(url).body(request.to_string())).await;
         let word = answer.as_ref().map_or_else(Error::in_short, |_| "SUCCESS");
-        tracing::info!(order = %order.key(), attempt = attempt.number, path = "/pay/genprepay",
-            answer = word, "asked WeChat");
+        asked::log("/pay/genprepay", Subject::Trade(&number), word);
         let answer = answer?;
         if answer.prepayid.is_empty() {
             return Err(Error::Forged("prepayid is missing"));
