@@ -10,8 +10,8 @@ use ipnet::IpNet;
 
 use crate::domain::delivery::Schedule;
 use crate::domain::order::{ApiVersion, MicropayTiming};
-use crate::wechat::Account;
 use crate::wechat::v2::sign::SignType;
+use crate::wechat::{Account, Gateway};
 
 /// A variable that is missing or malformed.
 #[derive(Debug, thiserror::Error)]
@@ -178,8 +178,10 @@ fn account() -> Result<Account, Invalid> {
         account.sign_type = SignType::parse(&name)
             .ok_or_else(|| invalid(SIGN_TYPE, "must be MD5 or HMAC-SHA256"))?;
     }
+    if let Some(other) = optional("WECHAT_PAY_BASE") {
+        account.gateway = Gateway::at(other.trim_end_matches('/'));
+    }
     for (name, base) in [
-        ("WECHAT_PAY_BASE", &mut account.pay_base),
         ("WECHAT_OAUTH_BASE", &mut account.api_base),
         ("WECHAT_OPEN_BASE", &mut account.open_base),
     ] {

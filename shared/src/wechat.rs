@@ -15,6 +15,7 @@ pub mod v2;
 pub mod v3;
 
 pub use payments::{Closing, Trade, Wechat};
+pub use transport::Gateway;
 pub use v2::micropay::{Charge, Reversal};
 
 use url::Url;
@@ -30,8 +31,8 @@ pub struct Account {
     pub mch_id: String,
     /// Pinned per merchant: a notification signed otherwise is refused.
     pub sign_type: SignType,
-    /// Where payments are asked for, without a trailing slash.
-    pub pay_base: String,
+    /// Where payments are asked for.
+    pub gateway: Gateway,
     /// Where the official account's API is.
     pub api_base: String,
     /// Where users are sent to be asked.
@@ -46,7 +47,7 @@ impl Account {
             app_id,
             mch_id,
             sign_type: SignType::HmacSha256,
-            pay_base: "https://api.mch.weixin.qq.com".to_owned(),
+            gateway: Gateway::default(),
             api_base: "https://api.weixin.qq.com".to_owned(),
             open_base: "https://open.weixin.qq.com".to_owned(),
         }

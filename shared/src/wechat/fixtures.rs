@@ -1,7 +1,7 @@
 //! What the tests of WeChat's protocol begin with.
 
-use super::Account;
 use super::v2::{Client, PaymentKeys};
+use super::{Account, Gateway};
 
 /// WeChat's own example.
 pub(super) const API_KEY: &str = "8934e7d15453e97507ef794cf7b0519d";
@@ -10,7 +10,7 @@ pub(super) const API_KEY: &str = "8934e7d15453e97507ef794cf7b0519d";
 pub(super) fn account() -> Account {
     let nowhere = "http://127.0.0.1:1";
     Account {
-        pay_base: nowhere.to_owned(),
+        gateway: Gateway::at(nowhere),
         api_base: nowhere.to_owned(),
         open_base: nowhere.to_owned(),
         ..Account::new("wx".to_owned(), "1900000109".to_owned())

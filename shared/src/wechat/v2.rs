@@ -169,7 +169,7 @@ impl Client {
             app_id,
             mch_id,
             sign_type,
-            pay_base,
+            gateway,
             ..
         } = &self.account;
         let mut put = |name: &str, value: &str| fields.insert(name.to_owned(), value.to_owned());
@@ -185,7 +185,7 @@ impl Client {
                 .header("content-type", "text/xml; charset=utf-8")
                 .body(body.clone())
         };
-        let answer = transport::call(pay_base, path, repeat, request).await?;
+        let answer = transport::call(gateway, path, repeat, request).await?;
         let answer = xml::parse(&answer.if_success()?);
         self.check(answer.map_err(|error| Error::Forged(error.0))?)
     }

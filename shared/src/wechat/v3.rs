@@ -142,7 +142,7 @@ impl Client {
                 .header("wechatpay-serial", &keys.wanted_serial)
                 .body(body.to_owned())
         };
-        let answer = transport::call(&self.account.pay_base, path, Repeat::Safe, request).await?;
+        let answer = transport::call(&self.account.gateway, path, Repeat::Safe, request).await?;
         if !answer.status.is_success() {
             return Err(refused(path, &answer));
         }

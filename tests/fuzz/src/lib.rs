@@ -13,7 +13,7 @@ use shared::domain::time::Timestamp;
 use shared::wechat::v2::sign::SignType;
 use shared::wechat::v2::{Client, PaymentKeys};
 use shared::wechat::v3::{self, Proof};
-use shared::wechat::{Account, Wechat};
+use shared::wechat::{Account, Gateway, Wechat};
 
 /// The official account that notifications must be of.
 pub const APP_ID: &str = "wx0000000000000000";
@@ -28,7 +28,7 @@ fn account(sign_type: SignType) -> Account {
         app_id: APP_ID.to_owned(),
         mch_id: MCH_ID.to_owned(),
         sign_type,
-        pay_base: base(),
+        gateway: Gateway::at(&base()),
         api_base: base(),
         open_base: base(),
     }

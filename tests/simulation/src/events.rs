@@ -206,7 +206,7 @@ impl World {
             self.tally.note(Wire::Sweep, Fault::Skipped);
             return;
         }
-        let function = Arc::clone(&self.functions.sweep);
+        let function = Arc::clone(&self.functions().sweep);
         let scheduler = Arc::clone(&self.scheduler);
         let invocation = self.scheduler.start(|invocation| {
             scheduler.attend(invocation, async move {
@@ -224,7 +224,7 @@ impl World {
         let Some(Ok(key)) = self.key_of(index).map(|pk| OrderKey::parse(&pk)) else {
             return;
         };
-        let hub = Arc::clone(&self.functions.create_order);
+        let hub = Arc::clone(&self.functions().create_order);
         let Visitor {
             trade_type, number, ..
         } = visitor;

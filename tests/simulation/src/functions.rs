@@ -18,7 +18,7 @@ use shared::flows::checkout::Checkout;
 use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
-use shared::wechat::Account;
+use shared::wechat::{Account, Gateway};
 
 use crate::engine::{LEDGER, REGISTRY};
 use crate::wechat::{APP_ID, MCH_ID};
@@ -29,6 +29,29 @@ pub(crate) const GRACE_SECONDS: i64 = 60;
 /// Where WeChat is told to notify.
 const NOTIFY_URL: &str = "https://hub.example/wechat/notify";
 
+/// Where nobody listens.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+/// Where the hosts of this world are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hosts {
+    pub(crate) main: SocketAddr,
+    pub(crate) spare: SocketAddr,
+}
+
+impl Hosts {
+    /// WeChat, as it is reached on a good day.
+    pub(crate) fn wechat(self) -> Gateway {
+        let Self { main, spare } = self;
+        Gateway::at(&format!("http://{main}")).with_spare(&format!("http://{spare}"))
+    }
+
+    /// WeChat, when its main host cannot be reached.
+    pub(crate) fn wechat_cut_off(self) -> Gateway {
+        Gateway::at(NOWHERE).with_spare(&format!("http://{}", self.spare))
+    }
+}
+
 /// What the functions are made with.
 pub(crate) struct Deployment {
     pub(crate) aws: SdkConfig,
@@ -36,8 +59,10 @@ pub(crate) struct Deployment {
     pub(crate) merchant: Merchant,
     pub(crate) clock: Clock,
     pub(crate) caller: Caller,
-    /// Where WeChat and the apps are.
-    pub(crate) peers: SocketAddr,
+    /// Where WeChat is, as this process reaches it.
+    pub(crate) gateway: Gateway,
+    /// Where the apps are.
+    pub(crate) apps: SocketAddr,
     /// Whether notifications are confirmed by a query.
     pub(crate) confirm: bool,
 }
@@ -58,7 +83,7 @@ impl Deployment {
     /// A merchant who has not read the secret yet, in a function that may not
     /// hold the client certificate.
     fn cold(&self) -> Merchant {
-        merchant(&self.aws, self.peers, None)
+        merchant(&self.aws, self.gateway.clone(), None)
     }
 
     fn settler(&self) -> Settler {
@@ -184,11 +209,11 @@ impl Deployment {
 /// certificate's secret if it may be held.
 pub(crate) fn merchant(
     aws: &SdkConfig,
-    peers: SocketAddr,
+    gateway: Gateway,
     certificate_id: Option<&str>,
 ) -> Merchant {
     let account = Account {
-        pay_base: format!("http://{peers}"),
+        gateway,
         ..Account::new(APP_ID.to_owned(), MCH_ID.to_owned())
     };
     let settings = config::Merchant {
@@ -226,8 +251,8 @@ impl Functions {
         })
     }
 
-    pub(crate) fn peers(&self) -> SocketAddr {
-        self.deployment.peers
+    pub(crate) fn apps(&self) -> SocketAddr {
+        self.deployment.apps
     }
 
     /// A cold process that takes notifications.

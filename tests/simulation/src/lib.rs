@@ -34,8 +34,8 @@ mod till;
 mod wechat;
 mod world;
 
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use shared::aws::secrets::Merchant;
@@ -47,7 +47,8 @@ pub use plan::Plant;
 
 use alarms::Alarms;
 use faults::Tally;
-use scheduler::Scheduler;
+use functions::Hosts;
+use scheduler::{Host, Scheduler};
 use world::World;
 
 /// What one seed came to.
@@ -59,6 +60,8 @@ pub struct Outcome {
     pub broken: Option<String>,
     /// The faults that were injected.
     pub faults: Tally,
+    /// What WeChat's spare host has done, by the path: how often.
+    pub by_spare: BTreeMap<String, u64>,
     /// What became of the orders.
     pub results: Results,
     /// How many network calls were made.
@@ -84,9 +87,11 @@ pub struct Options {
 /// them.
 pub struct Stage {
     scheduler: Arc<Scheduler>,
-    peers: SocketAddr,
+    hosts: Hosts,
     caller: Caller,
     merchant: Merchant,
+    /// The same where WeChat's main host cannot be reached.
+    cut_off: Merchant,
     alarms: Alarms,
     listener: Dispatch,
 }
@@ -98,21 +103,25 @@ impl Stage {
     /// When this machine has no free port, or no TLS stack.
     pub async fn open() -> Result<Self, Box<dyn Error + Send + Sync>> {
         let scheduler = Arc::new(Scheduler::default());
-        let peers = http_server::listen(Arc::clone(&scheduler)).await?;
+        let hosts = Hosts {
+            main: http_server::listen(Arc::clone(&scheduler), Host::Main).await?,
+            spare: http_server::listen(Arc::clone(&scheduler), Host::Spare).await?,
+        };
         let caller = Caller::new(vec!["127.0.0.0/8".parse()?])?;
-        let merchant = functions::merchant(
-            &aws::sdk_config(&scheduler),
-            peers,
-            Some(aws::CERTIFICATE_ID),
-        );
+        let aws = aws::sdk_config(&scheduler);
+        let reached_by = |gateway| functions::merchant(&aws, gateway, Some(aws::CERTIFICATE_ID));
+        let merchant = reached_by(hosts.wechat());
+        let cut_off = reached_by(hosts.wechat_cut_off());
         drop(merchant.wechat().await);
+        drop(cut_off.wechat().await);
         let alarms = Alarms::default();
         let listener = Dispatch::new(alarms.clone());
         Ok(Self {
             scheduler,
-            peers,
+            hosts,
             caller,
             merchant,
+            cut_off,
             alarms,
             listener,
         })

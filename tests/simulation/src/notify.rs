@@ -80,8 +80,8 @@ impl World {
                 continue;
             }
             let function = match self.is_faulty() && self.random.chance(15) {
-                true => self.functions.cold_wechat_notify(),
-                false => Arc::clone(&self.functions.wechat_notify),
+                true => self.functions().cold_wechat_notify(),
+                false => Arc::clone(&self.functions().wechat_notify),
             };
             let router = wechat_notify::router(function);
             let request = Request::post("/").body(Body::from(body.clone()));

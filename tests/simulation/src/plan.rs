@@ -32,6 +32,8 @@ pub enum Plant {
     HastyRefusal,
     /// An order is closed, and nobody is to be told.
     SilentClosing,
+    /// The spare host is asked to charge a code that the main host may have charged.
+    RepeatedCharge,
 }
 
 /// How an app answers.
@@ -194,6 +196,10 @@ pub(crate) struct Plan {
     pub(crate) outages: Vec<(i64, i64)>,
     /// The merchant's balance is empty in these times.
     pub(crate) empty: Vec<(i64, i64)>,
+    /// WeChat's main host cannot be reached in these times.
+    pub(crate) cut_off: Vec<(i64, i64)>,
+    /// It takes calls in these times, and answers none.
+    pub(crate) mute: Vec<(i64, i64)>,
     /// Whether notifications are confirmed by a query.
     pub(crate) confirm: bool,
     /// The bug that was planted.
@@ -218,7 +224,7 @@ impl Plan {
                 refund_by_hand: random.chance(250),
             })
             .collect();
-        let orders = (0..random.within(1, 4))
+        let orders: Vec<OrderPlan> = (0..random.within(1, 4))
             .map(|_| order(random, apps.len()))
             .collect();
         let windows = |random: &mut Random, most: i64, longest: i64| -> Vec<(i64, i64)> {
@@ -240,6 +246,10 @@ impl Plan {
                 (from, from + random.within(MINUTE, 50 * HOUR))
             })
             .collect();
+        let confirm = random.chance(800);
+        let cut_off = failing_hosts(&orders, random);
+        let mut mute = failing_hosts(&orders, random);
+        mute.retain(|_| faulty);
         Self {
             apps,
             orders,
@@ -248,7 +258,9 @@ impl Plan {
             unswept,
             outages,
             empty,
-            confirm: random.chance(800),
+            cut_off,
+            mute,
+            confirm,
             plant,
         }
     }
@@ -259,6 +271,29 @@ impl Plan {
             .iter()
             .any(|(from, until)| (*from..*until).contains(&now))
     }
+}
+
+/// When WeChat's main host fails: around what the hub asks WeChat for, in most
+/// worlds never, and seldom for hours.
+fn failing_hosts(orders: &[OrderPlan], random: &mut Random) -> Vec<(i64, i64)> {
+    let count = random.within(-1, 2).max(0);
+    let window = |random: &mut Random| {
+        let order = orders.get(random.index(orders.len()))?;
+        let wish = order.wishes.get(random.index(order.wishes.len()));
+        let moment = match random.within(0, 3) {
+            0 => order.created_at,
+            1 => order.paid_at,
+            2 => wish.map_or(order.created_at, |wish| wish.at),
+            _ => order.created_at + order.expires_in * SECOND,
+        };
+        let from = moment + random.within(-30 * SECOND, MINUTE);
+        let lasts = match random.within(0, 4) {
+            0 => random.within(MINUTE, 5 * HOUR),
+            _ => random.within(5 * SECOND, 10 * MINUTE),
+        };
+        Some((from, from + lasts))
+    };
+    (0..count).filter_map(|_| window(random)).collect()
 }
 
 fn rates(random: &mut Random) -> Rates {

@@ -43,7 +43,7 @@ impl World {
         body.remove("order_no");
         let path = format!("/v1/orders/{}/refunds", order.order_no);
         let body = Body::from(Value::Object(body).to_string());
-        let router = orders::router(Arc::clone(&self.functions.orders));
+        let router = orders::router(Arc::clone(&self.functions().orders));
         let pk = self.key_of(index).unwrap_or_default();
         let row = self.engine.rows.get(&(pk, ORDER.to_owned()));
         let known = row.map(payments).unwrap_or_default();
@@ -77,7 +77,7 @@ impl World {
         body.remove("refund_no");
         let path = format!("/v1/orders/{}/refunds/{part}/retry", order.order_no);
         let body = Body::from(Value::Object(body).to_string());
-        let router = orders::router(Arc::clone(&self.functions.orders));
+        let router = orders::router(Arc::clone(&self.functions().orders));
         let invocation = self.ask(router, Request::post(path).body(body));
         self.note(|| format!("#{invocation} hurry {} {part}", order.order_no));
         self.jobs.insert(invocation, Job::Ask);

@@ -29,7 +29,13 @@ fn no_seed_breaks_a_promise_and_every_fault_fires() {
         .map(|outcome| (outcome.seed, &outcome.broken))
         .collect();
     assert!(promises.is_empty(), "replay with --seed: {promises:?}");
-    for wire in [Wire::DynamoDb, Wire::Sqs, Wire::Wechat, Wire::App] {
+    for wire in [
+        Wire::DynamoDb,
+        Wire::Sqs,
+        Wire::Wechat,
+        Wire::Spare,
+        Wire::App,
+    ] {
         for fault in [
             Fault::BrokenBefore,
             Fault::AnswerLost,
@@ -54,6 +60,14 @@ fn no_seed_breaks_a_promise_and_every_fault_fires() {
         (Wire::Sweep, Fault::Skipped),
     ] {
         assert!(played.faults.count(wire, fault) > 0, "{wire:?} {fault:?}");
+    }
+    for path in [
+        "/pay/micropay",
+        "/secapi/pay/reverse",
+        "/secapi/pay/refund",
+        "/pay/closeorder",
+    ] {
+        assert!(played.by_spare.contains_key(path), "{path}");
     }
     let results = played.results;
     assert!(results.paid > 0 && results.anomalies > 0, "{results:?}");
@@ -111,6 +125,11 @@ fn an_amount_that_is_free_at_the_first_refusal_is_noticed() {
 #[test]
 fn an_order_that_is_closed_in_silence_is_noticed() {
     is_noticed(Plant::SilentClosing);
+}
+
+#[test]
+fn a_code_that_the_spare_host_charges_again_is_noticed() {
+    is_noticed(Plant::RepeatedCharge);
 }
 
 fn is_noticed(plant: Plant) {

@@ -37,7 +37,7 @@ use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
 use shared::flows::token_cache::TokenCache;
-use shared::wechat::Account;
+use shared::wechat::{Account, Gateway};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
@@ -116,7 +116,7 @@ impl Hub {
     fn of(aws: &SdkConfig, elsewhere: &str) -> Self {
         let clock = Clock::Manual(Arc::new(AtomicI64::new(NOW.millis())));
         let account = Account {
-            pay_base: elsewhere.to_owned(),
+            gateway: Gateway::at(elsewhere),
             api_base: elsewhere.to_owned(),
             ..Account::new("wx0000000000000000".to_owned(), "1900000109".to_owned())
         };
