@@ -26,7 +26,7 @@ pub struct Notified {
 /// Why a notice changes nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The hub has no such order, or no such attempt at it.
+    /// The hub has no such order.
     #[error("there is no such order: {0}")]
     UnknownOrder(OutTradeNo),
     /// WeChat knows of no such payment.
@@ -58,7 +58,9 @@ impl Notified {
         // A repeat needs no question. What does not fit leads to a refund, and
         // money goes out on WeChat's own answer only.
         let known = order.payment_of(&payment.transaction_id).is_some();
-        let fits = order.status.is_open() && payment.total_fee == order.request.total_fee;
+        let fits = order.status.is_open()
+            && payment.total_fee == order.request.total_fee
+            && order.attempt(number.attempt).is_some();
         let found = match (self.confirm || !fits) && !known {
             true => confirm(wechat, &order, number.attempt, &payment.transaction_id, now).await?,
             false => payment.into(),
@@ -67,11 +69,11 @@ impl Notified {
         Ok(order)
     }
 
-    /// The order, if it has asked for a payment under this number.
+    /// The order that asked for a payment under this number. It may lack the attempt:
+    /// then it was restored from a backup, and WeChat is asked.
     pub async fn order(&self, number: &OutTradeNo) -> Result<Order, Error> {
         let order = self.ledger.order(&number.order).await?;
-        let asked = order.filter(|order| order.attempt(number.attempt).is_some());
-        asked.ok_or_else(|| Error::UnknownOrder(number.clone()))
+        order.ok_or_else(|| Error::UnknownOrder(number.clone()))
     }
 
     /// Brings in a payment of which no notice came, on WeChat's own answer.

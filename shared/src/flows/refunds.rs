@@ -121,7 +121,10 @@ impl Refunds {
             let is_last = fresh.len() <= REFUNDS_AT_ONCE;
             fresh.truncate(REFUNDS_AT_ONCE);
             let told = self.settler.ended(&order, &fresh, now);
-            let saved = self.settler.commit(&mut order, &told, &mut fresh).await?;
+            let saved = self
+                .settler
+                .commit(&mut order, &told, &mut fresh, now)
+                .await?;
             match saved {
                 Saved::Done if is_last => return Ok(returned),
                 Saved::Done => {}
@@ -221,7 +224,7 @@ impl Refunds {
                     told.extend(self.untold_payment(&order, &row, &known.deliveries, now));
                     let saved = self
                         .settler
-                        .commit(&mut order, &told, std::slice::from_mut(&mut row))
+                        .commit(&mut order, &told, std::slice::from_mut(&mut row), now)
                         .await?;
                     if let Saved::Done = saved {
                         tracing::info!(order = %order.key(), refund_no = %row.refund_no,
