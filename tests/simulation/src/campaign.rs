@@ -136,6 +136,7 @@ impl fmt::Display for Campaign {
             taken_back,
             late,
             found,
+            put_back,
             refunded,
             refused,
             delivered,
@@ -153,7 +154,8 @@ impl fmt::Display for Campaign {
         writeln!(
             f,
             "{paid} orders paid, {closed} closed, {anomalies} anomalies kept, {failed} codes failed, \
-             {taken_back} taken back, {late} charged late, {refunded} refunds made, {found} of them by people, \
+             {taken_back} taken back, {late} charged late, {put_back} put back and found again, \
+             {refunded} refunds made, {found} of them by people, \
              {refused} refused, {delivered} deliveries made, {exhausted} given up"
         )?;
         let by_spare = self.by_spare.iter();

@@ -26,6 +26,7 @@ mod notify;
 mod plan;
 mod random;
 mod refunds;
+mod restore;
 mod scheduler;
 mod serve;
 mod shop;

@@ -141,7 +141,10 @@ impl World {
                 }
             }
         };
-        self.judge.hold(known, || {
+        let paid = self.wechat.pay.order(number);
+        let paid = paid.and_then(|order| order.payment.as_ref());
+        let is_lost = paid.is_some_and(|paid| self.judge.is_lost(&pk, &paid.transaction_id));
+        self.judge.hold(known || is_lost, || {
             format!("WeChat was answered SUCCESS to {notice:?} and {pk} does not know")
         });
         let now = self.now();

@@ -125,8 +125,10 @@ impl World {
                 kept == Some(fee)
             }
             (409, Some("refund_conflict")) => kept.is_some() && kept != Some(fee),
-            (409, Some("refund_exceeds")) => self.is_too_much(asked.index, &asked.wish),
-            (409, Some("order_not_paid")) => !asked.was_paid,
+            (409, Some("refund_exceeds")) => {
+                self.is_too_much(asked.index, &asked.wish) || self.judge.has_lost(&pk)
+            }
+            (409, Some("order_not_paid")) => !asked.was_paid || self.judge.is_put_back(&pk),
             (404, Some("order_not_found")) => !asked.was_stored,
             _ => false,
         };

@@ -7,6 +7,7 @@ use crate::aws::{ATTEMPT_MILLIS, secret};
 use crate::engine::{Change, string};
 use crate::events::Event;
 use crate::faults::{Fault, Wire, choose};
+use crate::ledger::{ORDER, TELLING};
 use crate::plan::{Plan, Plant};
 use crate::scheduler::{Call, Host, Parked, Record, Reply};
 use crate::world::World;
@@ -248,6 +249,17 @@ impl World {
                 let shard: i64 = string(values, ":shard")?.parse().ok()?;
                 (shard % 4 == 3).then(|| ok(NOTHING.to_owned()))
             }
+            (Plant::ForgottenTelling, "Query") if body.get("IndexName").is_none() => {
+                let (_, answer, _) = self.engine.execute(operation, body);
+                let mut answer: Value = serde_json::from_str(&answer).ok()?;
+                let rows = answer.get_mut("Items")?.as_array_mut()?;
+                rows.retain(|row| {
+                    let pk = string(row, "pk").unwrap_or_default();
+                    let is_telling = string(row, "sk") == Some(TELLING);
+                    !(is_telling && self.judge.is_put_back(pk))
+                });
+                Some(ok(answer.to_string()))
+            }
             (Plant::BlindCommit, "TransactWriteItems") => {
                 const WATCHFUL: &str = "revision = :expected";
                 let blind = body
@@ -310,6 +322,13 @@ impl World {
 
     /// A row was written.
     fn written(&mut self, change: &Change) {
+        if let ((pk, ORDER), Some(row)) = ((&change.key.0, change.key.1.as_str()), &change.after) {
+            let index = self.index_of(pk);
+            let order = index.and_then(|index| self.plan.orders.get(index));
+            if order.is_some_and(|order| !order.put_back.is_empty()) {
+                self.past.entry(pk.clone()).or_default().push(row.clone());
+            }
+        }
         self.wechat.pass(self.now());
         let now = self.now();
         self.judge

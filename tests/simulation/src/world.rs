@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::ambient::Clock;
 use shared::aws::secrets::Merchant;
 
@@ -50,6 +50,8 @@ pub(crate) struct World {
     pub(crate) jobs: BTreeMap<Invocation, Job>,
     /// The refunds that the hub has confirmed, and their amounts.
     pub(crate) promised: BTreeMap<Key, i64>,
+    /// The states of the orders that will be put back, by their keys.
+    pub(crate) past: BTreeMap<String, Vec<Value>>,
     /// Who has sent a payer's code to WeChat.
     pub(crate) charging: BTreeSet<Record>,
     /// What WeChat's spare host has done, by the path.
@@ -130,6 +132,7 @@ impl World {
             acknowledged: BTreeSet::new(),
             jobs: BTreeMap::new(),
             promised: BTreeMap::new(),
+            past: BTreeMap::new(),
             charging: BTreeSet::new(),
             by_spare: BTreeMap::new(),
             stored: BTreeSet::new(),

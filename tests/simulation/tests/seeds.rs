@@ -73,7 +73,7 @@ fn no_seed_breaks_a_promise_and_every_fault_fires() {
     assert!(results.paid > 0 && results.anomalies > 0, "{results:?}");
     assert!(results.refunded > 0 && results.refused > 0, "{results:?}");
     assert!(results.late > 0 && results.found > 0, "{results:?}");
-    assert!(results.closed > 0, "{results:?}");
+    assert!(results.closed > 0 && results.put_back > 0, "{results:?}");
     assert!(
         results.delivered > 0 && results.exhausted > 0,
         "{results:?}"
@@ -130,6 +130,11 @@ fn an_order_that_is_closed_in_silence_is_noticed() {
 #[test]
 fn a_code_that_the_spare_host_charges_again_is_noticed() {
     is_noticed(Plant::RepeatedCharge);
+}
+
+#[test]
+fn a_restored_order_that_does_not_look_at_what_was_told_is_noticed() {
+    is_noticed(Plant::ForgottenTelling);
 }
 
 fn is_noticed(plant: Plant) {
