@@ -45,6 +45,7 @@ impl Settler {
     ) -> Result<(Order, Settlement), Failure> {
         let payment = &found.payment;
         let mut known = self.known(&order, found).await?;
+        let was_taken_back = order.is_taken_back(payment.attempt);
         let mut race = Race::new("settle a payment");
         loop {
             let told = known.as_ref().and_then(Partition::told_payment);
@@ -90,6 +91,10 @@ impl Settler {
                     return Ok((order, settlement));
                 }
                 Saved::Changed(row) => order = *row,
+            }
+            // What WeChat said is older than that, and it is asked again.
+            if !was_taken_back && order.is_taken_back(payment.attempt) {
+                return Ok((order, Settlement::TakenBack));
             }
             race.lost().await?;
             known = self.ledger.partition(&order.key()).await?;
