@@ -372,6 +372,11 @@ impl Client {
 }
 
 impl Transaction {
+    /// The account that it names.
+    pub(super) fn account(&self) -> Option<AccountId> {
+        AccountId::parse(&self.appid).ok()
+    }
+
     /// What was paid, under this attempt's number. `now` stands for the time of a
     /// payment that cannot be read: a payment must not wait for that.
     pub(super) fn payment(&self, attempt: u8, now: Timestamp) -> Result<Payment, &'static str> {
@@ -395,7 +400,7 @@ impl Transaction {
             transaction_id: transaction_id.to_owned(),
             attempt,
             api_version: ApiVersion::V3,
-            account: AccountId::parse(&self.appid).ok(),
+            account: self.account(),
             trade_type: self.trade_type.clone().ok_or("trade_type is missing")?,
             total_fee,
             cash_fee: payer_total.unwrap_or(total_fee),
