@@ -9,6 +9,7 @@ pub mod delivery;
 pub(crate) mod fixtures;
 pub mod id;
 pub mod money;
+pub mod operator;
 pub mod order;
 pub mod refund;
 pub mod signature;

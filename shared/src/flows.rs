@@ -9,5 +9,7 @@ pub mod notified;
 pub mod race;
 pub mod refunds;
 pub mod settle;
+pub mod sign_in;
+pub mod staff;
 pub mod taken_back;
 pub mod token_cache;

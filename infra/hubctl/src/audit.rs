@@ -1,16 +1,14 @@
-//! Who changed what: the entries that every change of hubctl's leaves, and their
-//! list.
+//! Who changed what: the entries that every change leaves, and their list.
 
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use clap::{Args, Subcommand};
-use serde_json::Map;
 use shared::ambient::{Clock, random_hex};
 use shared::aws::audit::{Audit, Period};
 use shared::aws::sdk_config_for_people;
-use shared::domain::audit::Entry;
+use shared::domain::audit::{Actor, Entry};
 use shared::domain::id::AppId;
 use shared::domain::time::Timestamp;
 
@@ -38,17 +36,17 @@ impl Trail {
 
     /// The entry of a change that is made now, without what changed.
     pub(crate) async fn entry(&self, config: &SdkConfig, action: &str, subject: String) -> Entry {
-        let at = Clock::System.now();
-        Entry {
-            id: format!("{}-{}", Entry::id_at(at), random_hex()),
-            at,
+        let actor = self.actor(config).await;
+        actor.entry(action, subject, Clock::System.now(), &random_hex())
+    }
+
+    /// Whose entries the trail gets.
+    pub(crate) async fn actor(&self, config: &SdkConfig) -> Actor {
+        Actor {
             who: self.who(config).await,
             through: concat!("hubctl ", env!("CARGO_PKG_VERSION")).to_owned(),
-            action: action.to_owned(),
-            subject,
+            from: String::new(),
             reason: self.reason.clone(),
-            before: Map::new(),
-            after: Map::new(),
         }
     }
 

@@ -1,5 +1,5 @@
-//! The operators' command line: looks after apps and what they are told, imports
-//! the merchant's client certificate, tells an order's story, puts rows back from
+//! The operators' command line: looks after apps and what they are told, and after
+//! who may use the operators' API, imports the merchant's client certificate, tells an order's story, puts rows back from
 //! a backup. It works on the tables and secrets through the same code as the
 //! functions, or on the raw rows, with the operator's own AWS credentials. Each
 //! subject is a module with its flags and its `run`.
@@ -8,6 +8,7 @@ mod app;
 mod audit;
 mod certificate;
 mod delivery;
+mod operator;
 mod order;
 mod print;
 mod restore;
@@ -74,10 +75,13 @@ are, 5 not confirmed. Tables are named by flags or by the environment variables
 LEDGER_TABLE, REGISTRY_TABLE and AUDIT_TABLE."
 )]
 enum Command {
+    /// Keys with which machines use the operators' API.
+    #[command(subcommand)]
+    Apikey(operator::KeyCommand),
     /// Third parties that may use the hub.
     #[command(subcommand)]
     App(app::Command),
-    /// Who changed what with hubctl.
+    /// Who changed what.
     #[command(subcommand)]
     Audit(audit::Command),
     /// The merchant's client certificate, which refunds need.
@@ -86,6 +90,9 @@ enum Command {
     /// What apps are told, and were not.
     #[command(subcommand)]
     Delivery(delivery::Command),
+    /// People who use the operators' API.
+    #[command(subcommand)]
+    Operator(operator::Command),
     /// Orders, as the ledger and the functions' logs know them.
     #[command(subcommand)]
     Order(order::Command),
@@ -96,10 +103,12 @@ enum Command {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let done = match Command::parse() {
+        Command::Apikey(command) => operator::run_key(command).await,
         Command::App(command) => app::run(command).await,
         Command::Audit(command) => audit::run(command).await,
         Command::Delivery(command) => delivery::run(command).await,
         Command::Certificate(command) => certificate::run(command).await,
+        Command::Operator(command) => operator::run(command).await,
         Command::Order(command) => order::run(command).await,
         Command::Restore(restore) => restore::run(restore).await,
     };

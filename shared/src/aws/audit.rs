@@ -1,5 +1,5 @@
-//! The `audit` table: an entry for each change that a person made, committed with
-//! the change. Entries are only ever added. No function may even read it.
+//! The `audit` table: an entry for each change that a person or a machine made,
+//! committed with the change. Entries are only ever added.
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -36,11 +36,11 @@ impl Audit {
         }
     }
 
-    /// Makes a change and writes its entry: both, or neither. False when the row
-    /// was not as the change expects it, or another change was under way on it.
+    /// Makes changes and writes their entry: all, or nothing. False when a row was
+    /// not as its change expects it, or another change was under way on it.
     pub(super) async fn commit(
         &self,
-        change: TransactWriteItem,
+        changes: Vec<TransactWriteItem>,
         entry: &Entry,
     ) -> Result<bool, Failure> {
         const OPERATION: &str = "commit a change with its audit entry";
@@ -53,7 +53,7 @@ impl Audit {
         let done = self
             .client
             .transact_write_items()
-            .transact_items(change)
+            .set_transact_items(Some(changes))
             .transact_items(TransactWriteItem::builder().put(put).build())
             .send()
             .await;

@@ -1,6 +1,7 @@
-//! The `registry` table: apps, and short-lived entries that may be taken once
-//! (OAuth states, codes and tickets).
+//! The `registry` table: apps, short-lived entries that may be taken once (OAuth
+//! states, codes and tickets), cached tokens, and who operates the hub.
 
+pub mod operators;
 pub mod tokens;
 
 use aws_config::SdkConfig;
@@ -33,7 +34,7 @@ fn app_key(app_id: &AppId) -> String {
 }
 
 fn built(put: PutBuilder) -> Result<TransactWriteItem, Failure> {
-    let put = put.build().map_err(Failure::of(WRITE_APP))?;
+    let put = put.build().map_err(Failure::of("build a write"))?;
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
@@ -65,21 +66,40 @@ impl Registry {
 
     /// The app as it is at this moment, for whoever is about to change it.
     pub async fn app_to_change(&self, app_id: &AppId) -> Result<Option<App>, Failure> {
-        const OPERATION: &str = "read an app to change it";
+        self.row(app_key(app_id), "read an app to change it").await
+    }
+
+    /// A row as it is at this moment.
+    async fn row<T: DeserializeOwned>(
+        &self,
+        pk: String,
+        operation: &'static str,
+    ) -> Result<Option<T>, Failure> {
         let read = self.client.get_item().table_name(&self.table);
-        let read = read.key("pk", string(app_key(app_id)));
-        let read = read.consistent_read(true).send().await;
-        let read = read.map_err(Failure::of(OPERATION))?;
+        let read = read.key("pk", string(pk)).consistent_read(true);
+        let read = read.send().await.map_err(Failure::of(operation))?;
         read.item
-            .map(|item| item::read(item, OPERATION))
+            .map(|item| item::read(item, operation))
             .transpose()
+    }
+
+    /// A whole row, to be written under a condition of the caller's.
+    fn put_row<T: Serialize>(
+        &self,
+        pk: String,
+        row: &T,
+        operation: &'static str,
+    ) -> Result<PutBuilder, Failure> {
+        let put = Put::builder().table_name(&self.table);
+        let put = put.set_item(Some(item::write(row, operation)?));
+        Ok(put.item("pk", string(pk)))
     }
 
     /// Registers an app. False when the identifier is taken.
     pub async fn add_app(&self, app: &App, audit: &Audit, entry: &Entry) -> Result<bool, Failure> {
-        let put = self.put_app(app)?;
+        let put = self.put_row(app_key(&app.app_id), app, WRITE_APP)?;
         let put = put.condition_expression("attribute_not_exists(pk)");
-        audit.commit(built(put)?, entry).await
+        audit.commit(vec![built(put)?], entry).await
     }
 
     /// Writes an app that was read at `app.revision`. False when it has been
@@ -92,7 +112,7 @@ impl Registry {
     ) -> Result<bool, Failure> {
         let read = app.revision;
         app.revision += 1;
-        let put = self.put_app(&app)?;
+        let put = self.put_row(app_key(&app.app_id), &app, WRITE_APP)?;
         // Rows of before have none, and neither has a row that is not there.
         let put = match read {
             0 => put.condition_expression(
@@ -101,13 +121,7 @@ impl Registry {
             _ => put.condition_expression("revision = :read"),
         };
         let put = put.expression_attribute_values(":read", number(read));
-        audit.commit(built(put)?, entry).await
-    }
-
-    fn put_app(&self, app: &App) -> Result<PutBuilder, Failure> {
-        let put = Put::builder().table_name(&self.table);
-        let put = put.set_item(Some(item::write(app, WRITE_APP)?));
-        Ok(put.item("pk", string(app_key(&app.app_id))))
+        audit.commit(vec![built(put)?], entry).await
     }
 
     /// All apps, in no order. The index `apps` has one entry for each app and

@@ -13,10 +13,14 @@ pub struct Entry {
     pub id: String,
     /// When it happened.
     pub at: Timestamp,
-    /// Who did it: an identity of AWS, or an account of a computer.
+    /// Who did it: an operator, a machine's key, an identity of AWS, or an account of
+    /// a computer.
     pub who: String,
     /// With which tool.
     pub through: String,
+    /// From which address, where that is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub from: String,
     /// What was done, `app.disable` say.
     pub action: String,
     /// To what: an app's identifier, or `app_id#order_no`.
@@ -30,6 +34,39 @@ pub struct Entry {
     /// And after.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub after: Map<String, Value>,
+}
+
+/// Somebody at work: what the entries of all they do have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// See [`Entry::who`].
+    pub who: String,
+    /// See [`Entry::through`].
+    pub through: String,
+    /// See [`Entry::from`].
+    pub from: String,
+    /// Why they do it, in their words.
+    pub reason: String,
+}
+
+impl Actor {
+    /// The entry of what they do now, without what changes. `mark` is random: of two
+    /// entries of one moment each has its own name.
+    #[must_use]
+    pub fn entry(&self, action: &str, subject: String, at: Timestamp, mark: &str) -> Entry {
+        Entry {
+            id: format!("{}-{mark}", Entry::id_at(at)),
+            at,
+            who: self.who.clone(),
+            through: self.through.clone(),
+            from: self.from.clone(),
+            action: action.to_owned(),
+            subject,
+            reason: self.reason.clone(),
+            before: Map::new(),
+            after: Map::new(),
+        }
+    }
 }
 
 impl Entry {
@@ -73,18 +110,18 @@ mod tests {
 
     #[test]
     fn an_entry_has_what_changed_and_nothing_else() {
-        let entry = Entry {
-            id: Entry::id_at(Timestamp::from_millis(1_790_000_000_123)),
-            at: Timestamp::from_millis(1_790_000_000_123),
+        let ann = Actor {
             who: "ann".into(),
             through: "test".into(),
-            action: "app.edit".into(),
-            subject: "demo000000000001#A000000001".into(),
-            reason: String::new(),
-            before: Map::new(),
-            after: Map::new(),
+            from: "203.0.113.7".into(),
+            reason: "why not".into(),
         };
-        assert_eq!(entry.id, "001790000000123");
+        let subject = "demo000000000001#A000000001".to_owned();
+        let now = Timestamp::from_millis(1_790_000_000_123);
+        let entry = ann.entry("app.edit", subject, now, "c0ffee");
+        let said = (&*entry.who, &*entry.through, &*entry.from, &*entry.reason);
+        assert_eq!(said, ("ann", "test", "203.0.113.7", "why not"));
+        assert_eq!(entry.id, "001790000000123-c0ffee");
         assert_eq!(entry.app_id(), "demo000000000001");
         let before = json!({"name": "a", "disabled": false, "gone": 1});
         let after = json!({"name": "b", "disabled": false, "new": 2});

@@ -49,6 +49,8 @@ macro_rules! text_id {
     };
 }
 
+pub(super) use text_id;
+
 fn alphanumeric(value: &str, length: usize) -> bool {
     value.len() == length && value.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }

@@ -12,6 +12,7 @@
 
 mod browser;
 pub mod cut;
+pub mod desk;
 mod judge;
 mod surroundings;
 
@@ -37,6 +38,7 @@ use shared::wechat::Account;
 
 pub use crate::browser::{Browser, Page};
 use crate::judge::Judge;
+pub use crate::judge::Received;
 pub use crate::surroundings::{Ran, Row};
 
 /// A browser on a desktop.
@@ -353,6 +355,7 @@ fn registered(app: &App) -> Entry {
         through: "journeys".into(),
         action: "app.create".into(),
         subject: app.app_id.to_string(),
+        from: String::new(),
         reason: String::new(),
         before: Fields::new(),
         after: Fields::new(),

@@ -230,7 +230,7 @@ impl Ledger {
             .build()
             .map_err(Failure::of(OPERATION))?;
         let change = TransactWriteItem::builder().update(update).build();
-        audit.commit(change, entry).await
+        audit.commit(vec![change], entry).await
     }
 
     /// An app's exhausted deliveries since then, the oldest first. The sparse
