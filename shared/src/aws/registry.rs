@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::Failure;
 use super::audit::Audit;
-use super::item::{self, number, string};
+use super::item::{self, Item, number, string};
 use crate::domain::app::App;
 use crate::domain::audit::Entry;
 use crate::domain::id::AppId;
@@ -23,6 +23,15 @@ use crate::domain::time::Timestamp;
 pub struct Registry {
     client: aws_sdk_dynamodb::Client,
     table: String,
+}
+
+/// A page of apps.
+#[derive(Debug)]
+pub struct Apps {
+    /// The apps, in no order.
+    pub apps: Vec<App>,
+    /// After which the next page begins, if there may be one.
+    pub next: Option<AppId>,
 }
 
 const WRITE_APP: &str = "write an app";
@@ -124,41 +133,61 @@ impl Registry {
         audit.commit(vec![built(put)?], entry).await
     }
 
-    /// All apps, in no order. The index `apps` has one entry for each app and
-    /// nothing else, so that this reads what it returns and no log-ins.
+    /// All apps, in no order.
     pub async fn apps(&self) -> Result<Vec<App>, Failure> {
-        const OPERATION: &str = "list the apps";
-        let index = self.client.scan().table_name(&self.table);
-        let index = index.index_name("apps").limit(APPS_READ);
-        let mut pages = index.into_paginator().send();
-        let mut apps = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(Failure::of(OPERATION))?;
-            let mut keys = page.items.unwrap_or_default();
-            keys.iter_mut()
-                .for_each(|key| key.retain(|name, _| name == "pk"));
-            while !keys.is_empty() {
-                let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
-                let wanted = wanted.map_err(Failure::of(OPERATION))?;
-                let read = self.client.batch_get_item();
-                let read = read.request_items(&self.table, wanted).send().await;
-                let read = read.map_err(Failure::of(OPERATION))?;
-                for item in read
-                    .responses
-                    .into_iter()
-                    .flatten()
-                    .flat_map(|(_, rows)| rows)
-                {
-                    apps.push(item::read(item, OPERATION)?);
-                }
-                // What DynamoDB had no time for is asked for again.
-                let left = read
-                    .unprocessed_keys
-                    .and_then(|mut left| left.remove(&self.table));
-                keys = left.map(|left| left.keys).unwrap_or_default();
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.apps_after(after.as_ref(), APPS_READ).await?;
+            all.extend(page.apps);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(all),
             }
         }
-        Ok(apps)
+    }
+
+    /// Apps in the order of the index `apps`, which is none, from the one after this
+    /// on, at most as many. The index has one entry for each app and nothing else, so
+    /// that this reads what it returns and no log-ins.
+    pub async fn apps_after(&self, after: Option<&AppId>, limit: i32) -> Result<Apps, Failure> {
+        const OPERATION: &str = "list the apps";
+        let start = after.map(|app_id| {
+            Item::from([
+                ("pk".to_owned(), string(app_key(app_id))),
+                ("app_id".to_owned(), string(app_id.as_str())),
+            ])
+        });
+        let index = self.client.scan().table_name(&self.table);
+        let index = index.index_name("apps").limit(limit.min(APPS_READ));
+        let index = index.set_exclusive_start_key(start).send().await;
+        let index = index.map_err(Failure::of(OPERATION))?;
+        let next = index.last_evaluated_key.as_ref();
+        let next = next.and_then(|key| AppId::parse(item::text(key, "app_id")?).ok());
+        let mut keys = index.items.unwrap_or_default();
+        keys.iter_mut()
+            .for_each(|key| key.retain(|name, _| name == "pk"));
+        let mut apps = Vec::new();
+        while !keys.is_empty() {
+            let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+            let wanted = wanted.map_err(Failure::of(OPERATION))?;
+            let read = self.client.batch_get_item();
+            let read = read.request_items(&self.table, wanted).send().await;
+            let read = read.map_err(Failure::of(OPERATION))?;
+            for item in read
+                .responses
+                .into_iter()
+                .flatten()
+                .flat_map(|(_, rows)| rows)
+            {
+                apps.push(item::read(item, OPERATION)?);
+            }
+            // What DynamoDB had no time for is asked for again.
+            let left = read
+                .unprocessed_keys
+                .and_then(|mut left| left.remove(&self.table));
+            keys = left.map(|left| left.keys).unwrap_or_default();
+        }
+        Ok(Apps { apps, next })
     }
 
     /// Keeps an entry until it is taken or expires.

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::id::Refused;
 use super::time::Timestamp;
 
 /// One change. It is written with the change and never touched again.
@@ -76,6 +77,13 @@ impl Entry {
         format!("{:015}", at.millis().max(0))
     }
 
+    /// What is after every entry that there can be by now. Clocks differ: what another
+    /// computer has just written is before it, too.
+    #[must_use]
+    pub fn id_ahead_of(now: Timestamp) -> String {
+        Self::id_at(now.plus_seconds(3600))
+    }
+
     /// Fills in what differs between the two.
     #[must_use]
     pub fn between(mut self, before: &impl Serialize, after: &impl Serialize) -> Self {
@@ -92,6 +100,55 @@ impl Entry {
     #[must_use]
     pub fn app_id(&self) -> &str {
         self.subject.split('#').next().unwrap_or_default()
+    }
+}
+
+/// A month, as the trail's partitions are named. It sorts by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Month {
+    year: u16,
+    month: u8,
+}
+
+impl Month {
+    /// As the partition is named.
+    #[must_use]
+    pub fn written(self) -> String {
+        format!("{:04}-{:02}", self.year, self.month)
+    }
+
+    /// The one before.
+    #[must_use]
+    pub fn before(self) -> Self {
+        match self.month {
+            1 => Self {
+                year: self.year.saturating_sub(1),
+                month: 12,
+            },
+            month => Self {
+                year: self.year,
+                month: month - 1,
+            },
+        }
+    }
+
+    /// The month of an entry with this name.
+    ///
+    /// # Errors
+    /// When no entry can have it.
+    pub fn of_entry(id: &str) -> Result<Self, Refused> {
+        const RULE: Refused = Refused("must be the id of an entry");
+        let millis = id.get(..15).and_then(|digits| digits.parse().ok());
+        let at = Timestamp::from_millis(millis.ok_or(RULE)?).rfc3339();
+        let part = |range| {
+            at.get(range)
+                .and_then(|text: &str| text.parse::<u16>().ok())
+        };
+        let month = part(5..7).and_then(|month| u8::try_from(month).ok());
+        match (part(0..4), month) {
+            (Some(year), Some(month)) => Ok(Self { year, month }),
+            _ => Err(RULE),
+        }
     }
 }
 
@@ -135,5 +192,18 @@ mod tests {
         let at = |millis| Entry::id_at(Timestamp::from_millis(millis));
         let names = [at(-1), at(1), at(999_999_999_999), at(1_790_000_000_123)];
         assert!(names.is_sorted(), "{names:?}");
+    }
+
+    #[test]
+    fn months_are_walked_back_over_the_new_year() {
+        let id = Entry::id_at(Timestamp::parse_rfc3339("2027-02-28T23:59:59Z").unwrap());
+        let february = Month::of_entry(&id).unwrap();
+        let written = |month: Month| month.written();
+        assert_eq!(written(february), "2027-02");
+        assert_eq!(written(february.before().before()), "2026-12");
+        assert!(february.before() > february.before().before());
+        for bad in ["", "1", "x01790000000123"] {
+            assert!(Month::of_entry(bad).is_err(), "{bad}");
+        }
     }
 }
