@@ -2,11 +2,13 @@
 //! and the tables. Each can be repeated from any point at which it died.
 
 pub mod addresses;
+pub mod apps;
 pub mod ask;
 pub mod checkout;
 pub mod login;
 pub mod notified;
 pub mod race;
+pub mod redelivery;
 pub mod refunds;
 pub mod settle;
 pub mod sign_in;

@@ -5,10 +5,14 @@
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use shared::domain::time::Timestamp;
 use shared::http::problem::Problem;
+use shared::http::request::Fields;
 
 /// No request of ours comes near this.
 const BODY_MAX_BYTES: usize = 16 * 1024;
+const PAGE: i32 = 50;
+const PAGE_MAX: i32 = 100;
 const REASON_MAX_BYTES: usize = 500;
 
 /// Reads a body. Its content type must say that it is JSON: a page of another site
@@ -50,6 +54,31 @@ pub(crate) fn text(
         }
         given => Ok(given),
     }
+}
+
+/// Reads a query that has these parameters and no others.
+pub(crate) fn query(given: Option<&str>, known: &[&str]) -> Result<Fields, Problem> {
+    let fields = Fields::from_query(given.unwrap_or_default())?;
+    match fields
+        .params()
+        .keys()
+        .find(|name| !known.contains(&name.as_str()))
+    {
+        None => Ok(fields),
+        Some(name) => Err(Problem::param(name, "is not a parameter of this request")),
+    }
+}
+
+/// How many are asked for on a page.
+pub(crate) fn page_size(fields: &Fields) -> Result<i32, Problem> {
+    let limit = fields.text("limit", 8)?.map_or(Ok(PAGE), str::parse);
+    let limit = limit.ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
+    limit.ok_or_else(|| Problem::param("limit", "must be 1 to 100"))
+}
+
+/// A time, as all times are written here.
+pub(crate) fn time(field: &'static str, given: &str) -> Result<Timestamp, Problem> {
+    Timestamp::parse_rfc3339(given).map_err(Problem::of_param(field))
 }
 
 #[cfg(test)]
@@ -107,6 +136,27 @@ mod tests {
             );
         }
         assert!(read::<Asked>(&HeaderMap::new(), good.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_query_has_its_own_parameters_and_a_page_an_end() {
+        let limit = |text: &str| {
+            query(Some(text), &["limit"])
+                .and_then(|q| page_size(&q))
+                .ok()
+        };
+        assert_eq!(query(None, &[]).and_then(|q| page_size(&q)).ok(), Some(50));
+        assert_eq!([limit("limit=1"), limit("limit=100")], [Some(1), Some(100)]);
+        for bad in [
+            "limit=0",
+            "limit=101",
+            "limit=x",
+            "limit=-1",
+            "limit=1&limit=2",
+            "app_id=a",
+        ] {
+            assert_eq!(limit(bad), None, "{bad}");
+        }
     }
 
     #[test]

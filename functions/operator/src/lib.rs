@@ -3,10 +3,13 @@
 //! action that the caller's role must allow; `door` asks for it before the handler.
 
 mod api_key;
+mod app;
 mod body;
+mod delivery;
 mod door;
 mod enrolment;
 mod session;
+mod trail;
 
 use std::sync::Arc;
 
@@ -18,6 +21,8 @@ use shared::ambient::Clock;
 use shared::aws::audit::Audit;
 use shared::aws::registry::Registry;
 use shared::domain::operator::Action;
+use shared::flows::apps::Apps;
+use shared::flows::redelivery::Redelivery;
 use shared::flows::sign_in::SignIn;
 use shared::flows::staff::Staff;
 use shared::http::guarded;
@@ -35,6 +40,10 @@ pub struct OperatorApi {
     pub sign_in: SignIn,
     /// How machines get keys.
     pub staff: Staff,
+    /// How apps are looked after.
+    pub apps: Apps,
+    /// How they are told again.
+    pub redelivery: Redelivery,
     /// In which header a proxy says who called it.
     pub address_header: Option<HeaderName>,
 }
@@ -50,12 +59,41 @@ pub fn router(state: Arc<OperatorApi>) -> Router {
     };
     let own = |handler| held(Action::OwnAccount, handler);
     let keys = |handler| held(Action::ManageKeys, handler);
+    let change_app = |handler| held(Action::ChangeApps, handler);
+    let resend = |handler| held(Action::Resend, handler);
+    let app = "/v1/operator/apps/{app_id}";
+    let deliveries = format!("{app}/deliveries");
     let routes = open
         .route("/v1/operator/session", own(get(session::show)))
         .route("/v1/operator/session", own(delete(session::end)))
         .route("/v1/operator/password", own(post(session::change_password)))
         .route("/v1/operator/api-keys", keys(post(api_key::create)))
         .route("/v1/operator/api-keys/{id}", keys(get(api_key::show)))
-        .route("/v1/operator/api-keys/{id}", keys(delete(api_key::revoke)));
+        .route("/v1/operator/api-keys/{id}", keys(delete(api_key::revoke)))
+        .route("/v1/operator/apps", held(Action::ReadApps, get(app::list)))
+        .route(app, held(Action::ReadApps, get(app::show)))
+        .route(&format!("{app}/disable"), change_app(post(app::disable)))
+        .route(&format!("{app}/enable"), change_app(post(app::enable)))
+        .route(&format!("{app}/annotate"), change_app(post(app::annotate)))
+        .route(
+            &format!("{app}/rotate"),
+            held(Action::IssueSecrets, post(app::rotate)),
+        )
+        .route(
+            &deliveries,
+            held(Action::ReadDeliveries, get(delivery::list)),
+        )
+        .route(
+            &format!("{deliveries}/resend"),
+            resend(post(delivery::resend)),
+        )
+        .route(
+            &format!("{deliveries}/resend-all"),
+            resend(post(delivery::resend_all)),
+        )
+        .route(
+            "/v1/operator/audit",
+            held(Action::ReadTrail, get(trail::list)),
+        );
     guarded(routes.with_state(state))
 }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use operator::{OperatorApi, router};
 use shared::ambient::Clock;
 use shared::aws::audit::Audit;
+use shared::aws::ledger::Ledger;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
 use shared::config;
+use shared::flows::apps::Apps;
+use shared::flows::redelivery::Redelivery;
 use shared::flows::sign_in::SignIn;
 use shared::flows::staff::Staff;
 
@@ -26,6 +29,14 @@ async fn main() -> Result<(), lambda_http::Error> {
         },
         staff: Staff {
             registry: registry.clone(),
+            audit: audit.clone(),
+        },
+        apps: Apps {
+            registry: registry.clone(),
+            audit: audit.clone(),
+        },
+        redelivery: Redelivery {
+            ledger: Ledger::new(&aws, config::ledger_table()?),
             audit: audit.clone(),
         },
         registry,

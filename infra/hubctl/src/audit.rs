@@ -7,10 +7,12 @@ use aws_config::timeout::TimeoutConfig;
 use clap::{Args, Subcommand};
 use shared::ambient::{Clock, random_hex};
 use shared::aws::audit::{Audit, Period};
+use shared::aws::ledger::Ledger;
 use shared::aws::sdk_config_for_people;
 use shared::domain::audit::{Actor, Entry};
 use shared::domain::id::AppId;
 use shared::domain::time::Timestamp;
+use shared::flows::redelivery::Redelivery;
 
 use crate::{Done, print};
 
@@ -32,6 +34,14 @@ impl Trail {
     /// Where the entries go.
     pub(crate) fn table(&self, config: &SdkConfig) -> Audit {
         Audit::new(config, self.audit_table.clone())
+    }
+
+    /// What sends again, and leaves its entries here.
+    pub(crate) fn redelivery(&self, config: &SdkConfig, ledger_table: String) -> Redelivery {
+        Redelivery {
+            ledger: Ledger::new(config, ledger_table),
+            audit: self.table(config),
+        }
     }
 
     /// The entry of a change that is made now, without what changed.

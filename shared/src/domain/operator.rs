@@ -91,6 +91,11 @@ impl Role {
         let allowed: &[Self] = match action {
             Action::OwnAccount => &Self::ALL,
             Action::ManageKeys => &[Self::Owner],
+            Action::ReadApps | Action::ReadDeliveries => &Self::ALL,
+            Action::ChangeApps | Action::IssueSecrets | Action::Resend => {
+                &[Self::Owner, Self::Operator]
+            }
+            Action::ReadTrail => &[Self::Owner, Self::Auditor],
         };
         allowed.contains(&self)
     }
@@ -103,6 +108,18 @@ pub enum Action {
     OwnAccount,
     /// Make and end the keys of machines.
     ManageKeys,
+    /// See apps, without their secrets.
+    ReadApps,
+    /// Switch apps off and on, and annotate them.
+    ChangeApps,
+    /// Give apps secrets, and see each once.
+    IssueSecrets,
+    /// See what apps were told in vain.
+    ReadDeliveries,
+    /// Tell it again.
+    Resend,
+    /// See who changed what.
+    ReadTrail,
 }
 
 impl Action {
@@ -422,7 +439,16 @@ mod tests {
     #[test]
     fn each_role_may_do_what_the_table_says_and_nothing_else() {
         use Action::*;
-        for (action, may) in [(OwnAccount, "oofa"), (ManageKeys, "o...")] {
+        for (action, may) in [
+            (OwnAccount, "oofa"),
+            (ManageKeys, "o..."),
+            (ReadApps, "oofa"),
+            (ChangeApps, "oo.."),
+            (IssueSecrets, "oo.."),
+            (ReadDeliveries, "oofa"),
+            (Resend, "oo.."),
+            (ReadTrail, "o..a"),
+        ] {
             let allowed = Role::ALL.map(|role| role.may(action));
             let expected: Vec<bool> = may.chars().map(|letter| letter != '.').collect();
             assert_eq!(allowed.to_vec(), expected, "{action:?}");

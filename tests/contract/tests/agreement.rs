@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use contract::Contract;
 use serde_json::Value;
+use shared::domain::id::Refused;
 use shared::http::problem::{OperatorProblem, Problem};
 
 /// The gateway's routes know no part of a segment: it hands the function every
@@ -77,7 +78,11 @@ fn next_of_operators(problem: Option<&OperatorProblem>) -> Option<OperatorProble
         Some(P::EnrolmentInvalid) => P::CsrfInvalid,
         Some(P::CsrfInvalid) => P::Forbidden,
         Some(P::Forbidden) => P::ApiKeyNotFound,
-        Some(P::ApiKeyNotFound) => return None,
+        Some(P::ApiKeyNotFound) => P::AppNotFound,
+        Some(P::AppNotFound) => P::AppChanged,
+        Some(P::AppChanged) => P::SecretsOverlap(Refused("rule")),
+        Some(P::SecretsOverlap(_)) => P::DeliveryNotExhausted,
+        Some(P::DeliveryNotExhausted) => return None,
     })
 }
 

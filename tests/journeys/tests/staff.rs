@@ -10,12 +10,22 @@ use serde_json::{Value, json};
 
 /// Each route behind the door, and which roles it lets pass: owner, operator,
 /// finance, auditor; in capitals, if no machine's key does.
-const ROUTES: [(&str, &str, &str); 6] = [
+const ROUTES: [(&str, &str, &str); 16] = [
     ("GET", "session", "OOFA"),
     ("POST", "password", "OOFA"),
     ("POST", "api-keys", "o..."),
     ("GET", "api-keys/{id}", "o..."),
     ("DELETE", "api-keys/{id}", "o..."),
+    ("GET", "apps", "oofa"),
+    ("GET", "apps/{app_id}", "oofa"),
+    ("POST", "apps/{app_id}/disable", "oo.."),
+    ("POST", "apps/{app_id}/enable", "oo.."),
+    ("POST", "apps/{app_id}/annotate", "oo.."),
+    ("POST", "apps/{app_id}/rotate", "oo.."),
+    ("GET", "apps/{app_id}/deliveries", "oofa"),
+    ("POST", "apps/{app_id}/deliveries/resend", "oo.."),
+    ("POST", "apps/{app_id}/deliveries/resend-all", "oo.."),
+    ("GET", "audit", "o..a"),
     // The last one, because it ends the session.
     ("DELETE", "session", "OOFA"),
 ];
@@ -448,6 +458,7 @@ async fn each_route_lets_the_roles_pass_that_the_table_says() {
     let mut forbidden = 0;
     for (method, path, may) in ROUTES {
         let path = path.replace("{id}", "0000000000000000");
+        let path = path.replace("{app_id}", &stack.app.id);
         let body = if method == "POST" {
             json!({})
         } else {

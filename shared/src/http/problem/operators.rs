@@ -3,7 +3,8 @@
 use axum::http::StatusCode;
 
 use super::Problem;
-use crate::flows::{sign_in, staff};
+use crate::domain::id::Refused;
+use crate::flows::{apps, sign_in, staff};
 
 /// Why an operator's request was refused.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,18 @@ pub enum OperatorProblem {
     /// 404 `api_key_not_found`
     #[error("there is no API key of this id that has not ended")]
     ApiKeyNotFound,
+    /// 404 `app_not_found`
+    #[error("there is no app with this app_id")]
+    AppNotFound,
+    /// 409 `app_changed`
+    #[error("somebody else has changed the app just now: look at it, and try again")]
+    AppChanged,
+    /// 409 `secrets_overlap`
+    #[error("the app {0}")]
+    SecretsOverlap(Refused),
+    /// 409 `delivery_not_exhausted`
+    #[error("the order has no such delivery that is exhausted")]
+    DeliveryNotExhausted,
 }
 
 impl OperatorProblem {
@@ -45,6 +58,10 @@ impl OperatorProblem {
             Self::CsrfInvalid => (StatusCode::FORBIDDEN, "csrf_invalid"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             Self::ApiKeyNotFound => (StatusCode::NOT_FOUND, "api_key_not_found"),
+            Self::AppNotFound => (StatusCode::NOT_FOUND, "app_not_found"),
+            Self::AppChanged => (StatusCode::CONFLICT, "app_changed"),
+            Self::SecretsOverlap(_) => (StatusCode::CONFLICT, "secrets_overlap"),
+            Self::DeliveryNotExhausted => (StatusCode::CONFLICT, "delivery_not_exhausted"),
         }
     }
 
@@ -72,6 +89,17 @@ impl From<sign_in::Error> for Problem {
             sign_in::Error::EnrolmentInvalid => OperatorProblem::EnrolmentInvalid.into(),
             sign_in::Error::Weak(rule) => Self::param("password", rule.0),
             sign_in::Error::Aws(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<apps::Error> for Problem {
+    fn from(error: apps::Error) -> Self {
+        match error {
+            apps::Error::NotFound(_) => OperatorProblem::AppNotFound.into(),
+            apps::Error::Changed => OperatorProblem::AppChanged.into(),
+            apps::Error::Refused(rule) => OperatorProblem::SecretsOverlap(rule).into(),
+            apps::Error::Aws(failure) => failure.into(),
         }
     }
 }
