@@ -94,6 +94,8 @@ class Settings:
             "RetrySchedule": self.schedule,
             "DoorbellGraceSeconds": "5",
             "CallbackAllowedNetworks": "127.0.0.0/8",
+            # Tests change merchants, and nobody waits for minutes.
+            "CredentialsFreshSeconds": "2",
             # Nobody waits at this till.
             "MicropayQuerySeconds": "2",
             "Architecture": {"aarch64": "arm64"}.get(platform.machine(), platform.machine()),
@@ -361,7 +363,7 @@ class Stack:
     def _import_certificate(self, values: dict) -> None:
         p12 = self.tls / "apiclient_cert.p12"
         mark = f"{values['WECHAT_CERTIFICATE_NAME']} {digest_of(p12)}"
-        self._hubctl_once("certificate", mark, values, "certificate", "import", "--p12", p12)
+        self._hubctl_once("certificate", mark, values, "credentials", "import", values["WECHAT_MCH_ID"], "--p12", p12)
 
     def _register_app(self, values: dict) -> None:
         mark = f"{values['REGISTRY_TABLE']} {values['HUB_APP_ID']}"
@@ -395,6 +397,10 @@ class Stack:
             **{key: value for key, value in keys.items() if key != "WECHAT_APP_KEY"},
             "WECHAT_SIGN_TYPE": self.settings.sign_type,
             "WECHAT_API_VERSION": self.settings.api_version,
+            "WECHAT_PAY_BASE": self.settings.pay_base,
+            "WECHAT_OAUTH_BASE": self.settings.oauth_base,
+            # Whoever asks WeChat from here must trust the simulator: hubctl merchant check.
+            "SSL_CERT_FILE": str(self.tls / "trusted.pem"),
             "MP_VERIFY_CODE": MP_VERIFY_CODE,
             "RETRY_SCHEDULE": self.settings.schedule,
             "AWS_ENDPOINT_URL": self.settings.aws,

@@ -5,12 +5,14 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use shared::domain::delivery::{Delivery, STANDARD_SCHEDULE, Schedule};
+use shared::domain::merchant::{MchId, Merchant, SignType};
+use shared::domain::order::ApiVersion;
 use shared::domain::signature::Params;
 use shared::domain::time::Timestamp;
-use shared::wechat::Account;
-use shared::wechat::v2::sign::{SignType, sign};
+use shared::wechat::v2::sign::sign;
 use shared::wechat::v2::xml;
 use shared::wechat::v2::{Client, PaymentKeys};
+use shared::wechat::{Hosts, Http, Identity};
 
 const KEY: &str = "192006250b4c09247ec02edce69f6a2d";
 
@@ -62,9 +64,11 @@ fn signed(mut fields: Params) -> String {
 }
 
 fn merchant() -> Option<Client> {
-    let account = Account::new("wxd930ea5d5a258f4f".to_owned(), "10000100".to_owned());
+    let merchant = Merchant::new(MchId::parse("10000100").ok()?, ApiVersion::V2);
+    let identity = Identity::new(&merchant, &Hosts::default());
     let secrets = format!(r#"{{"api_key": "{KEY}"}}"#);
-    Client::new(account, PaymentKeys::parse(&secrets).ok()?).ok()
+    let keys = PaymentKeys::parse(&secrets).ok()?;
+    Some(Client::new(identity, keys, Http::new().ok()?))
 }
 
 fn delivery() -> Option<Delivery> {

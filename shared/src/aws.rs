@@ -1,9 +1,11 @@
 //! The only place that touches AWS: the tables, the queues, the secrets. What a
 //! row or a message leads to is the flows' and the functions' matter.
 
+pub mod accounts;
 pub mod audit;
 mod item;
 pub mod ledger;
+pub mod merchants;
 pub mod queue;
 pub mod registry;
 pub mod secrets;

@@ -4,14 +4,15 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use axum::http::HeaderName;
 use ipnet::IpNet;
 
 use crate::domain::delivery::Schedule;
+use crate::domain::merchant::{AccountId, MchId, Merchant, SignType};
 use crate::domain::order::{ApiVersion, MicropayTiming};
-use crate::wechat::Account;
-use crate::wechat::v2::sign::SignType;
+use crate::wechat::Hosts;
 
 /// A variable that is missing or malformed.
 #[derive(Debug, thiserror::Error)]
@@ -123,34 +124,86 @@ pub fn payer_address_header() -> Result<Option<HeaderName>, Invalid> {
         .map_err(|_| invalid(NAME, "must be the name of a header"))
 }
 
-/// The merchant: its account, and where the secrets of its payments are.
+/// The merchants: the installation's first, which has settings and secrets of the
+/// stack's own, and where the secrets of the others are.
 #[derive(Debug, Clone)]
-pub struct Merchant {
-    /// `WECHAT_APP_ID`, `WECHAT_MCH_ID`, `WECHAT_SIGN_TYPE` and the bases.
-    pub account: Account,
-    /// `WECHAT_API_VERSION`: by which version new attempts are opened.
-    pub api_version: ApiVersion,
+pub struct Merchants {
+    /// `WECHAT_MCH_ID`, `WECHAT_SIGN_TYPE` and `WECHAT_API_VERSION`; none where all
+    /// merchants are rows of the registry.
+    pub first: Option<FirstMerchant>,
+    /// WeChat's hosts.
+    pub hosts: Hosts,
+    /// `SECRETS_PREFIX`: how the names of the others' secrets begin.
+    pub secrets_prefix: String,
+    /// `WECHAT_CERTIFICATE_ID`: the secret with the first merchant's client
+    /// certificate, in the functions that may hold such.
+    pub certificate_id: Option<String>,
+    /// `CREDENTIALS_FRESH_SECONDS`: how long what was read of a merchant is used
+    /// before it is looked at again.
+    pub fresh: Duration,
+}
+
+/// The installation's first merchant.
+#[derive(Debug, Clone)]
+pub struct FirstMerchant {
+    /// As a row would have it.
+    pub merchant: Merchant,
+    /// `WECHAT_APP_ID`: the account that its rows of before there were several mean.
+    pub account: AccountId,
     /// `WECHAT_SECRET_ID`: the secret with version 2's keys of payments.
     pub secret_id: String,
     /// `WECHAT_V3_SECRET_ID`: the secret with version 3's.
     pub v3_secret_id: Option<String>,
-    /// `WECHAT_CERTIFICATE_ID`: the secret with its client certificate, in the
-    /// functions that may hold it.
-    pub certificate_id: Option<String>,
 }
 
-/// The merchant.
+/// The merchants.
 ///
 /// # Errors
 /// The variable that is missing or malformed.
-pub fn merchant() -> Result<Merchant, Invalid> {
-    Ok(Merchant {
-        account: account()?,
-        api_version: api_version()?,
+pub fn merchants() -> Result<Merchants, Invalid> {
+    Ok(Merchants {
+        first: first_merchant()?,
+        hosts: hosts(),
+        secrets_prefix: required("SECRETS_PREFIX")?,
+        certificate_id: optional("WECHAT_CERTIFICATE_ID"),
+        fresh: fresh()?,
+    })
+}
+
+/// 300 unless set.
+fn fresh() -> Result<Duration, Invalid> {
+    const NAME: &str = "CREDENTIALS_FRESH_SECONDS";
+    let seconds = optional(NAME).map_or(Ok(300), |text| text.parse::<u64>());
+    let seconds = seconds.ok().filter(|seconds| (1..=3600).contains(seconds));
+    let seconds = seconds.ok_or_else(|| invalid(NAME, "must be 1 to 3600"))?;
+    Ok(Duration::from_secs(seconds))
+}
+
+fn first_merchant() -> Result<Option<FirstMerchant>, Invalid> {
+    const MCH_ID: &str = "WECHAT_MCH_ID";
+    const SIGN_TYPE: &str = "WECHAT_SIGN_TYPE";
+    let Some(mch_id) = optional(MCH_ID) else {
+        return Ok(None);
+    };
+    let mch_id = MchId::parse(&mch_id).map_err(|rule| invalid(MCH_ID, rule))?;
+    let account = first_account()?.ok_or_else(|| invalid(ACCOUNT, "is not set"))?;
+    let mut merchant = Merchant::new(mch_id, api_version()?);
+    if let Some(name) = optional(SIGN_TYPE) {
+        merchant.sign_type = SignType::parse(&name).map_err(|rule| invalid(SIGN_TYPE, rule))?;
+    }
+    Ok(Some(FirstMerchant {
+        merchant,
+        account,
         secret_id: required("WECHAT_SECRET_ID")?,
         v3_secret_id: optional("WECHAT_V3_SECRET_ID"),
-        certificate_id: optional("WECHAT_CERTIFICATE_ID"),
-    })
+    }))
+}
+
+const ACCOUNT: &str = "WECHAT_APP_ID";
+
+fn first_account() -> Result<Option<AccountId>, Invalid> {
+    let account = optional(ACCOUNT).map(|text| AccountId::parse(&text));
+    account.transpose().map_err(|rule| invalid(ACCOUNT, rule))
 }
 
 fn api_version() -> Result<ApiVersion, Invalid> {
@@ -162,44 +215,48 @@ fn api_version() -> Result<ApiVersion, Invalid> {
     }
 }
 
-/// The official account, and where its secret is.
+/// The accounts: the installation's first, and where the secrets of the others are.
 #[derive(Debug, Clone)]
-pub struct OfficialAccount {
-    /// The same as the merchant's.
-    pub account: Account,
-    /// `WECHAT_ACCOUNT_SECRET_ID`: the secret with the account's own keys, in the
-    /// functions that may read them.
-    pub secret_id: String,
+pub struct Accounts {
+    /// `WECHAT_APP_ID`: the official account of apps that name no other.
+    pub first: Option<AccountId>,
+    /// `WECHAT_ACCOUNT_SECRET_ID`: the secret with its keys, in the functions that
+    /// may read them.
+    pub secret_id: Option<String>,
+    /// WeChat's hosts.
+    pub hosts: Hosts,
+    /// `SECRETS_PREFIX`: how the names of the others' secrets begin.
+    pub secrets_prefix: String,
+    /// The same as the merchants'.
+    pub fresh: Duration,
 }
 
-/// The official account.
+/// The accounts.
 ///
 /// # Errors
 /// The variable that is missing or malformed.
-pub fn official_account() -> Result<OfficialAccount, Invalid> {
-    Ok(OfficialAccount {
-        account: account()?,
-        secret_id: required("WECHAT_ACCOUNT_SECRET_ID")?,
+pub fn accounts() -> Result<Accounts, Invalid> {
+    Ok(Accounts {
+        first: first_account()?,
+        secret_id: optional("WECHAT_ACCOUNT_SECRET_ID"),
+        hosts: hosts(),
+        secrets_prefix: required("SECRETS_PREFIX")?,
+        fresh: fresh()?,
     })
 }
 
-fn account() -> Result<Account, Invalid> {
-    const SIGN_TYPE: &str = "WECHAT_SIGN_TYPE";
-    let mut account = Account::new(required("WECHAT_APP_ID")?, required("WECHAT_MCH_ID")?);
-    if let Some(name) = optional(SIGN_TYPE) {
-        account.sign_type = SignType::parse(&name)
-            .ok_or_else(|| invalid(SIGN_TYPE, "must be MD5 or HMAC-SHA256"))?;
-    }
+fn hosts() -> Hosts {
+    let mut hosts = Hosts::default();
     for (name, base) in [
-        ("WECHAT_PAY_BASE", &mut account.pay_base),
-        ("WECHAT_OAUTH_BASE", &mut account.api_base),
-        ("WECHAT_OPEN_BASE", &mut account.open_base),
+        ("WECHAT_PAY_BASE", &mut hosts.pay),
+        ("WECHAT_OAUTH_BASE", &mut hosts.api),
+        ("WECHAT_OPEN_BASE", &mut hosts.open),
     ] {
         if let Some(other) = optional(name) {
-            *base = other.trim_end_matches('/').to_owned();
+            other.trim_end_matches('/').clone_into(base);
         }
     }
-    Ok(account)
+    hosts
 }
 
 /// Whether a notification is confirmed by a query before it is believed;

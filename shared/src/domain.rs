@@ -8,6 +8,7 @@ pub mod delivery;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod id;
+pub mod merchant;
 pub mod money;
 pub mod operator;
 pub mod order;

@@ -13,49 +13,67 @@ mod transport;
 pub mod v2;
 pub mod v3;
 
-pub use payments::{Closing, Trade, Wechat};
+pub use payments::{Closing, Paid, Trade, Wechat};
+pub use transport::Http;
 pub use v2::micropay::{Charge, Reversal};
 
 use url::Url;
 
-use v2::sign::SignType;
+use crate::domain::merchant::{MchId, Merchant, SignType};
 
-/// The merchant's account at WeChat, without its keys.
+/// A merchant as its payments are spoken of. Without keys.
 #[derive(Debug, Clone)]
-pub struct Account {
-    /// The official account's appid.
-    pub app_id: String,
-    /// The merchant number, 8 to 10 digits.
-    pub mch_id: String,
-    /// Pinned per merchant: a notification signed otherwise is refused.
+pub struct Identity {
+    /// WeChat's number of it.
+    pub mch_id: MchId,
+    /// How version 2 signs.
     pub sign_type: SignType,
     /// Where payments are asked for, without a trailing slash.
     pub pay_base: String,
-    /// Where the official account's API is.
+    /// Where its accounts' own API is.
     pub api_base: String,
-    /// Where users are sent to be asked.
-    pub open_base: String,
 }
 
-impl Account {
-    /// At WeChat's own hosts, signing with HMAC-SHA256.
+impl Identity {
+    /// At these hosts.
     #[must_use]
-    pub fn new(app_id: String, mch_id: String) -> Self {
+    pub fn new(merchant: &Merchant, hosts: &Hosts) -> Self {
         Self {
-            app_id,
-            mch_id,
-            sign_type: SignType::HmacSha256,
-            pay_base: "https://api.mch.weixin.qq.com".to_owned(),
-            api_base: "https://api.weixin.qq.com".to_owned(),
-            open_base: "https://open.weixin.qq.com".to_owned(),
+            mch_id: merchant.mch_id.clone(),
+            sign_type: merchant.sign_type,
+            pay_base: merchant
+                .pay_base
+                .clone()
+                .unwrap_or_else(|| hosts.pay.clone()),
+            api_base: hosts.api.clone(),
         }
     }
+}
 
-    /// An address of the official account's API.
-    fn api(&self, path: &str) -> Result<Url, Error> {
-        Url::parse(&format!("{}{path}", self.api_base))
-            .map_err(|_| Error::Refused("the API base is no URL".to_owned()))
+/// WeChat's hosts, without trailing slashes.
+#[derive(Debug, Clone)]
+pub struct Hosts {
+    /// Where payments are asked for.
+    pub pay: String,
+    /// Where the accounts' API is.
+    pub api: String,
+    /// Where users are sent to be asked.
+    pub open: String,
+}
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self {
+            pay: "https://api.mch.weixin.qq.com".to_owned(),
+            api: "https://api.weixin.qq.com".to_owned(),
+            open: "https://open.weixin.qq.com".to_owned(),
+        }
     }
+}
+
+fn address(base: &str, path: &str) -> Result<Url, Error> {
+    Url::parse(&format!("{base}{path}"))
+        .map_err(|_| Error::Refused("the API base is no URL".to_owned()))
 }
 
 /// Why WeChat gave no usable answer.

@@ -15,10 +15,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use shared::ambient::Clock;
+use shared::aws::accounts::Named;
 use shared::aws::ledger::Ledger;
 use shared::aws::registry::Registry;
-use shared::aws::secrets::Merchant;
 use shared::domain::app::App;
+use shared::domain::merchant::{AccountId, Need};
 use shared::domain::order::{Attempt, Curious, Order, Payer, Status, TradeType};
 use shared::domain::time::Timestamp;
 use shared::flows::addresses::{is_back, mweb_url, pay_url, return_url};
@@ -42,8 +43,6 @@ pub struct Cashier {
     pub registry: Registry,
     /// Where orders are.
     pub ledger: Ledger,
-    /// Who is paid.
-    pub merchant: Merchant,
     /// How an order gets to WeChat.
     pub checkout: Checkout,
     /// How WeChat is asked whether it is paid.
@@ -141,14 +140,17 @@ async fn show(state: &Cashier, visit: &Visit) -> Result<Response, Problem> {
                 payer.openid = login::redeem_ticket(&state.registry, &ticket, visit.now).await?;
             }
             if payer.openid.is_none() {
-                return log_in(state, query, visit.now).await;
+                return match account(state, &order, &app).await? {
+                    Some(account) => log_in(state, &account, query, visit.now).await,
+                    None => visit.page(&Page::InApp, &order),
+                };
             }
         }
         TradeType::Native | TradeType::App | TradeType::Genprepay | TradeType::Micropay => {}
     }
     let checkout = &state.checkout;
     let Prepared { order, attempt } = checkout
-        .prepare(order, trade_type, &payer, visit.now)
+        .prepare(order, &app, trade_type, &payer, visit.now)
         .await?;
     offer(state, visit, &order, &attempt, &app).await
 }
@@ -179,7 +181,7 @@ async fn offer(
             visit.page(&page, order)
         }
         TradeType::Jsapi => {
-            let wechat = state.merchant.wechat().await?;
+            let wechat = state.checkout.merchants.of(order).await?;
             let params = wechat.bridge_params(attempt, prepay, visit.now)?;
             visit.page(&Page::Bridge { params }, order)
         }
@@ -199,12 +201,33 @@ fn ended(order: &Order, app: &App, visit: &Visit) -> Result<Response, Problem> {
     visit.page(&page, order)
 }
 
+/// Through which official account the payer's openid is learned; none for an order
+/// that is paid in a mini program, which has openids of its own.
+async fn account(state: &Cashier, order: &Order, app: &App) -> Result<Option<AccountId>, Problem> {
+    let accounts = &state.checkout.accounts;
+    let Some(named) = &order.request.account else {
+        let chosen = accounts.choose(app, Need::OfficialAccount).await?;
+        return chosen.map(Some).ok_or(Problem::AccountMissing);
+    };
+    let checked = accounts.check(app, named, Need::OfficialAccount).await?;
+    Ok((checked == Named::Serves).then(|| named.clone()))
+}
+
 /// Sends the browser to WeChat for the openid; it comes back to this address
 /// with a ticket.
-async fn log_in(state: &Cashier, query: String, now: Timestamp) -> Result<Response, Problem> {
-    let account = state.merchant.account();
+async fn log_in(
+    state: &Cashier,
+    account: &AccountId,
+    query: String,
+    now: Timestamp,
+) -> Result<Response, Problem> {
+    let entrance = login::Entrance {
+        open_base: &state.checkout.accounts.hosts().open,
+        account,
+        public_url: &state.public_url,
+    };
     let purpose = login::Purpose::PayQuery(query);
-    let started = login::start(&state.registry, account, &state.public_url, purpose, now).await?;
+    let started = login::start(&state.registry, entrance, purpose, now).await?;
     let mut response = Redirect::to(started.authorize_url.as_str()).into_response();
     let cookie = HeaderValue::from_str(&started.cookie).map_err(|_| Problem::Unavailable)?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);

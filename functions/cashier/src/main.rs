@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use cashier::{Cashier, router};
 use shared::ambient::Clock;
+use shared::aws::accounts::Accounts;
 use shared::aws::ledger::Ledger;
+use shared::aws::merchants::Merchants;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
-use shared::aws::secrets::Merchant;
 use shared::config;
 use shared::flows::ask::Asking;
 use shared::flows::checkout::Checkout;
@@ -20,14 +21,15 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let merchant = Merchant::new(aws.clone(), config::merchant()?);
-    merchant.warm_up();
+    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?)?;
+    merchants.warm_up();
     let state = Cashier {
         clock: Clock::System,
         checkout: Checkout {
             ledger: ledger.clone(),
             tokens: None,
-            merchant: merchant.clone(),
+            merchants: merchants.clone(),
+            accounts: Accounts::new(&aws, registry.clone(), config::accounts()?)?,
             notify_url: config::notify_url()?,
             reconcile: Queue::new(&aws, config::reconcile_queue_url()?),
         },
@@ -38,11 +40,10 @@ async fn main() -> Result<(), lambda_http::Error> {
                 deliver_first: Queue::new(&aws, config::deliver_first_queue_url()?),
                 grace_seconds: config::grace_seconds()?,
             },
-            merchant: merchant.clone(),
+            merchants,
         },
         ledger,
         registry,
-        merchant,
         public_url: config::public_url()?,
         payer_address_header: config::payer_address_header()?,
     };

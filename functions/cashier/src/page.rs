@@ -176,6 +176,10 @@ fn explain(problem: &Problem, reader: Reader) -> &'static str {
             "支付链接无效，请回到商家重新下单",
             "This payment link is not valid. Please order again at the shop.",
         ),
+        Problem::MerchantDisabled | Problem::AccountMissing => reader.say(
+            "商家暂时无法收款，请联系商家",
+            "This shop cannot take this payment. Please contact the shop.",
+        ),
         Problem::AppDisabled => reader.say("商家已停用", "This shop is disabled."),
         Problem::OrderNotFound => reader.say("没有这笔订单", "There is no such order."),
         Problem::OrderPaid => reader.say(

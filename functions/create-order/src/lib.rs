@@ -16,12 +16,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, extract::DefaultBodyLimit};
 use shared::ambient::{Clock, random_hex};
+use shared::aws::accounts::Named;
 use shared::aws::ledger::{Created, Ledger};
 use shared::aws::registry::Registry;
-use shared::aws::secrets::Merchant;
 use shared::domain::app::App;
-use shared::domain::order::{Attempt, Order, Payer, Prepay, Request, TradeType};
-use shared::domain::signature::Params;
+use shared::domain::merchant::Need;
+use shared::domain::order::{Attempt, Order, Payer, Request, TradeType};
 use shared::domain::time::Timestamp;
 use shared::flows::addresses::{mweb_url, pay_url};
 use shared::flows::checkout::Checkout;
@@ -41,8 +41,6 @@ pub struct CreateOrder {
     pub registry: Registry,
     /// Where orders are.
     pub ledger: Ledger,
-    /// Who is paid.
-    pub merchant: Merchant,
     /// How an order gets to WeChat.
     pub checkout: Checkout,
     /// The hub's own address.
@@ -81,17 +79,21 @@ async fn create(
         openid: request.openid.clone(),
         ip: request.client_ip.unwrap_or_else(caller),
     };
-    if let Some(code) = auth_code {
-        let order = Order::new(key, request, random_hex(), now);
-        return micropay::charge(&state, order, &code, payer.ip, now).await;
-    }
+    check_account(&state, &signed.app, &request).await?;
     let method = method(&request, &signed.app);
-
-    // The attempt is stored with the order: one write instead of two.
     let mut order = Order::new(key, request, random_hex(), now);
+    order.merchant = Some(state.checkout.merchants.payee(&signed.app)?);
+    if let Some(code) = auth_code {
+        let channel = state
+            .checkout
+            .channel(&order, &signed.app, TradeType::Micropay);
+        let account = channel.await?.account;
+        return micropay::charge(&state, order, &code, &account, payer.ip, now).await;
+    }
+    // The attempt is stored with the order: one write instead of two.
     if let Some(trade_type) = method {
-        let api_version = state.merchant.api_version();
-        order.open_attempt(trade_type, payer.clone(), api_version, now)?;
+        let channel = state.checkout.channel(&order, &signed.app, trade_type);
+        order.open_attempt(trade_type, payer.clone(), channel.await?, now)?;
     }
     let (order, status) = match state.ledger.create(&order).await? {
         Created::New => {
@@ -104,7 +106,8 @@ async fn create(
     let (order, attempt) = match method {
         Some(trade_type) if order.check_open(now).is_ok() => {
             let checkout = &state.checkout;
-            let prepared = checkout.prepare(order, trade_type, &payer, now).await?;
+            let prepared = checkout.prepare(order, &signed.app, trade_type, &payer, now);
+            let prepared = prepared.await?;
             (prepared.order, Some(prepared.attempt))
         }
         _ => {
@@ -115,6 +118,21 @@ async fn create(
     let attempt = attempt.filter(|_| order.check_open(now).is_ok());
     let placed = placed(&state, &order, attempt.as_ref(), &signed.app, now).await?;
     Ok((status, Json(placed)).into_response())
+}
+
+/// An account that the order names is the app's, and WeChat takes such payments
+/// through it. The page that decides how it is paid is an official account's.
+async fn check_account(state: &CreateOrder, app: &App, request: &Request) -> Result<(), Problem> {
+    const NAME: &str = "account";
+    let Some(account) = &request.account else {
+        return Ok(());
+    };
+    let need = request.trade_type.map_or(Need::OfficialAccount, Need::Pay);
+    match state.checkout.accounts.check(app, account, need).await? {
+        Named::Serves => Ok(()),
+        Named::Unsuited => Err(Problem::param(NAME, "is not paid through in this way")),
+        Named::Foreign => Err(Problem::param(NAME, "is not one of the app's")),
+    }
 }
 
 /// How the order is paid, when enough is known to ask WeChat now; the cashier
@@ -150,24 +168,17 @@ async fn placed<'a>(
         placed.code_url = prepay.code_url.as_deref();
         let address = prepay.mweb_url.as_deref();
         placed.mweb_url = address.and_then(|address| mweb_url(address, &pay_url).ok());
-        placed.app_params = app_params(state, attempt, prepay, now).await?;
+        let wechat = state.checkout.merchants.of(order).await?;
+        match attempt.trade_type {
+            TradeType::App | TradeType::Genprepay => {
+                placed.app_params = wechat.app_params(attempt, prepay, now)?;
+            }
+            TradeType::Jsapi => {
+                placed.bridge_params = Some(wechat.bridge_params(attempt, prepay, now)?);
+            }
+            TradeType::Native | TradeType::Mweb | TradeType::Micropay => {}
+        }
     }
     placed.pay_url = Some(pay_url);
     Ok(placed)
-}
-
-/// What the merchant's app opens WeChat with, in its flow.
-async fn app_params(
-    state: &CreateOrder,
-    attempt: &Attempt,
-    prepay: &Prepay,
-    now: Timestamp,
-) -> Result<Option<Params>, Problem> {
-    match attempt.trade_type {
-        TradeType::App | TradeType::Genprepay => {
-            let wechat = state.merchant.wechat().await?;
-            Ok(wechat.app_params(attempt, prepay, now)?)
-        }
-        TradeType::Native | TradeType::Jsapi | TradeType::Mweb | TradeType::Micropay => Ok(None),
-    }
 }

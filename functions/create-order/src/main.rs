@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use create_order::{CreateOrder, Till, router};
 use shared::ambient::Clock;
+use shared::aws::accounts::Accounts;
 use shared::aws::ledger::Ledger;
+use shared::aws::merchants::Merchants;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
-use shared::aws::secrets::{Merchant, OfficialAccount};
 use shared::config;
 use shared::flows::checkout::Checkout;
 use shared::flows::settle::Settler;
@@ -20,17 +21,18 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let merchant = Merchant::new(aws.clone(), config::merchant()?);
-    merchant.warm_up();
-    // Read only if an app's old client needs a token that nobody has cached.
-    let account = OfficialAccount::new(aws.clone(), config::official_account()?);
+    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?)?;
+    merchants.warm_up();
+    // Keys are read only if an app's old client needs a token that nobody has cached.
+    let accounts = Accounts::new(&aws, registry.clone(), config::accounts()?)?;
     let reconcile = Queue::new(&aws, config::reconcile_queue_url()?);
     let state = CreateOrder {
         clock: Clock::System,
         checkout: Checkout {
             ledger: ledger.clone(),
-            tokens: Some(TokenCache::new(registry.clone(), account)),
-            merchant: merchant.clone(),
+            tokens: Some(TokenCache::new(registry.clone(), accounts.clone())),
+            merchants,
+            accounts,
             notify_url: config::notify_url()?,
             reconcile: reconcile.clone(),
         },
@@ -47,7 +49,6 @@ async fn main() -> Result<(), lambda_http::Error> {
         },
         ledger,
         registry,
-        merchant,
         public_url: config::public_url()?,
         payer_address_header: config::payer_address_header()?,
     };

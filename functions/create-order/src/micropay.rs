@@ -10,7 +10,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use shared::aws::ledger::{Created, Saved};
 use shared::aws::queue::Queue;
-use shared::domain::order::{CodeUse, MicropayTiming, Order, Status};
+use shared::domain::merchant::AccountId;
+use shared::domain::order::{CodeUse, MicropayTiming, Order, ShownCode, Status};
 use shared::domain::time::Timestamp;
 use shared::error::causes;
 use shared::flows::race::Race;
@@ -40,17 +41,23 @@ pub(crate) async fn charge(
     state: &CreateOrder,
     mut order: Order,
     code: &AuthCode,
+    account: &AccountId,
     client_ip: IpAddr,
     now: Timestamp,
 ) -> Result<Response, Problem> {
-    let digest = code.digest();
-    let mut code_use = order.use_payment_code(&digest, state.till.timing, client_ip, now)?;
+    let shown = ShownCode {
+        digest: &code.digest(),
+        timing: state.till.timing,
+        client_ip,
+        account,
+    };
+    let mut code_use = order.use_payment_code(&shown, now)?;
     let mut status = StatusCode::CREATED;
     match state.ledger.create(&order).await? {
         Created::New => tracing::info!(order = %order.key(), "order created"),
         Created::Exists(known) if known.request.is_same(&order.request) => {
             status = StatusCode::OK;
-            (order, code_use) = use_again(state, *known, &digest, client_ip, now).await?;
+            (order, code_use) = use_again(state, *known, &shown, now).await?;
         }
         Created::Exists(_) => return Err(Problem::OrderConflict),
     }
@@ -70,8 +77,7 @@ pub(crate) async fn charge(
 async fn use_again(
     state: &CreateOrder,
     mut order: Order,
-    digest: &str,
-    client_ip: IpAddr,
+    shown: &ShownCode<'_>,
     now: Timestamp,
 ) -> Result<(Order, CodeUse), Problem> {
     let mut race = Race::new("take a payment code");
@@ -79,7 +85,7 @@ async fn use_again(
         if order.payment.is_some() {
             return Ok((order, CodeUse::Known));
         }
-        match order.use_payment_code(digest, state.till.timing, client_ip, now)? {
+        match order.use_payment_code(shown, now)? {
             CodeUse::Known => return Ok((order, CodeUse::Known)),
             CodeUse::New(attempt) => match state.ledger.save(&mut order).await? {
                 Saved::Done => return Ok((order, CodeUse::New(attempt))),
@@ -99,10 +105,9 @@ async fn call(
     client_ip: IpAddr,
     now: Timestamp,
 ) -> Result<Order, Problem> {
-    let wechat = state.merchant.wechat().await?;
-    let number = order.out_trade_no(attempt);
+    let wechat = state.checkout.merchants.of(&order).await?;
     let charged = wechat
-        .micropay(&order, &number, code.expose(), client_ip, now)
+        .micropay(&order, attempt, code.expose(), client_ip, now)
         .await;
     let Till {
         settler, reconcile, ..

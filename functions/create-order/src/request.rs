@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 use shared::domain::UnknownAttributes;
 use shared::domain::app::check_address;
 use shared::domain::id::OrderKey;
+use shared::domain::merchant::AccountId;
 use shared::domain::money::Fen;
 use shared::domain::order::{
     DETAIL_MAX_BYTES, LimitPay, Request, TradeType, Version, check_detail,
@@ -49,6 +50,7 @@ pub(crate) fn read(signed: &Signed, prefixes: &[String]) -> Result<NewOrder, Pro
         "notify_url",
         "return_url",
         "trade_type",
+        "account",
         "version",
         "openid",
         "client_ip",
@@ -80,6 +82,7 @@ pub(crate) fn read(signed: &Signed, prefixes: &[String]) -> Result<NewOrder, Pro
         notify_url: address(signed, "notify_url")?,
         return_url: address(signed, "return_url")?,
         trade_type: trade_type(signed)?,
+        account: account(signed)?,
         version: version(signed)?,
         openid: given(signed, "openid", 128)?,
         client_ip: fields.ip("client_ip")?,
@@ -178,6 +181,13 @@ fn detail(signed: &Signed) -> Result<Option<String>, Problem> {
         check_detail(text).map_err(Problem::of_param(NAME))?;
     }
     Ok(text)
+}
+
+fn account(signed: &Signed) -> Result<Option<AccountId>, Problem> {
+    const NAME: &str = "account";
+    let text = signed.fields.text(NAME, 32)?;
+    let account = text.map(AccountId::parse).transpose();
+    account.map_err(Problem::of_param(NAME))
 }
 
 fn limit_pay(signed: &Signed) -> Result<Option<LimitPay>, Problem> {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
+use shared::domain::merchant::Need;
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
+use shared::wechat::official_account::jssdk::page_config;
 
 use crate::Oauth;
 
@@ -21,7 +23,7 @@ pub(crate) async fn config(
     fields.only(&["url"])?;
     let url = fields.required("url", 1024)?;
     app.check_page(url).map_err(Problem::of_param("url"))?;
-    let ticket = state.tokens.ticket(now).await?;
-    let config = state.account.account().page_config(&ticket, url, now);
-    Ok(Json(config).into_response())
+    let account = state.account(&app, Need::OfficialAccount).await?;
+    let ticket = state.tokens.ticket(&account, now).await?;
+    Ok(Json(page_config(&account, &ticket, url, now)).into_response())
 }

@@ -4,6 +4,7 @@
 
 mod jssdk;
 mod login;
+mod mini_program;
 mod page;
 mod server;
 
@@ -13,10 +14,14 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use shared::ambient::Clock;
+use shared::aws::accounts::Accounts;
 use shared::aws::registry::Registry;
-use shared::aws::secrets::OfficialAccount;
+use shared::domain::app::App;
+use shared::domain::merchant::{AccountId, Need};
 use shared::flows::token_cache::TokenCache;
 use shared::http::guarded;
+use shared::http::problem::Problem;
+use shared::wechat::official_account::Client;
 
 /// What the function works with.
 #[derive(Debug)]
@@ -25,14 +30,29 @@ pub struct Oauth {
     pub clock: Clock,
     /// The apps, and the states, codes and tickets of their users.
     pub registry: Registry,
-    /// The official account that asks the users.
-    pub account: OfficialAccount,
+    /// The accounts that ask the users.
+    pub accounts: Accounts,
     /// For JS-SDK signatures.
     pub tokens: TokenCache,
     /// The hub's own address.
     pub public_url: String,
     /// What WeChat asks for to see whose the domain is.
     pub verify_codes: Vec<String>,
+}
+
+impl Oauth {
+    /// The account through which this app learns who somebody is.
+    async fn account(&self, app: &App, need: Need) -> Result<AccountId, Problem> {
+        let account = self.accounts.choose(app, need).await?;
+        account.ok_or(Problem::AccountMissing)
+    }
+
+    /// The client for the account that a login went through.
+    async fn client(&self, account: Option<&AccountId>) -> Result<Arc<Client>, Problem> {
+        let account = account.or_else(|| self.accounts.first());
+        let account = account.ok_or(Problem::AccountMissing)?;
+        Ok(self.accounts.client(account).await?)
+    }
 }
 
 /// No message of WeChat's comes near this.
@@ -45,6 +65,7 @@ pub fn router(state: Arc<Oauth>) -> Router {
         .route("/oauth/authorize", get(login::authorize))
         .route("/oauth/callback", get(login::callback))
         .route("/v1/oauth/token", post(login::token))
+        .route("/v1/miniprogram/session", post(mini_program::session))
         .route("/v1/jssdk/config", get(jssdk::config))
         .route("/wechat/server", get(server::check).merge(messages))
         .route("/{file}", get(server::domain_file))

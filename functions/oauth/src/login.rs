@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 use shared::ambient::random_hex;
 use shared::domain::app::App;
+use shared::domain::merchant::{AccountId, Need};
 use shared::domain::signature::{Params, sign};
 use shared::domain::time::Timestamp;
 use shared::flows::login::{self, AppLogin, Purpose};
@@ -53,10 +54,15 @@ async fn begin(state: &Oauth, query: &str) -> Result<Response, Problem> {
         state: login_state.to_owned(),
         scope,
     });
+    let account = state.account(&app, Need::OfficialAccount).await?;
     // Nobody is sent to WeChat for a login that could not end.
-    state.account.client().await?;
-    let account = state.account.account();
-    let started = login::start(&state.registry, account, &state.public_url, purpose, now).await?;
+    state.accounts.client(&account).await?;
+    let entrance = login::Entrance {
+        open_base: &state.accounts.hosts().open,
+        account: &account,
+        public_url: &state.public_url,
+    };
+    let started = login::start(&state.registry, entrance, purpose, now).await?;
     tracing::info!(app = %app.app_id, "a login began");
     let mut response = Redirect::to(started.authorize_url.as_str()).into_response();
     let cookie = HeaderValue::from_str(&started.cookie).map_err(|_| Problem::Unavailable)?;
@@ -81,10 +87,11 @@ async fn come_back(state: &Oauth, query: &str, headers: &HeaderMap) -> Result<St
     let login_state = fields.required("state", 128)?;
     let (name, _) = login::cookie_place(login_state, &state.public_url);
     let cookie = cookie(headers, &name).unwrap_or_default();
-    let purpose = login::resume(&state.registry, login_state, cookie, now).await?;
-    match purpose {
+    let resumed = login::resume(&state.registry, login_state, cookie, now).await?;
+    let account = resumed.account.as_ref();
+    match resumed.purpose {
         Purpose::PayQuery(query) => {
-            let user = identify(state, &fields, Scope::Base).await?;
+            let user = identify(state, account, &fields, Scope::Base).await?;
             if user.is_snapshot {
                 return Err(Problem::param(
                     "openid",
@@ -94,7 +101,7 @@ async fn come_back(state: &Oauth, query: &str, headers: &HeaderMap) -> Result<St
             let (registry, public_url) = (&state.registry, &state.public_url);
             Ok(login::issue_ticket(registry, public_url, &query, user, now).await?)
         }
-        Purpose::App(login) => back_to_app(state, &login, &fields, now).await,
+        Purpose::App(login) => back_to_app(state, account, &login, &fields, now).await,
     }
 }
 
@@ -102,6 +109,7 @@ async fn come_back(state: &Oauth, query: &str, headers: &HeaderMap) -> Result<St
 /// since the app was looked at.
 async fn back_to_app(
     state: &Oauth,
+    account: Option<&AccountId>,
     login: &AppLogin,
     fields: &Fields,
     now: Timestamp,
@@ -113,7 +121,7 @@ async fn back_to_app(
     }
     app.check_redirect(&login.redirect_uri)
         .map_err(Problem::of_param("redirect_uri"))?;
-    let outcome = match identify(state, fields, login.scope).await {
+    let outcome = match identify(state, account, fields, login.scope).await {
         Ok(user) if app.signed_profile => Ok(signed_profile(&app, login, &user, now)),
         Ok(user) => login::issue_code(&state.registry, &app.app_id, user, now)
             .await
@@ -131,13 +139,18 @@ async fn back_to_app(
 }
 
 /// Asks WeChat who came back. Without a code, somebody who declined.
-async fn identify(state: &Oauth, fields: &Fields, scope: Scope) -> Result<User, Problem> {
+async fn identify(
+    state: &Oauth,
+    account: Option<&AccountId>,
+    fields: &Fields,
+    scope: Scope,
+) -> Result<User, Problem> {
     let code = match fields.text("code", 512) {
         Ok(code) => code.ok_or(Problem::LoginDeclined)?,
         // Too long, or no text: not one that WeChat gave.
         Err(_) => return Err(Problem::CodeInvalid),
     };
-    let wechat = state.account.client().await?;
+    let wechat = state.client(account).await?;
     wechat.exchange_code(code, scope).await.map_err(|error| {
         error.alarm_if_ours();
         match error.business_code() {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use oauth::{Oauth, router};
 use shared::ambient::Clock;
+use shared::aws::accounts::Accounts;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
-use shared::aws::secrets::OfficialAccount;
 use shared::config;
 use shared::flows::token_cache::TokenCache;
 
@@ -15,13 +15,13 @@ async fn main() -> Result<(), lambda_http::Error> {
     shared::telemetry::init();
     let aws = sdk_config(&config::aws()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let account = OfficialAccount::new(aws, config::official_account()?);
-    account.warm_up();
+    let accounts = Accounts::new(&aws, registry.clone(), config::accounts()?)?;
+    accounts.warm_up();
     let state = Oauth {
         clock: Clock::System,
-        tokens: TokenCache::new(registry.clone(), account.clone()),
+        tokens: TokenCache::new(registry.clone(), accounts.clone()),
         registry,
-        account,
+        accounts,
         public_url: config::public_url()?,
         verify_codes: config::mp_verify_codes(),
     };

@@ -46,7 +46,7 @@ async fn asked_by_wechat(state: &Oauth, query: &str) -> Result<Fields, Problem> 
     if !sent.is_ok_and(|sent| sent.seconds_apart(now) <= CLOCK_SKEW_SECONDS) {
         return Err(Problem::TimestampExpired);
     }
-    let wechat = state.account.client().await?;
+    let wechat = state.client(None).await?;
     if !wechat.is_from_server(signature, timestamp, nonce) {
         return Err(Problem::SignInvalid);
     }

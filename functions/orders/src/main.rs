@@ -5,10 +5,10 @@ use std::sync::Arc;
 use orders::{Orders, router};
 use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
+use shared::aws::merchants::Merchants;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
-use shared::aws::secrets::Merchant;
 use shared::config;
 use shared::flows::ask::Asking;
 use shared::flows::notified::Notified;
@@ -21,7 +21,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let merchant = Merchant::new(aws.clone(), config::merchant()?);
+    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?)?;
     let settler = Settler {
         ledger: ledger.clone(),
         registry: registry.clone(),
@@ -32,14 +32,14 @@ async fn main() -> Result<(), lambda_http::Error> {
         clock: Clock::System,
         asking: Asking {
             settler: settler.clone(),
-            merchant: merchant.clone(),
+            merchants: merchants.clone(),
         },
         notified: Notified {
             ledger: ledger.clone(),
             settler: settler.clone(),
             confirm: config::confirm_notifications(),
         },
-        refunds: Refunds { settler, merchant },
+        refunds: Refunds { settler, merchants },
         ledger,
         registry,
         notify_url: config::notify_url()?,

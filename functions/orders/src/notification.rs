@@ -8,8 +8,10 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
+use shared::domain::app::App;
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
+use shared::wechat::Wechat;
 use shared::wechat::notification::{Claimed, Notice, Notification, Received, Rejection};
 use shared::wechat::v3::Proof;
 use tracing::field::display;
@@ -53,7 +55,7 @@ async fn answer(state: &Orders, body: &[u8]) -> Result<Response, Problem> {
             body: &raw,
         },
     };
-    let wechat = state.asking.merchant.wechat().await?;
+    let wechat = merchant(state, &signed.app, &received).await?;
     let notice = wechat.read_notification(&received, now);
     let notice = read(notice, &received.claimed())?;
     let key = notice.number().order.clone();
@@ -63,6 +65,25 @@ async fn answer(state: &Orders, body: &[u8]) -> Result<Response, Problem> {
     }
     state.notified.take(&wechat, notice, now).await?;
     shown(state, &key, &signed.app).await
+}
+
+/// Who is paid by the order that it claims to be about: the app may have another
+/// merchant by now. Version 3's is sealed, and then that of the app's new orders.
+async fn merchant(
+    state: &Orders,
+    app: &App,
+    received: &Received<'_>,
+) -> Result<Arc<Wechat>, Problem> {
+    let claimed = received.claimed().number.map(|number| number.order);
+    let order = match claimed.filter(|key| key.app_id == app.app_id) {
+        Some(key) => state.ledger.order(&key).await?,
+        None => None,
+    };
+    let merchants = &state.asking.merchants;
+    Ok(match order {
+        Some(order) => merchants.of(&order).await?,
+        None => merchants.named(Some(&merchants.payee(app)?)).await?,
+    })
 }
 
 /// The headers of a notification by version 3, which come all or not at all.

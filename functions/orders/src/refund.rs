@@ -184,7 +184,7 @@ fn fresh(order: &Order, request: &Request, now: Timestamp) -> Result<Refund, Pro
         reason: request.reason.clone(),
         due: now,
     };
-    let mut refund = Refund::new(order.key(), promise, now);
+    let mut refund = Refund::new(order, promise, now);
     // By this call; the sweeper asks only if it dies.
     let _claimed = refund.claim(now);
     Ok(refund)

@@ -7,10 +7,10 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use reconcile::{Reconcile, reconcile};
 use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
+use shared::aws::merchants::Merchants;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
-use shared::aws::secrets::Merchant;
 use shared::batch;
 use shared::config;
 use shared::flows::ask::Asking;
@@ -22,10 +22,11 @@ async fn main() -> Result<(), Error> {
     shared::telemetry::init();
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
-    let merchant = Merchant::new(aws.clone(), config::merchant()?);
+    let registry = Registry::new(&aws, config::registry_table()?);
+    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?)?;
     let settler = Settler {
         ledger: ledger.clone(),
-        registry: Registry::new(&aws, config::registry_table()?),
+        registry,
         deliver_first: Queue::new(&aws, config::deliver_first_queue_url()?),
         grace_seconds: config::grace_seconds()?,
     };
@@ -34,9 +35,9 @@ async fn main() -> Result<(), Error> {
         ledger,
         refunds: Refunds {
             settler: settler.clone(),
-            merchant: merchant.clone(),
+            merchants: merchants.clone(),
         },
-        asking: Asking { settler, merchant },
+        asking: Asking { settler, merchants },
         notify_url: config::notify_url()?,
         reconcile: Queue::new(&aws, config::reconcile_queue_url()?),
     });

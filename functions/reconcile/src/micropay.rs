@@ -27,7 +27,7 @@ pub(crate) async fn ask(
         return Ok(());
     };
     let is_reversing = |order: &Order| order.payment_code().is_some_and(|code| code.reversing);
-    let wechat = state.asking.merchant.wechat().await?;
+    let wechat = state.asking.merchants.of(&order).await?;
     let mut found = look(&wechat, &order, attempt, now).await;
     // No answer is a reason to take it back, too: a till cannot wait for one.
     let undecided = matches!(
@@ -91,7 +91,7 @@ async fn take_back(
     now: Timestamp,
 ) -> Result<CodePayment, wechat::Error> {
     for _ in 0..RECALLS {
-        match wechat.reverse(&order.out_trade_no(attempt)).await? {
+        match wechat.reverse(order, attempt).await? {
             Reversal::Done => return Ok(CodePayment::Over("REVERSED")),
             Reversal::Again => {}
             // It proves nothing while the charge can still arrive.

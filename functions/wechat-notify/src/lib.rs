@@ -15,8 +15,9 @@ use axum::routing::post;
 use shared::ambient::Clock;
 use shared::aws::Failure;
 use shared::aws::ledger::Ledger;
-use shared::aws::secrets::Merchant;
+use shared::aws::merchants::Merchants;
 use shared::domain::id::{OutRefundNo, RefundNo};
+use shared::domain::merchant::MchId;
 use shared::domain::time::Timestamp;
 use shared::flows::notified::{self, Notified};
 use shared::flows::refunds::Refunds;
@@ -38,7 +39,7 @@ pub struct WechatNotify {
     /// The refunds.
     pub ledger: Ledger,
     /// Whose payments these are.
-    pub merchant: Merchant,
+    pub merchants: Merchants,
     /// How a payment is taken.
     pub notified: Notified,
     /// How a refund goes on.
@@ -93,11 +94,15 @@ async fn receive(
     received: &Received<'_>,
     claimed: &mut Claimed,
 ) -> Result<(), Refused> {
-    if mch_id.is_some_and(|mch_id| mch_id != state.merchant.account().mch_id) {
-        return Err(Rejection::Stranger.into());
-    }
     let now = state.clock.now();
-    let wechat = state.merchant.wechat().await?;
+    let wechat = match mch_id.map(MchId::parse) {
+        None => state.merchants.named(None).await?,
+        Some(mch_id) => {
+            let mch_id = mch_id.map_err(|_| Rejection::Stranger)?;
+            let found = state.merchants.find(&mch_id).await?;
+            found.ok_or(Rejection::Stranger)?
+        }
+    };
     match wechat.read_notification(received, now)? {
         Notification::Payment(notice) => {
             // Version 3 says so inside what is sealed only.
@@ -134,10 +139,13 @@ async fn refunded(
             return confirmed.map(drop).ok_or(Refused::Unconfirmed);
         }
     }
-    let order = state.notified.order(&notice.trade).await?;
+    let order = state.notified.order(wechat, &notice.trade).await?;
     let (key, transaction_id) = (order.key(), &notice.transaction_id);
     let returned = match order.payment_of(transaction_id) {
-        Some(_) => state.refunds.discover(&key, transaction_id, now).await?,
+        Some(payment) => {
+            let refunds = &state.refunds;
+            refunds.discover(wechat, &key, &payment.into(), now).await?
+        }
         // The notification of the payment is late, or lost.
         None => {
             let settled = state.notified.settle_confirmed(
@@ -194,7 +202,9 @@ impl Refused {
                     reason = %self, "notification refused");
                 Verdict::Refused
             }
-            Self::Rejected(_) | Self::Unconfirmed | Self::Payment(notified::Error::Unconfirmed) => {
+            Self::Rejected(_)
+            | Self::Unconfirmed
+            | Self::Payment(notified::Error::Unconfirmed | notified::Error::Stranger(_)) => {
                 tracing::warn!(order, attempt, total_fee, cash_fee, reason = %self,
                     "notification refused");
                 Verdict::Refused

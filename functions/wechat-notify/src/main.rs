@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use shared::ambient::Clock;
 use shared::aws::ledger::Ledger;
+use shared::aws::merchants::Merchants;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
-use shared::aws::secrets::Merchant;
 use shared::config;
 use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
@@ -19,11 +19,12 @@ async fn main() -> Result<(), lambda_http::Error> {
     shared::telemetry::init();
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
-    let merchant = Merchant::new(aws.clone(), config::merchant()?);
-    merchant.warm_up();
+    let registry = Registry::new(&aws, config::registry_table()?);
+    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?)?;
+    merchants.warm_up();
     let settler = Settler {
         ledger: ledger.clone(),
-        registry: Registry::new(&aws, config::registry_table()?),
+        registry,
         deliver_first: Queue::new(&aws, config::deliver_first_queue_url()?),
         grace_seconds: config::grace_seconds()?,
     };
@@ -31,7 +32,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         clock: Clock::System,
         refunds: Refunds {
             settler: settler.clone(),
-            merchant: merchant.clone(),
+            merchants: merchants.clone(),
         },
         notified: Notified {
             ledger: ledger.clone(),
@@ -39,7 +40,7 @@ async fn main() -> Result<(), lambda_http::Error> {
             confirm: config::confirm_notifications(),
         },
         ledger,
-        merchant,
+        merchants,
     };
     lambda_http::run(router(Arc::new(state))).await
 }

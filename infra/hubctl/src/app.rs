@@ -10,6 +10,7 @@ use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
 use shared::domain::app::{App, AppSecret, Rotation, check_site};
 use shared::domain::id::AppId;
+use shared::domain::merchant::{AccountId, MchId};
 use shared::domain::time::Timestamp;
 
 use crate::audit::Trail;
@@ -92,6 +93,29 @@ pub(crate) struct Create {
     /// End its log-ins with the signed profile instead of a code.
     #[arg(long)]
     signed_profile: bool,
+    /// Tell it the session keys of its mini programs' users.
+    #[arg(long)]
+    session_keys: bool,
+    /// Who is paid; the stack's first merchant, or the only one, unless given.
+    #[arg(long, value_name = "MCH_ID", value_parser = MchId::parse)]
+    merchant: Option<MchId>,
+    /// An account that its payers and users meet; the stack's first, or the only
+    /// one, unless given. Repeatable; of several that serve the first is taken.
+    #[arg(long = "account", value_name = "APPID", value_parser = AccountId::parse)]
+    accounts: Vec<AccountId>,
+    #[command(flatten)]
+    first: First,
+}
+
+/// The stack's first merchant and account.
+#[derive(Args)]
+struct First {
+    /// The parameter `WechatMchId`.
+    #[arg(long, value_name = "MCH_ID", env = "WECHAT_MCH_ID", value_parser = MchId::parse)]
+    first_merchant: Option<MchId>,
+    /// The parameter `WechatAppId`.
+    #[arg(long, value_name = "APPID", env = "WECHAT_APP_ID", value_parser = AccountId::parse)]
+    first_account: Option<AccountId>,
 }
 
 #[derive(Args)]
@@ -148,6 +172,21 @@ pub(crate) struct Edit {
     /// End its log-ins with the signed profile instead of a code.
     #[arg(long)]
     signed_profile: Option<bool>,
+    /// Tell it the session keys of its mini programs' users.
+    #[arg(long)]
+    session_keys: Option<bool>,
+    /// Who is paid by its new orders; open ones stay where they are.
+    #[arg(long, value_name = "MCH_ID", value_parser = MchId::parse)]
+    merchant: Option<MchId>,
+    /// One more account that its payers and users meet, after the others.
+    /// Repeatable.
+    #[arg(long = "add-account", value_name = "APPID", value_parser = AccountId::parse)]
+    add_accounts: Vec<AccountId>,
+    /// An account that is not its own any more. Repeatable.
+    #[arg(long = "remove-account", value_name = "APPID", value_parser = AccountId::parse)]
+    remove_accounts: Vec<AccountId>,
+    #[command(flatten)]
+    first: First,
     /// One more address prefix of its pages. Repeatable.
     #[arg(long = "add-site", value_name = "SITE")]
     add_sites: Vec<String>,
@@ -213,7 +252,7 @@ pub(crate) async fn run(command: Command) -> Done {
         Command::Create(new) => create(new).await,
         Command::List(list) => tell_all(list).await,
         Command::Show(show) => tell(show).await,
-        Command::Edit(edit) => change(&edit.change, "app.edit", |app| edit.apply(app)).await,
+        Command::Edit(asked) => edit(asked).await,
         Command::Disable(disable) => {
             change(&disable, "app.disable", |app| {
                 app.disabled = true;
@@ -239,6 +278,67 @@ pub(crate) async fn run(command: Command) -> Done {
     }
 }
 
+async fn edit(asked: Edit) -> Done {
+    let registry = asked.change.place.registry(&sdk_config_for_people().await);
+    let mut after = read(&registry, &asked.change.app_id).await?;
+    asked.apply(&mut after).map_err(Stop::Refused)?;
+    if asked.merchant.is_some() || !asked.add_accounts.is_empty() {
+        asked.first.check(&registry, &after).await?;
+    }
+    change(&asked.change, "app.edit", |app| asked.apply(app)).await
+}
+
+impl First {
+    /// Whether an app's merchant and accounts are registered and belong together.
+    async fn check(&self, registry: &Registry, app: &App) -> Done {
+        let merchant = app.merchant.as_ref().or(self.first_merchant.as_ref());
+        if let Some(mch_id) = &app.merchant
+            && self.first_merchant.as_ref() != Some(mch_id)
+            && registry.merchant(mch_id).await?.is_none()
+        {
+            let text = format!("there is no merchant {mch_id}: hubctl merchant create {mch_id}");
+            return Err(Stop::NotFound(text).into());
+        }
+        for id in &app.accounts {
+            let Some(account) = registry.account(id).await? else {
+                let text = format!("there is no account {id}: hubctl account create {id}");
+                return Err(Stop::NotFound(text).into());
+            };
+            if merchant.is_some_and(|merchant| !account.merchants.contains(merchant)) {
+                let text = format!(
+                    "the account {id} is not bound to the app's merchant: bind it in WeChat's \
+                     platform, then hubctl account edit {id} --add-merchant MCH_ID"
+                );
+                return Err(Stop::Refused(text).into());
+            }
+        }
+        if app.merchant.is_some() && app.merchant != self.first_merchant && app.accounts.is_empty()
+        {
+            let text = "an app of another merchant than the first needs its accounts, too";
+            return Err(Stop::Refused(text.to_owned()).into());
+        }
+        Ok(())
+    }
+
+    /// Where the stack has no first of its own, the only one that is registered.
+    async fn complete(&self, registry: &Registry, app: &mut App) -> Done {
+        if self.first_merchant.is_some() || app.merchant.is_some() {
+            return Ok(());
+        }
+        let known = registry.directory().await?;
+        let mut merchants = known.merchants.into_iter();
+        app.merchant = merchants.next();
+        if app.merchant.is_none() || merchants.next().is_some() {
+            let text = "name the app's --merchant: there is none, or more than one";
+            return Err(Stop::Refused(text.to_owned()).into());
+        }
+        if app.accounts.is_empty() && known.accounts.len() == 1 {
+            app.accounts.extend(known.accounts);
+        }
+        Ok(())
+    }
+}
+
 async fn create(new: Create) -> Done {
     for site in &new.sites {
         check_site(site, new.allow_http).map_err(|rule| format!("--site {site} {rule}"))?;
@@ -246,7 +346,7 @@ async fn create(new: Create) -> Done {
     let random_id = || AppId::parse(&random_hex().chars().take(16).collect::<String>());
     let app_id = new.app_id.map_or_else(random_id, Ok)?;
     let app_secret = new.app_secret.map_or_else(random_secret, Ok)?;
-    let app = App {
+    let mut app = App {
         name: new.name,
         allow_http: new.allow_http,
         allow_direct: new.allow_direct,
@@ -255,13 +355,18 @@ async fn create(new: Create) -> Done {
         genprepay: new.genprepay,
         sites: new.sites,
         signed_profile: new.signed_profile,
+        session_keys: new.session_keys,
+        merchant: new.merchant,
+        accounts: new.accounts,
         ..App::new(app_id, app_secret)
     };
     let config = sdk_config_for_people().await;
+    let registry = new.place.registry(&config);
+    new.first.complete(&registry, &mut app).await?;
+    new.first.check(&registry, &app).await?;
     let subject = app.app_id.to_string();
     let entry = new.trail.entry(&config, "app.create", subject).await;
     let entry = entry.between(&json!({}), &app.shown(Clock::System.now()));
-    let registry = new.place.registry(&config);
     let audit = new.trail.table(&config);
     if !registry.add_app(&app, &audit, &entry).await? {
         let text = format!("an app with the id {} exists already", app.app_id);
@@ -308,23 +413,7 @@ async fn tell_all(list: List) -> Done {
 async fn tell(show: Show) -> Done {
     let registry = show.place.registry(&sdk_config_for_people().await);
     let app = read(&registry, &show.app_id).await?;
-    let shown = app.shown(Clock::System.now());
-    if show.json {
-        return print::json(&shown);
-    }
-    let shown = serde_json::to_value(shown)?;
-    let rows = shown
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| {
-            let text = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            [name.clone(), text]
-        });
-    print::table(["WHAT", "VALUE"], rows);
-    Ok(())
+    print::object(&app.shown(Clock::System.now()), show.json)
 }
 
 async fn read(registry: &Registry, app_id: &AppId) -> Result<App, Box<dyn std::error::Error>> {
@@ -344,6 +433,7 @@ impl Edit {
             (self.refund_by_hand, &mut app.refund_by_hand),
             (self.genprepay, &mut app.genprepay),
             (self.signed_profile, &mut app.signed_profile),
+            (self.session_keys, &mut app.session_keys),
         ] {
             *switch = new.unwrap_or(*switch);
         }
@@ -358,6 +448,16 @@ impl Edit {
             check_site(site, app.allow_http).map_err(|rule| format!("--add-site {site} {rule}"))?;
             if !app.sites.contains(site) {
                 app.sites.push(site.clone());
+            }
+        }
+        if let Some(merchant) = &self.merchant {
+            app.merchant = Some(merchant.clone());
+        }
+        app.accounts
+            .retain(|known| !self.remove_accounts.contains(known));
+        for account in &self.add_accounts {
+            if !app.accounts.contains(account) {
+                app.accounts.push(account.clone());
             }
         }
         Ok(())
@@ -392,10 +492,7 @@ async fn write(asked: &Change, config: &SdkConfig, action: &str, before: &App, a
     let (registry, audit) = (asked.place.registry(config), asked.trail.table(config));
     match registry.change_app(app, &audit, &entry).await? {
         true => Ok(()),
-        false => {
-            let text = "somebody else has changed the app just now: look at it, and try again";
-            Err(Stop::Refused(text.to_owned()).into())
-        }
+        false => Err(Stop::lost_race("app").into()),
     }
 }
 

@@ -1,98 +1,16 @@
-//! WeChat's apiclient_cert.p12 opened, checked and turned into the PEM that the
-//! functions read. A key whose certificate is another's or has expired is not
-//! kept; neither the key nor the password is ever shown.
+//! A merchant's certificate and its private key, from WeChat's apiclient_cert.p12 or
+//! from the two PEM files beside it: opened, checked and turned into the PEM that the
+//! functions read. A key whose certificate is another's or has expired is not kept;
+//! neither the key nor the password is ever shown.
 
-use std::path::PathBuf;
-
-use clap::{Args, Subcommand};
 use p12_keystore::Pkcs12Archive;
 use p12_keystore::error::Error as KeystoreError;
 use pem::Pem;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use serde_json::json;
-use shared::ambient::Clock;
-use shared::aws::ledger::Ledger;
-use shared::aws::sdk_config_for_people;
-use shared::aws::secrets::store_certificate;
-use shared::domain::credential::{CLIENT_CERTIFICATE, Credential};
 use shared::domain::time::Timestamp;
 use x509_parser::prelude::{FromDer, X509Certificate};
-
-use crate::Done;
-use crate::audit::Trail;
-
-#[derive(Subcommand)]
-pub(crate) enum Command {
-    /// Checks a .p12 and puts its key and certificate into the secret.
-    Import(Import),
-}
-
-#[derive(Args)]
-pub(crate) struct Import {
-    /// WeChat's `apiclient_cert.p12`.
-    #[arg(long)]
-    p12: PathBuf,
-    /// The file's password; `WECHAT_MCH_ID` unless given, as WeChat makes it.
-    #[arg(
-        long,
-        env = "CERTIFICATE_PASSWORD",
-        hide_env_values = true,
-        required_unless_present = "mch_id"
-    )]
-    password: Option<String>,
-    /// The merchant number.
-    #[arg(long, env = "WECHAT_MCH_ID")]
-    mch_id: Option<String>,
-    /// The secret (the stack's output `WechatCertificateName`).
-    #[arg(long, env = "WECHAT_CERTIFICATE_NAME")]
-    secret_id: String,
-    /// The ledger table (the stack's output `LedgerTable`), where the warnings of
-    /// its end are.
-    #[arg(long, env = "LEDGER_TABLE")]
-    ledger_table: String,
-    #[command(flatten)]
-    trail: Trail,
-}
-
-pub(crate) async fn run(command: Command) -> Done {
-    match command {
-        Command::Import(import) => take(import).await,
-    }
-}
-
-#[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
-async fn take(import: Import) -> Done {
-    let file = std::fs::read(&import.p12)
-        .map_err(|error| format!("{} cannot be read: {error}", import.p12.display()))?;
-    let password = import.password.or(import.mch_id).unwrap_or_default();
-    let now = Clock::System.now();
-    let certificate = Certificate::open(&file, &password, now)?;
-    let config = sdk_config_for_people().await;
-    let trail = &import.trail;
-    let entry = trail.entry(&config, "certificate.import", import.secret_id.clone());
-    let what = json!({"serial": certificate.serial, "expires": certificate.ends_at.rfc3339()});
-    let entry = entry.await.between(&json!({}), &what);
-    trail.table(&config).announce(&entry).await?;
-    store_certificate(&config, &import.secret_id, certificate.pem).await?;
-    // After the certificate: the row must not speak of one that is not in force.
-    let end = Credential::new(CLIENT_CERTIFICATE.to_owned(), certificate.ends_at, now);
-    let ledger = Ledger::new(&config, import.ledger_table);
-    let kept = ledger.keep_credential(&end).await;
-    kept.map_err(|failure| {
-        format!("it is stored, but nobody will be warned of its end, so import it again: {failure}")
-    })?;
-    println!("subject={}", certificate.subject);
-    println!("serial={}", certificate.serial);
-    println!("expires={}", certificate.ends_at.rfc3339());
-    eprintln!(
-        "Imported. The functions use it within five minutes. The hub alarms 30, 7 and 1 days before \
-         it expires, next at {}.",
-        end.due.rfc3339()
-    );
-    Ok(())
-}
 
 /// Why a file is not imported, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +27,9 @@ pub(crate) enum Unusable {
          not one of the .pem files"
     )]
     File(KeystoreError),
+    /// A text is no PEM.
+    #[error("{0} is not PEM: take it from WeChat's archive as it came")]
+    Pem(&'static str),
     /// It has certificates only.
     #[error("the file has no private key of a known kind: take apiclient_cert.p12 as it came")]
     NoKey,
@@ -127,6 +48,8 @@ pub(crate) enum Unusable {
 pub(crate) struct Certificate {
     /// The private key and the chain, PEM.
     pub(crate) pem: String,
+    /// The private key alone, PEM.
+    pub(crate) key: String,
     /// Whose it is.
     pub(crate) subject: String,
     /// Its number, in hex, as the merchant platform shows it.
@@ -146,18 +69,34 @@ impl Certificate {
             other => Unusable::File(other),
         })?;
         let key = archive.keys.first().ok_or(Unusable::NoKey)?.key.as_der();
+        let certificates = archive.certs.iter().map(|bag| bag.cert.as_der());
+        Self::of(key, certificates, now)
+    }
+
+    /// The same of the two files that WeChat gives besides.
+    ///
+    /// # Errors
+    /// The check that failed.
+    pub(crate) fn of_pem(key: &str, certificate: &str, now: Timestamp) -> Result<Self, Unusable> {
+        let key = pem::parse(key).map_err(|_| Unusable::Pem("the private key"))?;
+        let certificates = pem::parse_many(certificate);
+        let certificates = certificates.map_err(|_| Unusable::Pem("the certificate"))?;
+        Self::of(key.contents(), certificates.iter().map(Pem::contents), now)
+    }
+
+    fn of<'a>(
+        key: &[u8],
+        certificates: impl Iterator<Item = &'a [u8]>,
+        now: Timestamp,
+    ) -> Result<Self, Unusable> {
         let signer =
             any_supported_type(&PrivateKeyDer::Pkcs8(key.into())).map_err(|_| Unusable::NoKey)?;
-        let (own, others): (Vec<_>, Vec<_>) = archive
-            .certs
-            .iter()
-            .map(|bag| bag.cert.as_der())
-            .partition(|der| {
-                let der = CertificateDer::from(der.to_vec());
-                CertifiedKey::new(vec![der], signer.clone())
-                    .keys_match()
-                    .is_ok()
-            });
+        let (own, others): (Vec<_>, Vec<_>) = certificates.partition(|der| {
+            let der = CertificateDer::from(der.to_vec());
+            CertifiedKey::new(vec![der], signer.clone())
+                .keys_match()
+                .is_ok()
+        });
         let own = *own.first().ok_or(Unusable::NoMatch)?;
         let (_, read) = X509Certificate::from_der(own).map_err(|_| Unusable::NoMatch)?;
         let validity = read.validity();
@@ -166,10 +105,12 @@ impl Certificate {
             return Err(Unusable::OutOfDate(from.to_string(), to.to_string()));
         }
         // The key first, then its own certificate, then who vouches for it.
-        let mut parts = vec![Pem::new("PRIVATE KEY", key), Pem::new("CERTIFICATE", own)];
+        let key = Pem::new("PRIVATE KEY", key);
+        let mut parts = vec![key.clone(), Pem::new("CERTIFICATE", own)];
         parts.extend(others.iter().map(|der| Pem::new("CERTIFICATE", *der)));
         Ok(Self {
             pem: pem::encode_many(&parts),
+            key: pem::encode(&key),
             subject: read.subject().to_string(),
             serial: hex::encode_upper(read.raw_serial()),
             ends_at: Timestamp::from_millis(to.timestamp().saturating_mul(1000)),
@@ -180,8 +121,10 @@ impl Certificate {
 #[cfg(test)]
 mod tests {
     use p12_keystore::{Certificate as X509, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
-    use shared::wechat::Account;
+    use shared::domain::merchant::{MchId, Merchant};
+    use shared::domain::order::ApiVersion;
     use shared::wechat::v2::{Client, PaymentKeys};
+    use shared::wechat::{Hosts, Http, Identity};
 
     use super::*;
 
@@ -217,9 +160,11 @@ mod tests {
             opened.subject
         );
         assert!(!opened.serial.is_empty() && opened.ends_at.rfc3339().starts_with("2126"));
-        let account = Account::new(String::new(), String::new());
+        let merchant = Merchant::new(MchId::parse(PASSWORD).unwrap(), ApiVersion::V2);
+        let identity = Identity::new(&merchant, &Hosts::default());
         let secrets = r#"{"api_key":"0123456789abcdef0123456789abcdef"}"#;
-        let mut wechat = Client::new(account, PaymentKeys::parse(secrets).unwrap()).unwrap();
+        let keys = PaymentKeys::parse(secrets).unwrap();
+        let mut wechat = Client::new(identity, keys, Http::new().unwrap());
         wechat.certify(&opened.pem).unwrap();
         assert!(wechat.is_certified());
     }
@@ -234,6 +179,26 @@ mod tests {
         assert_eq!(labels[0].tag(), "PRIVATE KEY");
         assert_eq!(labels[1].contents(), own);
         assert_eq!(labels.len(), 3);
+    }
+
+    #[test]
+    fn the_two_files_are_as_good_as_the_archive() {
+        let opened = Certificate::open(LEGACY, PASSWORD, NOW).unwrap();
+        let parts = pem::parse_many(&opened.pem).unwrap();
+        let own = pem::encode(&parts[1]);
+        let read = Certificate::of_pem(&opened.key, &own, NOW).unwrap();
+        assert_eq!((&read.serial, &read.key), (&opened.serial, &opened.key));
+        let (_, other) = pair();
+        let others = pem::encode(&Pem::new("CERTIFICATE", other));
+        let why = |key: &str, certificate: &str| {
+            Certificate::of_pem(key, certificate, NOW)
+                .err()
+                .unwrap()
+                .to_string()
+        };
+        assert!(why(&opened.key, &others).contains("no certificate"));
+        assert!(why("key", &own).contains("the private key is not PEM"));
+        assert!(why(&own, &own).contains("no private key"));
     }
 
     #[test]

@@ -1,13 +1,17 @@
-//! The operators' command line: looks after apps and what they are told, and after
-//! who may use the operators' API, imports the merchant's client certificate, tells an order's story, puts rows back from
-//! a backup. It works on the tables and secrets through the same code as the
+//! The operators' command line: looks after merchants, accounts and their
+//! credentials, apps and what they are told, and who may use the operators' API,
+//! tells an order's story, puts rows back from a backup. It works on the tables and
+//! secrets through the same code as the
 //! functions, or on the raw rows, with the operator's own AWS credentials. Each
 //! subject is a module with its flags and its `run`.
 
+mod account;
 mod app;
 mod audit;
 mod certificate;
+mod credentials;
 mod delivery;
+mod merchant;
 mod operator;
 mod order;
 mod print;
@@ -37,6 +41,13 @@ enum Stop {
 }
 
 impl Stop {
+    /// Somebody else was faster.
+    fn lost_race(what: &str) -> Self {
+        let text =
+            format!("somebody else has changed the {what} just now: look at it, and try again");
+        Self::Refused(text)
+    }
+
     fn code(&self) -> u8 {
         match self {
             Self::NotFound(_) => 3,
@@ -75,6 +86,9 @@ are, 5 not confirmed. Tables are named by flags or by the environment variables
 LEDGER_TABLE, REGISTRY_TABLE and AUDIT_TABLE."
 )]
 enum Command {
+    /// WeChat's accounts: official accounts, mini programs, mobile apps, websites.
+    #[command(subcommand)]
+    Account(account::Command),
     /// Keys with which machines use the operators' API.
     #[command(subcommand)]
     Apikey(operator::KeyCommand),
@@ -84,12 +98,15 @@ enum Command {
     /// Who changed what.
     #[command(subcommand)]
     Audit(audit::Command),
-    /// The merchant's client certificate, which refunds need.
+    /// The keys and certificates of merchants and accounts.
     #[command(subcommand)]
-    Certificate(certificate::Command),
+    Credentials(credentials::Command),
     /// What apps are told, and were not.
     #[command(subcommand)]
     Delivery(delivery::Command),
+    /// The merchants that are paid.
+    #[command(subcommand)]
+    Merchant(merchant::Command),
     /// People who use the operators' API.
     #[command(subcommand)]
     Operator(operator::Command),
@@ -103,11 +120,13 @@ enum Command {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let done = match Command::parse() {
+        Command::Account(command) => account::run(command).await,
         Command::Apikey(command) => operator::run_key(command).await,
         Command::App(command) => app::run(command).await,
         Command::Audit(command) => audit::run(command).await,
         Command::Delivery(command) => delivery::run(command).await,
-        Command::Certificate(command) => certificate::run(command).await,
+        Command::Credentials(command) => credentials::run(command).await,
+        Command::Merchant(command) => merchant::run(command).await,
         Command::Operator(command) => operator::run(command).await,
         Command::Order(command) => order::run(command).await,
         Command::Restore(restore) => restore::run(restore).await,

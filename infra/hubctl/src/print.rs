@@ -11,6 +11,23 @@ pub(crate) fn json(answer: &impl Serialize) -> Done {
     Ok(())
 }
 
+/// One thing: an object for a script, or a line for each of its fields.
+pub(crate) fn object(answer: &impl Serialize, as_json: bool) -> Done {
+    if as_json {
+        return json(answer);
+    }
+    let shown = serde_json::to_value(answer)?;
+    let fields = shown.as_object().into_iter().flatten();
+    let rows = fields.map(|(name, value)| {
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        [name.clone(), text]
+    });
+    table(["WHAT", "VALUE"], rows);
+    Ok(())
+}
+
 /// Columns as wide as what is in them, the last one as it is.
 #[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {

@@ -1,6 +1,7 @@
 //! The `registry` table: apps, short-lived entries that may be taken once (OAuth
 //! states, codes and tickets), cached tokens, and who operates the hub.
 
+pub mod merchants;
 pub mod operators;
 pub mod tokens;
 

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::UnknownAttributes;
 use super::id::{AppId, Refused, checked_text};
+use super::merchant::{AccountId, MchId};
 use super::signature::{Params, verify};
 use super::time::Timestamp;
 
@@ -110,6 +111,17 @@ pub struct App {
     /// the browser's address instead of a code.
     #[serde(default)]
     pub signed_profile: bool,
+    /// It is told the session keys of its mini programs' users, with which their
+    /// data are decrypted.
+    #[serde(default)]
+    pub session_keys: bool,
+    /// Who is paid; none: the installation's first merchant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merchant: Option<MchId>,
+    /// The accounts that its payers and users meet, in the order in which they are
+    /// chosen from; none: the installation's first, for everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<AccountId>,
     /// Rises with each change: whoever changes it names the one that was read.
     #[serde(default)]
     pub revision: u64,
@@ -132,6 +144,9 @@ pub struct Shown<'a> {
     genprepay: bool,
     sites: &'a [String],
     signed_profile: bool,
+    session_keys: bool,
+    merchant: Option<&'a MchId>,
+    accounts: &'a [AccountId],
     /// Until when the secret before the current one may be used.
     previous_secret_until: Option<String>,
 }
@@ -153,6 +168,9 @@ impl App {
             genprepay: self.genprepay,
             sites: &self.sites,
             signed_profile: self.signed_profile,
+            session_keys: self.session_keys,
+            merchant: self.merchant.as_ref(),
+            accounts: &self.accounts,
             previous_secret_until: previous.map(|previous| previous.until.rfc3339()),
         }
     }
@@ -174,6 +192,9 @@ impl App {
             genprepay: false,
             sites: Vec::new(),
             signed_profile: false,
+            session_keys: false,
+            merchant: None,
+            accounts: Vec::new(),
             revision: 0,
             unknown: UnknownAttributes::new(),
         }

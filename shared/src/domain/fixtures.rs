@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::app::{App, AppSecret};
 use super::id::{AppId, OrderKey, RefundNo};
+use super::merchant::AccountId;
 use super::money::Fen;
-use super::order::{Order, Payer, Payment, Request};
+use super::order::{ApiVersion, Channel, Order, Payer, Payment, Request};
 use super::refund::{Promise, Refund};
 use super::signature::Params;
 use super::time::Timestamp;
@@ -56,6 +57,14 @@ pub(crate) fn payer() -> Payer {
     }
 }
 
+/// Through the one account, by this version.
+pub(crate) fn channel(api_version: ApiVersion) -> Channel {
+    Channel {
+        account: AccountId::parse("wx").unwrap(),
+        api_version,
+    }
+}
+
 /// A payment of the first attempt.
 pub(crate) fn payment(transaction_id: &str, fee: i64) -> Payment {
     serde_json::from_value(json!({
@@ -74,5 +83,5 @@ pub(crate) fn refund() -> Refund {
         reason: None,
         due: NOW,
     };
-    Refund::new(order().key(), promise, NOW)
+    Refund::new(&order(), promise, NOW)
 }

@@ -13,10 +13,10 @@ mod receipt;
 mod request;
 
 pub use asking::Curious;
-pub use attempt::{ApiVersion, Attempt, Payer, Preparation, Prepay};
+pub use attempt::{ApiVersion, Attempt, Channel, Payer, Preparation, Prepay};
 pub use detail::{DETAIL_MAX_BYTES, check_detail};
 pub use payment::{Anomaly, AnomalyKind, Found, Payment, Returned, Standing};
-pub use payment_code::{CodeUse, MicropayTiming, PaymentCode};
+pub use payment_code::{CodeUse, MicropayTiming, PaymentCode, ShownCode};
 pub use receipt::{Coupon, Receipt};
 pub use request::{LimitPay, Request, TradeType, Version};
 
@@ -27,6 +27,7 @@ use payment_code::TakingBack;
 
 use super::UnknownAttributes;
 use super::id::{AppId, OrderKey, OrderNo, OutTradeNo};
+use super::merchant::MchId;
 use super::time::Timestamp;
 
 /// Where an order stands.
@@ -81,6 +82,10 @@ pub struct Order {
     pub order_no: OrderNo,
     /// What the app asked for, unchanged since.
     pub request: Request,
+    /// Who is paid, whatever becomes of the app's settings; none in rows of before
+    /// there were several: the installation's first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merchant: Option<MchId>,
     /// Where it stands.
     pub status: Status,
     /// When it was stored.
@@ -229,6 +234,7 @@ impl Order {
             app_id: key.app_id,
             order_no: key.order_no,
             request,
+            merchant: None,
             status: Status::Created,
             created_at: now,
             expires_at,

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::UnknownAttributes;
 use super::id::{AppId, OrderKey, OrderNo, OutRefundNo, RefundNo};
+use super::merchant::{AccountId, MchId};
 use super::money::Fen;
-use super::order::{ApiVersion, Payment};
+use super::order::{ApiVersion, Order, Payment};
 use super::time::Timestamp;
 
 /// Where a refund stands.
@@ -64,6 +65,13 @@ pub struct Refund {
     /// By which version WeChat is asked for it: the payment's.
     #[serde(default, skip_serializing_if = "ApiVersion::is_v2")]
     pub api_version: ApiVersion,
+    /// Who gives it back; none in rows of before there were several: the
+    /// installation's first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merchant: Option<MchId>,
+    /// Through which account: the payment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
     /// What was paid, as WeChat demands to be told.
     pub total_fee: Fen,
     /// What goes back.
@@ -185,13 +193,15 @@ const STUCK_STEP: u8 = 4;
 impl Refund {
     /// A refund of a payment of this order.
     #[must_use]
-    pub fn new(order: OrderKey, promise: Promise<'_>, now: Timestamp) -> Self {
+    pub fn new(order: &Order, promise: Promise<'_>, now: Timestamp) -> Self {
         Self {
-            app_id: order.app_id,
-            order_no: order.order_no,
+            app_id: order.app_id.clone(),
+            order_no: order.order_no.clone(),
             refund_no: promise.refund_no,
             transaction_id: promise.payment.transaction_id.clone(),
             api_version: promise.payment.api_version,
+            merchant: order.merchant.clone(),
+            account: promise.payment.account.clone(),
             total_fee: promise.payment.total_fee,
             refund_fee: promise.refund_fee,
             reason: promise.reason,

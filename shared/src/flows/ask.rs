@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::aws::Failure;
 use crate::aws::ledger::Saved;
-use crate::aws::secrets::Merchant;
+use crate::aws::merchants::Merchants;
 use crate::domain::order::{Closure, Curious, Found, Order};
 use crate::domain::time::Timestamp;
 use crate::error::causes;
@@ -24,7 +24,7 @@ pub struct Asking {
     /// Where payments go.
     pub settler: Settler,
     /// Whose orders these are.
-    pub merchant: Merchant,
+    pub merchants: Merchants,
 }
 
 /// What asking came to, and the order.
@@ -55,7 +55,7 @@ impl Asking {
     /// Asks about every attempt that may still be paid. Those of an order that
     /// has expired are closed; a payment by code is never taken back here.
     pub async fn ask(&self, mut order: Order, now: Timestamp) -> Result<Asked, Failure> {
-        let wechat = self.merchant.wechat().await?;
+        let wechat = self.merchants.of(&order).await?;
         let coded = order.payment_code().and(order.attempts.last());
         if let Some(attempt) = coded.map(|attempt| attempt.number) {
             return self.ask_about_code(&wechat, order, attempt, now).await;

@@ -2,10 +2,15 @@
 //! open the next one, ask WeChat, keep the answer.
 
 use crate::aws::Failure;
+use crate::aws::accounts::Accounts;
 use crate::aws::ledger::{Ledger, Saved};
+use crate::aws::merchants::Merchants;
 use crate::aws::queue::Queue;
-use crate::aws::secrets::Merchant;
-use crate::domain::order::{Attempt, Order, Payer, Preparation, Prepay, Refusal, TradeType};
+use crate::domain::app::App;
+use crate::domain::merchant::Need;
+use crate::domain::order::{
+    Attempt, Channel, Order, Payer, Preparation, Prepay, Refusal, TradeType,
+};
 use crate::domain::time::Timestamp;
 use crate::flows::race::Race;
 use crate::flows::token_cache::{self, TokenCache};
@@ -22,7 +27,9 @@ pub struct Checkout {
     /// Where orders are.
     pub ledger: Ledger,
     /// Who is paid.
-    pub merchant: Merchant,
+    pub merchants: Merchants,
+    /// Which account of the app's the payer meets.
+    pub accounts: Accounts,
     /// For the APP flow of 2014; none where no order goes that way, so that the
     /// account's keys need not be there.
     pub tokens: Option<TokenCache>,
@@ -47,6 +54,12 @@ pub enum Error {
     /// It is not open any more.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Its merchant is paid no more.
+    #[error("the order's merchant is disabled")]
+    MerchantDisabled,
+    /// The app has no account that is paid through in this way.
+    #[error("the app has no account for this way to pay")]
+    NoAccount,
     /// WeChat has been paid and the ledger does not know it yet: it soon will.
     #[error("WeChat says that the order is paid")]
     Paid,
@@ -79,12 +92,13 @@ impl Checkout {
     pub async fn prepare(
         &self,
         mut order: Order,
+        app: &App,
         trade_type: TradeType,
         payer: &Payer,
         now: Timestamp,
     ) -> Result<Prepared, Error> {
         const OPERATION: &str = "open a payment";
-        let wechat = self.merchant.wechat().await?;
+        let wechat = self.merchants.of(&order).await?;
         let mut race = Race::new(OPERATION);
         let mut retired = false;
         let mut asked = None;
@@ -98,8 +112,8 @@ impl Checkout {
                     return Ok(Prepared { order, attempt });
                 }
                 Preparation::Open => {
-                    let api_version = self.merchant.api_version();
-                    order.open_attempt(trade_type, payer.clone(), api_version, now)?;
+                    let channel = self.channel(&order, app, trade_type).await?;
+                    order.open_attempt(trade_type, payer.clone(), channel, now)?;
                 }
                 // Not closing it costs a refund if both get paid; a payer who
                 // waits costs the sale.
@@ -153,6 +167,27 @@ impl Checkout {
         Err(Failure::contended(OPERATION).into())
     }
 
+    /// How the next attempt at this order gets to its merchant.
+    pub async fn channel(
+        &self,
+        order: &Order,
+        app: &App,
+        trade_type: TradeType,
+    ) -> Result<Channel, Error> {
+        let wechat = self.merchants.of(order).await?;
+        if wechat.merchant().disabled {
+            return Err(Error::MerchantDisabled);
+        }
+        let account = match &order.request.account {
+            Some(account) => Some(account.clone()),
+            None => self.accounts.choose(app, Need::Pay(trade_type)).await?,
+        };
+        Ok(Channel {
+            account: account.ok_or(Error::NoAccount)?,
+            api_version: wechat.merchant().api_version,
+        })
+    }
+
     async fn ask(
         &self,
         wechat: &Wechat,
@@ -170,13 +205,14 @@ impl Checkout {
                 .await?);
         }
         let tokens = self.tokens.as_ref().ok_or(wechat::Error::NoAppKey)?;
-        let token = tokens.access_token(now).await?;
+        let account = wechat.account_of(order, number).ok_or(Error::NoAccount)?;
+        let token = tokens.access_token(account, now).await?;
         match wechat
             .genprepay(order, attempt, notify_url, &token, now)
             .await
         {
             Err(error) if error.refuses_token() => {
-                let token = tokens.refused(&token, now).await?;
+                let token = tokens.refused(account, &token, now).await?;
                 let again = wechat.genprepay(order, attempt, notify_url, &token, now);
                 Ok(again.await?)
             }

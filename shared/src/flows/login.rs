@@ -10,10 +10,10 @@ use crate::ambient::random_hex;
 use crate::aws::Failure;
 use crate::aws::registry::Registry;
 use crate::domain::id::AppId;
+use crate::domain::merchant::AccountId;
 use crate::domain::signature::same;
 use crate::domain::time::Timestamp;
-use crate::wechat::Account;
-use crate::wechat::official_account::oauth::{Scope, User};
+use crate::wechat::official_account::oauth::{Scope, User, authorize_url};
 
 /// The parameter that brings the user back to the cashier.
 const TICKET: &str = "hub_ticket";
@@ -77,6 +77,29 @@ impl Purpose {
 struct State {
     purpose: Purpose,
     browser: String,
+    /// None in one of before there were several: the installation's first.
+    #[serde(default)]
+    account: Option<AccountId>,
+}
+
+/// A login that WeChat brought back.
+#[derive(Debug)]
+pub struct Resumed {
+    /// Where the browser goes.
+    pub purpose: Purpose,
+    /// Through which account it went to WeChat; none: the installation's first.
+    pub account: Option<AccountId>,
+}
+
+/// Where a login leads, and in whose name.
+#[derive(Debug, Clone, Copy)]
+pub struct Entrance<'a> {
+    /// WeChat's host that asks the user.
+    pub open_base: &'a str,
+    /// The account that asks.
+    pub account: &'a AccountId,
+    /// The hub's own address.
+    pub public_url: &'a str,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,23 +125,28 @@ pub struct Started {
 /// Keeps a state and says where the browser goes: to WeChat.
 pub async fn start(
     registry: &Registry,
-    account: &Account,
-    public_url: &str,
+    entrance: Entrance<'_>,
     purpose: Purpose,
     now: Timestamp,
 ) -> Result<Started, Error> {
+    let Entrance {
+        open_base,
+        account,
+        public_url,
+    } = entrance;
     let (state, browser) = (random_hex(), random_hex());
     let scope = purpose.scope();
     let kept = State {
         purpose,
         browser: browser.clone(),
+        account: Some(account.clone()),
     };
     let expires_at = now.plus_seconds(STATE_SECONDS);
     registry
         .keep(&format!("login#{state}"), &kept, expires_at)
         .await?;
     let callback = format!("{public_url}/oauth/callback");
-    let authorize_url = account.authorize_url(&callback, scope, &state)?;
+    let authorize_url = authorize_url(open_base, account, &callback, scope, &state)?;
     let (name, place) = cookie_place(&state, public_url);
     let cookie =
         format!("{name}={browser}; {place}; Max-Age={STATE_SECONDS}; HttpOnly; SameSite=Lax");
@@ -146,7 +174,7 @@ pub async fn resume(
     state: &str,
     cookie: &str,
     now: Timestamp,
-) -> Result<Purpose, Error> {
+) -> Result<Resumed, Error> {
     // Longer than any state of ours: not worth a read.
     if state.len() > 64 {
         return Err(Error::StateUnknown);
@@ -156,7 +184,10 @@ pub async fn resume(
     if !same(&kept.browser, cookie) {
         return Err(Error::StateForeign);
     }
-    Ok(kept.purpose)
+    Ok(Resumed {
+        purpose: kept.purpose,
+        account: kept.account,
+    })
 }
 
 /// A code with which the app gets the user, once.

@@ -29,6 +29,10 @@ pub enum Error {
     /// The hub has no such order, or no such attempt at it.
     #[error("there is no such order: {0}")]
     UnknownOrder(OutTradeNo),
+    /// The order is another merchant's, or its payer met another account: whoever
+    /// holds a merchant's key cannot speak of the others' payments.
+    #[error("the order is another merchant's or account's")]
+    Stranger(OutTradeNo),
     /// WeChat knows of no such payment.
     #[error("WeChat's query does not confirm it")]
     Unconfirmed,
@@ -50,11 +54,16 @@ impl Notified {
         now: Timestamp,
     ) -> Result<Order, Error> {
         let number = notice.number().clone();
-        let payment = notice.into_payment();
+        let mut payment = notice.into_payment();
         let transaction_id = &payment.transaction_id;
         tracing::info!(order = %number.order, attempt = number.attempt, transaction_id,
             total_fee = %payment.total_fee, "WeChat tells of a payment");
-        let order = self.order(&number).await?;
+        let order = self.order(wechat, &number).await?;
+        let account = wechat.account_of(&order, number.attempt).cloned();
+        if payment.account.is_some() && payment.account != account {
+            return Err(Error::Stranger(number));
+        }
+        payment.account = account;
         // A repeat needs no question. What does not fit leads to a refund, and
         // money goes out on WeChat's own answer only.
         let known = order.payment_of(&payment.transaction_id).is_some();
@@ -67,11 +76,15 @@ impl Notified {
         Ok(order)
     }
 
-    /// The order, if it has asked for a payment under this number.
-    pub async fn order(&self, number: &OutTradeNo) -> Result<Order, Error> {
+    /// The order, if it has asked this merchant for a payment under this number.
+    pub async fn order(&self, wechat: &Wechat, number: &OutTradeNo) -> Result<Order, Error> {
         let order = self.ledger.order(&number.order).await?;
         let asked = order.filter(|order| order.attempt(number.attempt).is_some());
-        asked.ok_or_else(|| Error::UnknownOrder(number.clone()))
+        let order = asked.ok_or_else(|| Error::UnknownOrder(number.clone()))?;
+        match wechat.is_paid_by(&order) {
+            true => Ok(order),
+            false => Err(Error::Stranger(number.clone())),
+        }
     }
 
     /// Brings in a payment of which no notice came, on WeChat's own answer.

@@ -3,7 +3,7 @@
 
 use crate::aws::Failure;
 use crate::aws::ledger::{Partition, Saved};
-use crate::aws::secrets::Merchant;
+use crate::aws::merchants::Merchants;
 use crate::domain::delivery::{Delivery, Event};
 use crate::domain::id::{OrderKey, OutRefundNo};
 use crate::domain::order::{Order, Returned};
@@ -13,7 +13,7 @@ use crate::error::causes;
 use crate::flows::ask::DEADLINE;
 use crate::flows::race::Race;
 use crate::flows::settle::{self, REFUNDS_AT_ONCE, Settler};
-use crate::wechat;
+use crate::wechat::{self, Paid, Wechat};
 
 /// Takes refunds to WeChat and its answers to the ledger.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct Refunds {
     /// Where orders are, and how apps are told.
     pub settler: Settler,
     /// Who pays back.
-    pub merchant: Merchant,
+    pub merchants: Merchants,
 }
 
 impl Refunds {
@@ -33,7 +33,7 @@ impl Refunds {
         notify_url: &str,
         now: Timestamp,
     ) -> Result<Refund, Failure> {
-        let wechat = self.merchant.wechat().await?;
+        let wechat = self.merchants.named(refund.merchant.as_ref()).await?;
         let answer = match refund.status {
             Status::Pending => wechat.refund(&refund, notify_url, now).await,
             Status::Processing | Status::Change => wechat.refund_query(&refund, now).await,
@@ -47,9 +47,11 @@ impl Refunds {
         let refund = self.record(refund, answer, now).await?;
         if is_refused {
             // Perhaps a person has given it back, and the notification was lost.
-            let (key, transaction_id) = (refund.order_key(), &refund.transaction_id);
-            if let Err(error) = self.discover(&key, transaction_id, now).await {
-                tracing::warn!(order = %key, cause = causes(&error),
+            if let Err(error) = self
+                .discover(&wechat, &refund.order_key(), &(&refund).into(), now)
+                .await
+            {
+                tracing::warn!(order = %refund.order_key(), cause = causes(&error),
                     "refunds that WeChat made are looked for again with the next refusal");
             }
         }
@@ -62,7 +64,7 @@ impl Refunds {
         if refund.status.is_final() {
             return Ok(Some(refund));
         }
-        let wechat = self.merchant.wechat().await?;
+        let wechat = self.merchants.named(refund.merchant.as_ref()).await?;
         match wechat.refund_query(&refund, now).await {
             // Not what the notification says, and nothing new: the poll goes on.
             Ok(Answer::Unknown | Answer::Later(_) | Answer::Accepted(_)) => Ok(None),
@@ -79,12 +81,13 @@ impl Refunds {
     /// tell, or does not yet.
     pub async fn discover(
         &self,
+        wechat: &Wechat,
         key: &OrderKey,
-        transaction_id: &str,
+        paid: &Paid<'_>,
         now: Timestamp,
     ) -> Result<Vec<Returned>, Failure> {
-        let wechat = self.merchant.wechat().await?;
-        let returned = match wechat.returned(transaction_id, now).await {
+        let transaction_id = paid.transaction_id;
+        let returned = match wechat.returned(paid, now).await {
             Ok(Some(returned)) => returned,
             Ok(None) => return Ok(Vec::new()),
             Err(wechat::Error::Uncounted) => {
@@ -110,7 +113,7 @@ impl Refunds {
                 })
             };
             let fresh = returned.iter().filter(|back| !is_known(back));
-            let mut fresh = settle::returned_refunds(key, &payment, fresh, now);
+            let mut fresh = settle::returned_refunds(&known.order, &payment, fresh, now);
             if fresh.is_empty() {
                 return Ok(returned);
             }
@@ -160,8 +163,9 @@ impl Refunds {
             return Ok(());
         };
         let looked = async {
-            for transaction_id in payments {
-                self.discover(&key, &transaction_id, now).await?;
+            let wechat = self.merchants.of(&order).await?;
+            for payment in payments.iter().filter_map(|id| order.payment_of(id)) {
+                self.discover(&wechat, &key, &payment.into(), now).await?;
             }
             Ok(())
         };

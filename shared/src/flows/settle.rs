@@ -8,7 +8,7 @@ use crate::aws::ledger::{Ledger, Partition, Saved};
 use crate::aws::queue::Queue;
 use crate::aws::registry::Registry;
 use crate::domain::delivery::{Delivery, Occasion};
-use crate::domain::id::{OrderKey, OutRefundNo, OutTradeNo, RefundNo};
+use crate::domain::id::{OutRefundNo, OutTradeNo, RefundNo};
 use crate::domain::order::{
     AnomalyKind, Found, Order, Payment, Returned, Settlement, Standing, Version,
 };
@@ -58,7 +58,7 @@ impl Settler {
             }
             // First what has gone back already: nobody is told of money that is
             // not there, and no more goes back than is left.
-            let mut refunds = returned_refunds(&order.key(), payment, &found.returned, now);
+            let mut refunds = returned_refunds(&order, payment, &found.returned, now);
             let known = self.known_refunds(&order).await?;
             // It has just become one of the order's payments.
             let _recounted = order.recount(&payment.transaction_id, refunds.iter().chain(&known));
@@ -260,23 +260,24 @@ impl Settler {
             reason: Some(kind.as_str().to_owned()),
             due: now,
         };
-        Ok(Some(Refund::new(order.key(), promise, now)))
+        Ok(Some(Refund::new(order, promise, now)))
     }
 }
 
 /// The rows of refunds that WeChat made and the ledger does not have. One that is
 /// under way is asked about like any other.
 pub(super) fn returned_refunds<'b>(
-    key: &OrderKey,
+    order: &Order,
     payment: &Payment,
     returned: impl IntoIterator<Item = &'b Returned>,
     now: Timestamp,
 ) -> Vec<Refund> {
+    let key = order.key();
     let mut refunds = Vec::new();
     for back in returned {
         // The app's own, if the row was lost.
         let own = OutRefundNo::parse(&back.out_refund_no).ok();
-        let own = own.filter(|number| number.order == *key);
+        let own = own.filter(|number| number.order == key);
         let refund_no = own.map(|number| number.refund_no);
         let Some(refund_no) = refund_no.or_else(|| RefundNo::outside(&back.refund_id).ok()) else {
             continue;
@@ -295,7 +296,7 @@ pub(super) fn returned_refunds<'b>(
             reason: None,
             due: now,
         };
-        let mut refund = Refund::new(key.clone(), promise, now);
+        let mut refund = Refund::new(order, promise, now);
         refund.apply(answer, now);
         tracing::info!(order = %key, refund_no = %refund.refund_no,
             status = refund.status.as_str(), "a refund that WeChat made was found");
@@ -316,7 +317,7 @@ pub async fn found(
     match trade {
         Trade::Paid(payment) => Ok(Some(payment.into())),
         Trade::Returned(payment) => {
-            let returned = wechat.returned(&payment.transaction_id, now).await;
+            let returned = wechat.returned(&(&payment).into(), now).await;
             if let Err(wechat::Error::Uncounted) = returned {
                 // The order stays as it is: nobody is told of money that may not be
                 // there.

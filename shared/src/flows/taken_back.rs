@@ -61,7 +61,7 @@ impl Asking {
         attempts: Vec<u8>,
         now: Timestamp,
     ) -> Result<(Order, bool), Failure> {
-        let wechat = self.merchant.wechat().await?;
+        let wechat = self.merchants.of(&order).await?;
         for attempt in attempts {
             match charged(&wechat, &order, attempt, now).await {
                 Ok(Some(found)) => order = self.settler.settle(order, &found, now).await?.0,
@@ -86,7 +86,7 @@ async fn charged(
 ) -> Result<Option<Found>, wechat::Error> {
     match wechat.query(order, attempt, now).await? {
         Trade::Returned(payment) => {
-            let returned = wechat.returned(&payment.transaction_id, now).await?;
+            let returned = wechat.returned(&(&payment).into(), now).await?;
             // Without a refund, it was taken back as it should be.
             Ok(returned.map(|returned| Found { payment, returned }))
         }

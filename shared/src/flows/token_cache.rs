@@ -11,9 +11,10 @@ use tokio::sync::Mutex;
 
 use crate::ambient::random_hex;
 use crate::aws::Failure;
+use crate::aws::accounts::Accounts;
 use crate::aws::registry::Registry;
 use crate::aws::registry::tokens::{Leased, TokenLease, TokenLife, TokenRow};
-use crate::aws::secrets::OfficialAccount;
+use crate::domain::merchant::AccountId;
 use crate::domain::time::Timestamp;
 use crate::wechat;
 use crate::wechat::official_account::token::{Issued, Renewal, Token};
@@ -45,18 +46,25 @@ pub enum Error {
     Busy,
 }
 
-/// The account's credentials. Clones share what is in memory.
+/// The accounts' credentials. Clones share what is in memory.
 #[derive(Debug, Clone)]
 pub struct TokenCache {
     registry: Registry,
-    account: OfficialAccount,
-    known: Arc<Mutex<BTreeMap<Kind, Known>>>,
+    accounts: Accounts,
+    known: Arc<Mutex<BTreeMap<Credential, Known>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Access,
     Ticket,
+}
+
+/// Which credential of which account.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Credential {
+    kind: Kind,
+    account: AccountId,
 }
 
 #[derive(Debug, Clone)]
@@ -74,51 +82,63 @@ enum Lookup {
 
 /// The one fetch under way.
 struct Flight {
-    kind: Kind,
+    credential: Credential,
     lease: TokenLease,
     /// Still good, if the fetch fails.
     old: Option<Token>,
 }
 
 impl TokenCache {
-    /// The credentials of this official account.
+    /// The credentials of these accounts.
     #[must_use]
-    pub fn new(registry: Registry, account: OfficialAccount) -> Self {
+    pub fn new(registry: Registry, accounts: Accounts) -> Self {
         Self {
             registry,
-            account,
+            accounts,
             known: Arc::default(),
         }
     }
 
     /// The access token. When WeChat refuses it ([`wechat::Error::refuses_token`]),
     /// ask [`TokenCache::refused`] for another, once.
-    pub async fn access_token(&self, now: Timestamp) -> Result<Token, Error> {
-        self.access(None, now).await
+    pub async fn access_token(&self, account: &AccountId, now: Timestamp) -> Result<Token, Error> {
+        self.access(account, None, now).await
     }
 
     /// An access token other than this one, which WeChat refuses: one that
     /// another caller has fetched meanwhile, or a new one.
-    pub async fn refused(&self, token: &Token, now: Timestamp) -> Result<Token, Error> {
-        self.access(Some(token), now).await
+    pub async fn refused(
+        &self,
+        account: &AccountId,
+        token: &Token,
+        now: Timestamp,
+    ) -> Result<Token, Error> {
+        self.access(account, Some(token), now).await
     }
 
     /// The ticket that signs pages for the JS-SDK.
-    pub async fn ticket(&self, now: Timestamp) -> Result<Token, Error> {
-        match self.look_up(Kind::Ticket, None, now).await? {
+    pub async fn ticket(&self, account: &AccountId, now: Timestamp) -> Result<Token, Error> {
+        let credential = Kind::Ticket.of(account);
+        match self.look_up(credential, None, now).await? {
             Lookup::Cached(ticket) => Ok(ticket),
             Lookup::Fetch(flight) => {
-                let fetched = self.fetch_ticket(now).await;
+                let fetched = self.fetch_ticket(account, now).await;
                 self.finish(flight, fetched, now).await
             }
         }
     }
 
-    async fn access(&self, refused: Option<&Token>, now: Timestamp) -> Result<Token, Error> {
-        match self.look_up(Kind::Access, refused, now).await? {
+    async fn access(
+        &self,
+        account: &AccountId,
+        refused: Option<&Token>,
+        now: Timestamp,
+    ) -> Result<Token, Error> {
+        let credential = Kind::Access.of(account);
+        match self.look_up(credential, refused, now).await? {
             Lookup::Cached(token) => Ok(token),
             Lookup::Fetch(flight) => {
-                let fetched = self.fetch_access(refused).await;
+                let fetched = self.fetch_access(account, refused).await;
                 self.finish(flight, fetched, now).await
             }
         }
@@ -126,8 +146,12 @@ impl TokenCache {
 
     /// Asks for the token in circulation, and forces a new one only if that is
     /// the refused one: forcing ends the tokens of everybody else.
-    async fn fetch_access(&self, refused: Option<&Token>) -> Result<Issued, Error> {
-        let wechat = self.account.client().await?;
+    async fn fetch_access(
+        &self,
+        account: &AccountId,
+        refused: Option<&Token>,
+    ) -> Result<Issued, Error> {
+        let wechat = self.accounts.client(account).await?;
         let issued = wechat.stable_token(Renewal::Plain).await?;
         if Some(&issued.token) == refused {
             tracing::warn!("WeChat refuses the token that it hands out: forcing a new one");
@@ -136,12 +160,12 @@ impl TokenCache {
         Ok(issued)
     }
 
-    async fn fetch_ticket(&self, now: Timestamp) -> Result<Issued, Error> {
-        let wechat = self.account.client().await?;
-        let token = self.access_token(now).await?;
+    async fn fetch_ticket(&self, account: &AccountId, now: Timestamp) -> Result<Issued, Error> {
+        let wechat = self.accounts.client(account).await?;
+        let token = self.access_token(account, now).await?;
         match wechat.ticket(&token).await {
             Err(error) if error.refuses_token() => {
-                let token = self.refused(&token, now).await?;
+                let token = self.refused(account, &token, now).await?;
                 Ok(wechat.ticket(&token).await?)
             }
             other => Ok(other?),
@@ -152,18 +176,18 @@ impl TokenCache {
     /// who gets the lease, and the others use the old one or wait.
     async fn look_up(
         &self,
-        kind: Kind,
+        credential: Credential,
         refused: Option<&Token>,
         now: Timestamp,
     ) -> Result<Lookup, Error> {
-        if let Some(known) = self.known.lock().await.get(&kind)
+        if let Some(known) = self.known.lock().await.get(&credential)
             && known.fresh_until > now
             && Some(&known.token) != refused
         {
             return Ok(Lookup::Cached(known.token.clone()));
         }
         let lease = TokenLease {
-            name: name(kind, &self.account.account().app_id),
+            name: credential.row(),
             mark: random_hex(),
         };
         for poll in 0..POLLS {
@@ -173,14 +197,18 @@ impl TokenCache {
             if let Some(token) = &old
                 && row.fresh_until > now
             {
-                self.remember(kind, token, row.fresh_until).await;
+                self.remember(credential, token, row.fresh_until).await;
                 return Ok(Lookup::Cached(token.clone()));
             }
             if row.lease_until <= now {
                 let seen = row.credential.as_ref();
                 let leased = self.registry.lease_token(&lease, seen, now, LEASE_SECONDS);
                 if matches!(leased.await?, Leased::Ours) {
-                    return Ok(Lookup::Fetch(Flight { kind, lease, old }));
+                    return Ok(Lookup::Fetch(Flight {
+                        credential,
+                        lease,
+                        old,
+                    }));
                 }
             }
             if let Some(token) = old {
@@ -205,7 +233,7 @@ impl TokenCache {
         let Issued { token, expires_in } = match (fetched, flight.old) {
             (Ok(issued), _) => issued,
             (Err(error), old) => {
-                tracing::warn!(%error, kind = ?flight.kind, "a credential could not be fetched");
+                tracing::warn!(%error, kind = ?flight.credential.kind, "a credential could not be fetched");
                 if let Error::Wechat(error) = &error {
                     error.alarm_if_ours();
                 }
@@ -224,30 +252,43 @@ impl TokenCache {
         };
         let kept = self.registry.keep_token(&flight.lease, &token, life);
         match kept.await {
-            Ok(()) => tracing::info!(kind = ?flight.kind, expires_in, "a credential was fetched"),
+            Ok(()) => {
+                tracing::info!(kind = ?flight.credential.kind, expires_in, "a credential was fetched")
+            }
             Err(failure) => tracing::warn!(%failure, "a credential could not be kept"),
         }
-        self.remember(flight.kind, &token, life.fresh_until).await;
+        self.remember(flight.credential, &token, life.fresh_until)
+            .await;
         Ok(token)
     }
 
-    async fn remember(&self, kind: Kind, token: &Token, fresh_until: Timestamp) {
+    async fn remember(&self, credential: Credential, token: &Token, fresh_until: Timestamp) {
         let known = Known {
             token: token.clone(),
             fresh_until,
         };
-        self.known.lock().await.insert(kind, known);
+        self.known.lock().await.insert(credential, known);
     }
 }
 
-/// The row's name. The account is part of it, so that another account's
-/// credentials are never used after a change of settings.
-fn name(kind: Kind, app_id: &str) -> String {
-    let kind = match kind {
-        Kind::Access => "access",
-        Kind::Ticket => "ticket",
-    };
-    format!("token#{kind}#{app_id}")
+impl Kind {
+    fn of(self, account: &AccountId) -> Credential {
+        Credential {
+            kind: self,
+            account: account.clone(),
+        }
+    }
+}
+
+impl Credential {
+    /// The row's name.
+    fn row(&self) -> String {
+        let kind = match self.kind {
+            Kind::Access => "access",
+            Kind::Ticket => "ticket",
+        };
+        format!("token#{kind}#{}", self.account)
+    }
 }
 
 fn usable(row: &TokenRow, refused: Option<&Token>, now: Timestamp) -> Option<Token> {

@@ -47,6 +47,12 @@ pub enum Problem {
     /// 403 `app_disabled`
     #[error("the operator has disabled this app")]
     AppDisabled,
+    /// 403 `merchant_disabled`
+    #[error("the operator has disabled the merchant that is paid by this order")]
+    MerchantDisabled,
+    /// 403 `account_missing`
+    #[error("the operator has given this app no WeChat account for this")]
+    AccountMissing,
     /// 400 `access_denied`
     #[error("the user declined the login at WeChat")]
     LoginDeclined,
@@ -153,6 +159,8 @@ impl Problem {
             Self::TimestampExpired => (StatusCode::UNAUTHORIZED, "timestamp_expired"),
             Self::SignInvalid => (StatusCode::UNAUTHORIZED, "sign_invalid"),
             Self::AppDisabled => (StatusCode::FORBIDDEN, "app_disabled"),
+            Self::MerchantDisabled => (StatusCode::FORBIDDEN, "merchant_disabled"),
+            Self::AccountMissing => (StatusCode::FORBIDDEN, "account_missing"),
             Self::LoginDeclined => (StatusCode::BAD_REQUEST, "access_denied"),
             Self::CodeInvalid => (StatusCode::BAD_REQUEST, "code_invalid"),
             Self::NotificationInvalid => (StatusCode::BAD_REQUEST, "notification_invalid"),
@@ -228,6 +236,8 @@ impl From<checkout::Error> for Problem {
     fn from(error: checkout::Error) -> Self {
         match error {
             checkout::Error::Refused(refusal) => refusal.into(),
+            checkout::Error::MerchantDisabled => Self::MerchantDisabled,
+            checkout::Error::NoAccount => Self::AccountMissing,
             checkout::Error::Paid => Self::OrderPaid,
             checkout::Error::Wechat(error) => error.into(),
             checkout::Error::TokenBusy => {
@@ -243,6 +253,10 @@ impl From<notified::Error> for Problem {
     fn from(error: notified::Error) -> Self {
         match error {
             notified::Error::UnknownOrder(_) => Self::OrderNotFound,
+            notified::Error::Stranger(_) => {
+                tracing::warn!(%error, "a notification is refused");
+                Self::NotificationInvalid
+            }
             notified::Error::Unconfirmed => {
                 tracing::warn!(%error, "a notification is refused");
                 Self::OrderNotPaid

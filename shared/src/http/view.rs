@@ -6,11 +6,13 @@ use serde::Serialize;
 use crate::aws::ledger::Partition;
 use crate::domain::delivery::{self, Address, Event};
 use crate::domain::id::{AppId, OrderNo, RefundNo, RefundSource};
+use crate::domain::merchant::AccountId;
 use crate::domain::money::Fen;
 use crate::domain::order::{self, AnomalyKind, LimitPay, Version};
 use crate::domain::refund;
 use crate::domain::signature::Params;
 use crate::domain::time::Timestamp;
+use crate::wechat::official_account::mini_program::Session;
 
 /// An order that was just placed: what does not apply is left out.
 #[derive(Debug, Serialize)]
@@ -33,6 +35,9 @@ pub struct PlacedOrder<'a> {
     /// APP: what opens WeChat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_params: Option<Params>,
+    /// JSAPI: what a mini program opens the payment with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge_params: Option<Params>,
     /// MICROPAY, paid at once.
     #[serde(flatten)]
     pub paid: Option<Paid<'a>>,
@@ -65,6 +70,7 @@ impl<'a> PlacedOrder<'a> {
             code_url: None,
             mweb_url: None,
             app_params: None,
+            bridge_params: None,
             paid: None,
         }
     }
@@ -159,6 +165,30 @@ pub struct PayStatus {
     pub return_url: Option<String>,
 }
 
+/// Who uses a mini program.
+#[derive(Debug, Serialize)]
+pub struct MiniProgramSession<'a> {
+    account: &'a AccountId,
+    openid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unionid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_key: Option<&'a str>,
+}
+
+impl<'a> MiniProgramSession<'a> {
+    /// The session of this account; its key only for an app that may have it.
+    #[must_use]
+    pub fn of(session: &'a Session, account: &'a AccountId, has_session_keys: bool) -> Self {
+        Self {
+            account,
+            openid: &session.openid,
+            unionid: session.unionid.as_deref(),
+            session_key: has_session_keys.then_some(session.session_key.as_str()),
+        }
+    }
+}
+
 /// An order and all that belongs to it.
 #[derive(Debug, Serialize)]
 pub struct Order<'a> {
@@ -168,6 +198,7 @@ pub struct Order<'a> {
     status: order::Status,
     version: Version,
     trade_type: Option<&'static str>,
+    account: Option<&'a AccountId>,
     total_fee: Fen,
     refunded_fee: Fen,
     body: &'a str,
@@ -218,6 +249,7 @@ impl<'a> Order<'a> {
             status: order.status,
             version: request.version,
             trade_type: attempt.map(|attempt| attempt.trade_type.as_str()),
+            account: attempt.and_then(|attempt| attempt.account.as_ref()),
             total_fee: request.total_fee,
             refunded_fee: payment.map(|paid| paid.refunded).unwrap_or_default(),
             body: &request.body,

@@ -1,8 +1,10 @@
 //! The official account's side of WeChat: JSON, an access token, and SHA-1
 //! signatures. Its token and ticket are in [`token`], its users in [`oauth`], its
-//! pages in [`jssdk`], its messages in [`server`].
+//! pages in [`jssdk`], its messages in [`server`]; a mini program's users in
+//! [`mini_program`].
 
 pub mod jssdk;
+pub mod mini_program;
 pub mod oauth;
 pub mod server;
 pub mod token;
@@ -12,8 +14,10 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha1::{Digest, Sha1};
+use url::Url;
 
-use super::{Account, Error, transport};
+use super::{Error, Http, address, transport};
+use crate::domain::merchant::AccountId;
 use crate::domain::signature::Params;
 
 /// The official account's keys, as JSON in Secrets Manager, apart from the keys
@@ -54,25 +58,30 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// A client for the official account. What needs no key is the [`Account`]'s.
+/// A client for an account: an official one, or any other for what it has in common
+/// with them.
 #[derive(Debug, Clone)]
 pub struct Client {
-    account: Account,
+    account: AccountId,
+    api_base: String,
     keys: Keys,
-    http: reqwest::Client,
+    http: Http,
 }
 
 impl Client {
     /// A client; nothing is dialled yet.
-    ///
-    /// # Errors
-    /// When the TLS stack cannot be set up.
-    pub fn new(account: Account, keys: Keys) -> Result<Self, reqwest::Error> {
-        Ok(Self {
+    #[must_use]
+    pub const fn new(account: AccountId, api_base: String, keys: Keys, http: Http) -> Self {
+        Self {
             account,
+            api_base,
             keys,
-            http: transport::client().build()?,
-        })
+            http,
+        }
+    }
+
+    fn address(&self, path: &str) -> Result<Url, Error> {
+        address(&self.api_base, path)
     }
 }
 

@@ -10,8 +10,9 @@ use url::Url;
 use super::notification::{Notification, Received, Rejection};
 use super::official_account::token::Token;
 use super::v2::micropay::{Charge, Reversal};
-use super::{Account, Error, v2, v3};
+use super::{Error, v2, v3};
 use crate::domain::id::{OutTradeNo, RefundSource};
+use crate::domain::merchant::{AccountId, Merchant};
 use crate::domain::order::{
     ApiVersion, Attempt, Order, Payment, Prepay, Returned, TradeType, Version,
 };
@@ -36,6 +37,33 @@ pub enum Trade {
     Unknown,
 }
 
+/// Which payment is asked about, by WeChat's number.
+#[derive(Debug, Clone, Copy)]
+pub struct Paid<'a> {
+    /// WeChat's number.
+    pub transaction_id: &'a str,
+    /// Through which account it came.
+    pub account: Option<&'a AccountId>,
+}
+
+impl<'a> From<&'a Refund> for Paid<'a> {
+    fn from(refund: &'a Refund) -> Self {
+        Self {
+            transaction_id: &refund.transaction_id,
+            account: refund.account.as_ref(),
+        }
+    }
+}
+
+impl<'a> From<&'a Payment> for Paid<'a> {
+    fn from(payment: &'a Payment) -> Self {
+        Self {
+            transaction_id: &payment.transaction_id,
+            account: payment.account.as_ref(),
+        }
+    }
+}
+
 /// What WeChat said to closing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closing {
@@ -47,18 +75,21 @@ pub enum Closing {
     Unknown,
 }
 
-/// A client for one merchant's payments. Cheap to clone.
-#[derive(Debug, Clone)]
+/// A client for one merchant's payments.
+#[derive(Debug)]
 pub struct Wechat {
-    account: Account,
+    merchant: Merchant,
+    /// The installation's first account, which rows of before there were several
+    /// mean; only its first merchant has such rows.
+    first: Option<AccountId>,
     v2: Option<v2::Client>,
     v3: Option<v3::Client>,
 }
 
-/// Who speaks of an attempt or a refund.
+/// Who speaks of an attempt or a refund, through its account.
 enum Side<'a> {
-    V2(&'a v2::Client),
-    V3(&'a v3::Client),
+    V2(v2::Speaker<'a>),
+    V3(v3::Speaker<'a>),
 }
 
 impl Side<'_> {
@@ -71,10 +102,45 @@ impl Side<'_> {
 }
 
 impl Wechat {
-    /// By the versions whose keys are there.
+    /// By the versions whose keys are there. `first` is the installation's first
+    /// account, if this is its first merchant.
     #[must_use]
-    pub const fn new(account: Account, v2: Option<v2::Client>, v3: Option<v3::Client>) -> Self {
-        Self { account, v2, v3 }
+    pub const fn new(
+        merchant: Merchant,
+        first: Option<AccountId>,
+        v2: Option<v2::Client>,
+        v3: Option<v3::Client>,
+    ) -> Self {
+        Self {
+            merchant,
+            first,
+            v2,
+            v3,
+        }
+    }
+
+    /// Whose payments these are.
+    #[must_use]
+    pub const fn merchant(&self) -> &Merchant {
+        &self.merchant
+    }
+
+    /// Whether this merchant is paid by this order: rows that name none mean the
+    /// installation's first.
+    #[must_use]
+    pub fn is_paid_by(&self, order: &Order) -> bool {
+        match &order.merchant {
+            Some(mch_id) => *mch_id == self.merchant.mch_id,
+            None => self.first.is_some(),
+        }
+    }
+
+    /// The account of this attempt.
+    #[must_use]
+    pub fn account_of<'a>(&'a self, order: &'a Order, attempt: u8) -> Option<&'a AccountId> {
+        let attempt = order.attempt(attempt);
+        let named = attempt.and_then(|attempt| attempt.account.as_ref());
+        named.or(self.first.as_ref())
     }
 
     /// Whether there is version 2's client certificate.
@@ -83,33 +149,45 @@ impl Wechat {
         self.v2.as_ref().is_some_and(v2::Client::is_certified)
     }
 
-    fn side(&self, version: ApiVersion) -> Result<Side<'_>, Error> {
+    fn side<'a>(
+        &'a self,
+        version: ApiVersion,
+        account: Option<&'a AccountId>,
+    ) -> Result<Side<'a>, Error> {
+        let account = self.account(account)?;
         match (version, &self.v2, &self.v3) {
-            (ApiVersion::V2, Some(v2), _) | (ApiVersion::V3, Some(v2), None) => Ok(Side::V2(v2)),
-            (ApiVersion::V3, _, Some(v3)) | (ApiVersion::V2, None, Some(v3)) => Ok(Side::V3(v3)),
+            (ApiVersion::V2, Some(v2), _) | (ApiVersion::V3, Some(v2), None) => {
+                Ok(Side::V2(v2.through(account)))
+            }
+            (ApiVersion::V3, _, Some(v3)) | (ApiVersion::V2, None, Some(v3)) => {
+                Ok(Side::V3(v3.through(account)))
+            }
             (_, None, None) => Err(Error::NoKeys("no payment keys are there")),
         }
     }
 
-    fn side_of(&self, order: &Order, attempt: u8) -> Result<Side<'_>, Error> {
-        let attempt = order.attempt(attempt);
-        self.side(
-            attempt
-                .map(|attempt| attempt.api_version)
-                .unwrap_or_default(),
-        )
+    fn side_of<'a>(&'a self, order: &'a Order, attempt: u8) -> Result<Side<'a>, Error> {
+        let version = order.attempt(attempt).map(|attempt| attempt.api_version);
+        self.side(version.unwrap_or_default(), self.account_of(order, attempt))
+    }
+
+    fn account<'a>(&'a self, named: Option<&'a AccountId>) -> Result<&'a AccountId, Error> {
+        let account = named.or(self.first.as_ref());
+        account.ok_or(Error::NoKeys("the payment names no account"))
     }
 
     /// For what only version 2 has.
-    fn v2(&self) -> Result<&v2::Client, Error> {
-        self.v2.as_ref().ok_or_else(|| {
+    fn v2<'a>(&'a self, account: Option<&'a AccountId>) -> Result<v2::Speaker<'a>, Error> {
+        let v2 = self.v2.as_ref().ok_or_else(|| {
             // Here, because every caller would have to alarm.
             tracing::error!(
                 alarm = "configuration",
+                mch_id = %self.merchant.mch_id,
                 "version 2's key has not been filled in, and payment codes need it"
             );
             Error::NoKeys("version 2's key is not there")
-        })
+        })?;
+        Ok(v2.through(self.account(account)?))
     }
 
     /// Opens a payment. The same attempt always sends the same parameters, so
@@ -125,7 +203,7 @@ impl Wechat {
         hub: &str,
         now: Timestamp,
     ) -> Result<Prepay, Error> {
-        let side = self.side(attempt.api_version)?;
+        let side = self.side(attempt.api_version, attempt.account.as_ref())?;
         let notify_url = self.payment_address(order, hub, side.version());
         match side {
             Side::V2(v2) => v2.unified_order(order, attempt, &notify_url).await,
@@ -147,7 +225,7 @@ impl Wechat {
         now: Timestamp,
     ) -> Result<Prepay, Error> {
         let notify_url = self.payment_address(order, hub, ApiVersion::V2);
-        let v2 = self.v2()?;
+        let v2 = self.v2(attempt.account.as_ref())?;
         v2.genprepay(order, attempt, &notify_url, token, now).await
     }
 
@@ -163,6 +241,7 @@ impl Wechat {
                 match (&said, &self.v2) {
                     // Both may be said of a payment that has gone back as a whole.
                     (Ok(Trade::Closed) | Err(Error::Uncounted), Some(v2)) => {
+                        let v2 = v2.through(self.account(self.account_of(order, attempt))?);
                         match v2.payment_given_back(order, attempt).await {
                             Ok(Some(payment)) => Ok(Trade::Returned(payment)),
                             // A key that nobody filled in is refused in these words.
@@ -203,7 +282,7 @@ impl Wechat {
         prepay: &Prepay,
         now: Timestamp,
     ) -> Result<Params, Error> {
-        match self.side(attempt.api_version)? {
+        match self.side(attempt.api_version, attempt.account.as_ref())? {
             Side::V2(v2) => Ok(v2.bridge_params(&prepay.prepay_id, now)),
             Side::V3(v3) => v3.bridge_params(&prepay.prepay_id, now),
         }
@@ -221,12 +300,13 @@ impl Wechat {
         now: Timestamp,
     ) -> Result<Option<Params>, Error> {
         let prepay_id = &prepay.prepay_id;
+        let account = attempt.account.as_ref();
         match attempt.trade_type {
-            TradeType::App => match self.side(attempt.api_version)? {
+            TradeType::App => match self.side(attempt.api_version, account)? {
                 Side::V2(v2) => Ok(Some(v2.app_params(prepay_id, now))),
                 Side::V3(v3) => v3.app_params(prepay_id, now).map(Some),
             },
-            TradeType::Genprepay => self.v2()?.genprepay_params(prepay_id, now).map(Some),
+            TradeType::Genprepay => self.v2(account)?.genprepay_params(prepay_id, now).map(Some),
             TradeType::Native | TradeType::Jsapi | TradeType::Mweb | TradeType::Micropay => {
                 Ok(None)
             }
@@ -242,13 +322,14 @@ impl Wechat {
     pub async fn micropay(
         &self,
         order: &Order,
-        number: &OutTradeNo,
+        attempt: u8,
         auth_code: &str,
         client_ip: IpAddr,
         now: Timestamp,
     ) -> Result<Charge, Error> {
-        let v2 = self.v2()?;
-        v2.micropay(order, number, auth_code, client_ip, now).await
+        let v2 = self.v2(self.account_of(order, attempt))?;
+        let number = order.out_trade_no(attempt);
+        v2.micropay(order, &number, auth_code, client_ip, now).await
     }
 
     /// Takes back what a payer's code paid. Repeating it is safe. Not within 15
@@ -256,8 +337,9 @@ impl Wechat {
     ///
     /// # Errors
     /// When WeChat's answer is unusable, unknown or a refusal.
-    pub async fn reverse(&self, number: &OutTradeNo) -> Result<Reversal, Error> {
-        self.v2()?.reverse(number).await
+    pub async fn reverse(&self, order: &Order, attempt: u8) -> Result<Reversal, Error> {
+        let v2 = self.v2(self.account_of(order, attempt))?;
+        v2.reverse(&order.out_trade_no(attempt)).await
     }
 
     /// Asks for a refund, under a number that makes repeating it safe. WeChat
@@ -272,7 +354,7 @@ impl Wechat {
         hub: &str,
         now: Timestamp,
     ) -> Result<Answer, Error> {
-        let side = self.side(refund.api_version)?;
+        let side = self.side(refund.api_version, refund.account.as_ref())?;
         let notify_url = self.hub_address(hub, side.version());
         match side {
             Side::V2(v2) => v2.refund(refund, &notify_url).await,
@@ -291,7 +373,7 @@ impl Wechat {
             RefundSource::Wechat => ApiVersion::V2,
             RefundSource::App | RefundSource::Hub => refund.api_version,
         };
-        match self.side(by)? {
+        match self.side(by, refund.account.as_ref())? {
             Side::V2(v2) => v2.refund_query(refund).await,
             Side::V3(_) if refund.refund_no.source() == RefundSource::Wechat => {
                 Err(Error::Uncounted)
@@ -309,23 +391,50 @@ impl Wechat {
     /// [`Error::Uncounted`] when something has gone back and nobody tells what.
     pub async fn returned(
         &self,
-        transaction_id: &str,
+        paid: &Paid<'_>,
         now: Timestamp,
     ) -> Result<Option<Vec<Returned>>, Error> {
+        let account = self.account(paid.account)?;
+        let transaction_id = paid.transaction_id;
         let listed = match &self.v2 {
-            Some(v2) => v2.returned(transaction_id, now).await,
+            Some(v2) => v2.through(account).returned(transaction_id, now).await,
             None => Err(Error::NoKeys("version 2's key is not there")),
         };
         match (listed, &self.v3) {
             // A key that nobody filled in is refused in these words.
             (Err(Error::NoKeys(_) | Error::Refused(_)), Some(v3)) => {
-                match v3.has_returned(transaction_id, now).await? {
+                match v3
+                    .through(account)
+                    .has_returned(transaction_id, now)
+                    .await?
+                {
                     true => Err(Error::Uncounted),
                     false => Ok(None),
                 }
             }
             (listed, _) => listed,
         }
+    }
+
+    /// Asks for something harmless about a payment that there is not, once with each
+    /// credential; who is asked, and what is wrong.
+    pub async fn check(
+        &self,
+        account: &AccountId,
+        number: &OutTradeNo,
+        now: Timestamp,
+    ) -> Vec<(&'static str, Result<(), Error>)> {
+        let mut answers = Vec::new();
+        if let Some(v2) = &self.v2 {
+            let v2 = v2.through(account);
+            answers.push(("version 2's key", v2.close(number).await.map(drop)));
+            answers.push(("client certificate", v2.reverse(number).await.map(drop)));
+        }
+        if let Some(v3) = &self.v3 {
+            let closed = v3.through(account).close(number, now).await;
+            answers.push(("version 3's keys", closed.map(drop)));
+        }
+        answers
     }
 
     /// Reads a notification and checks what can be checked of it.
@@ -372,7 +481,7 @@ impl Wechat {
             ApiVersion::V2 => "/wechat/notify/",
             ApiVersion::V3 => "/wechat/v3/notify/",
         };
-        url.set_path(&format!("{folder}{}", self.account.mch_id));
+        url.set_path(&format!("{folder}{}", self.merchant.mch_id));
         url.into()
     }
 }
@@ -381,12 +490,12 @@ impl Wechat {
 mod tests {
     use super::*;
     use crate::domain::fixtures;
-    use crate::wechat::fixtures::{account, wechat as v2_client};
+    use crate::wechat::fixtures::{first_account, merchant, wechat as v2_client};
     use crate::wechat::v3::fixtures::client as v3_client;
 
     fn of(v2: bool, v3: bool) -> Wechat {
         let v2 = v2.then(|| v2_client(""));
-        Wechat::new(account(), v2, v3.then(v3_client))
+        Wechat::new(merchant(), Some(first_account()), v2, v3.then(v3_client))
     }
 
     #[test]
@@ -399,7 +508,7 @@ mod tests {
             (false, false, [None, None]),
         ] {
             let wechat = of(v2, v3);
-            let side = |version| wechat.side(version).ok().map(|side| side.version());
+            let side = |version| wechat.side(version, None).ok().map(|side| side.version());
             assert_eq!([side(V2), side(V3)], by, "{v2} {v3}");
         }
     }

@@ -16,6 +16,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 const MAIN_HOST: &str = "https://api.mch.weixin.qq.com";
 const SPARE_HOST: &str = "https://api2.mch.weixin.qq.com";
+/// Version 3 refuses requests that do not say who calls.
+const USER_AGENT: &str = "wechat-pay-hub/1.0";
 /// No answer of ours comes near this.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
@@ -28,10 +30,36 @@ pub(super) enum Repeat {
     Never,
 }
 
+/// The connections to WeChat, for whichever merchant and account. They outlive the
+/// keys that are used over them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Http(reqwest::Client);
+
+impl Http {
+    /// Nothing is dialled yet.
+    ///
+    /// # Errors
+    /// When the TLS stack cannot be set up.
+    pub fn new() -> Result<Self, reqwest::Error> {
+        client().build().map(Self)
+    }
+
+    /// Shows a client certificate, PEM with its private key.
+    pub(super) fn with_certificate(pem: &str) -> Result<Self, reqwest::Error> {
+        let identity = reqwest::Identity::from_pem(pem.as_bytes())?;
+        client().identity(identity).build().map(Self)
+    }
+
+    pub(super) const fn client(&self) -> &reqwest::Client {
+        &self.0
+    }
+}
+
 /// A client that dials WeChat and nothing else: no redirects, no proxy.
-pub(super) fn client() -> reqwest::ClientBuilder {
+fn client() -> reqwest::ClientBuilder {
     crate::tls::use_ring();
     reqwest::Client::builder()
+        .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(CALL_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())

@@ -16,10 +16,11 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::transport::{self, Repeat};
-use super::{Account, Error};
+use super::transport::{self, Http, Repeat};
+use super::{Error, Identity};
 use crate::ambient::random_hex;
 use crate::domain::id::{OutRefundNo, OutTradeNo};
+use crate::domain::merchant::AccountId;
 use crate::domain::signature::{Params, field};
 
 /// The keys of the merchant's payments, as JSON in Secrets Manager. They cannot
@@ -59,29 +60,42 @@ impl fmt::Debug for PaymentKeys {
     }
 }
 
-/// A client for one merchant's payments by version 2. Cheap to clone.
+/// A client for one merchant's payments by version 2.
 #[derive(Debug, Clone)]
 pub struct Client {
-    account: Account,
+    identity: Identity,
     keys: PaymentKeys,
-    http: reqwest::Client,
+    http: Http,
     /// Shows the merchant's certificate; apart from `http`, so that only the
     /// calls that need the certificate can show it.
-    certified: Option<reqwest::Client>,
+    certified: Option<Http>,
+}
+
+/// The client, as it speaks through one of the merchant's accounts.
+#[derive(Debug, Clone, Copy)]
+pub struct Speaker<'a> {
+    client: &'a Client,
+    account: &'a AccountId,
 }
 
 impl Client {
     /// A client; nothing is dialled yet.
-    ///
-    /// # Errors
-    /// When the TLS stack cannot be set up.
-    pub fn new(account: Account, keys: PaymentKeys) -> Result<Self, reqwest::Error> {
-        Ok(Self {
-            account,
+    #[must_use]
+    pub const fn new(identity: Identity, keys: PaymentKeys, http: Http) -> Self {
+        Self {
+            identity,
             keys,
-            http: transport::client().build()?,
+            http,
             certified: None,
-        })
+        }
+    }
+
+    /// Speaks through one of the merchant's accounts.
+    pub(super) const fn through<'a>(&'a self, account: &'a AccountId) -> Speaker<'a> {
+        Speaker {
+            client: self,
+            account,
+        }
     }
 
     /// Takes the merchant's client certificate: its private key and chain, PEM.
@@ -90,8 +104,7 @@ impl Client {
     /// When it is no such text, or key and certificate do not belong together.
     /// The one before, if any, stays.
     pub fn certify(&mut self, pem: &str) -> Result<(), reqwest::Error> {
-        let identity = reqwest::Identity::from_pem(pem.as_bytes())?;
-        self.certified = Some(transport::client().identity(identity).build()?);
+        self.certified = Some(Http::with_certificate(pem)?);
         Ok(())
     }
 
@@ -101,21 +114,30 @@ impl Client {
         self.certified.is_some()
     }
 
+    /// Whether these fields name this merchant.
+    fn is_merchants(&self, fields: &Params) -> bool {
+        field(fields, "mch_id") == self.identity.mch_id.as_str()
+    }
+}
+
+impl Speaker<'_> {
     /// Signs and posts, and returns the verified answer, `result_code` SUCCESS.
     /// For calls that may be repeated.
     async fn post(&self, path: &str, fields: Params) -> Result<Params, Error> {
-        self.exchange(&self.http, path, fields, Repeat::Safe).await
+        self.exchange(&self.client.http, path, fields, Repeat::Safe)
+            .await
     }
 
-    /// [`Client::post`] for the one call that may move money each time.
+    /// [`Speaker::post`] for the one call that may move money each time.
     async fn post_once(&self, path: &str, fields: Params) -> Result<Params, Error> {
-        self.exchange(&self.http, path, fields, Repeat::Never).await
+        self.exchange(&self.client.http, path, fields, Repeat::Never)
+            .await
     }
 
-    /// [`Client::post`] for what WeChat does for the certificate's holder only:
+    /// [`Speaker::post`] for what WeChat does for the certificate's holder only:
     /// refund and reverse, which may be repeated.
     async fn post_with_certificate(&self, path: &str, fields: Params) -> Result<Params, Error> {
-        let Some(http) = &self.certified else {
+        let Some(http) = &self.client.certified else {
             // Here, because every caller would have to alarm.
             tracing::error!(
                 alarm = "configuration",
@@ -129,28 +151,28 @@ impl Client {
 
     async fn exchange(
         &self,
-        http: &reqwest::Client,
+        http: &Http,
         path: &str,
         mut fields: Params,
         repeat: Repeat,
     ) -> Result<Params, Error> {
-        let Account {
-            app_id,
+        let Identity {
             mch_id,
             sign_type,
             pay_base,
             ..
-        } = &self.account;
+        } = &self.client.identity;
         let mut put = |name: &str, value: &str| fields.insert(name.to_owned(), value.to_owned());
-        put("appid", app_id);
-        put("mch_id", mch_id);
+        put("appid", self.account.as_str());
+        put("mch_id", mch_id.as_str());
         put("nonce_str", &random_hex());
         put("sign_type", sign_type.as_str());
-        let signature = sign::sign(&fields, &self.keys.api_key, *sign_type);
+        let signature = sign::sign(&fields, &self.client.keys.api_key, *sign_type);
         fields.insert("sign".to_owned(), signature);
         let body = xml::write(&fields);
         let request = |url: String| {
-            http.post(url)
+            http.client()
+                .post(url)
                 .header("content-type", "text/xml; charset=utf-8")
                 .body(body.clone())
         };
@@ -171,7 +193,11 @@ impl Client {
             "FAIL" => return Err(Error::Refused(field(&answer, "return_msg").to_owned())),
             _ => return Err(Error::Forged("return_code is missing")),
         }
-        if !sign::verify(&answer, &self.keys.api_key, self.account.sign_type) {
+        if !sign::verify(
+            &answer,
+            &self.client.keys.api_key,
+            self.client.identity.sign_type,
+        ) {
             return Err(Error::Forged("the signature is wrong"));
         }
         if !self.is_ours(&answer) {
@@ -190,10 +216,9 @@ impl Client {
         }
     }
 
-    /// Whether these fields name this merchant and its account.
+    /// Whether these fields name this merchant and the account it speaks through.
     fn is_ours(&self, fields: &Params) -> bool {
-        field(fields, "appid") == self.account.app_id
-            && field(fields, "mch_id") == self.account.mch_id
+        field(fields, "appid") == self.account.as_str() && self.client.is_merchants(fields)
     }
 }
 
@@ -228,7 +253,7 @@ fn in_short(answer: &Result<Params, Error>) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wechat::fixtures::wechat;
+    use crate::wechat::fixtures::{first_account, wechat};
 
     #[test]
     fn what_is_no_certificate_is_refused_and_leaves_none() {
@@ -260,6 +285,8 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_sent_without_the_certificate_that_it_needs() {
         let wechat = wechat("");
+        let account = first_account();
+        let wechat = wechat.through(&account);
         let open = wechat.post("/pay/orderquery", Params::new()).await;
         assert!(matches!(open, Err(Error::Unreachable(_))));
         let closed = wechat

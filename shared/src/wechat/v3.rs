@@ -20,22 +20,28 @@ use serde::de::DeserializeOwned;
 pub use keys::Keys;
 pub use verify::{Proof, Unverified};
 
-use super::transport::{self, Repeat};
-use super::{Account, Error};
+use super::transport::{self, Http, Repeat};
+use super::{Error, Identity};
 use crate::domain::id::{OutRefundNo, OutTradeNo};
+use crate::domain::merchant::AccountId;
 use crate::domain::time::Timestamp;
 use sign::Call;
 
-/// WeChat refuses requests that do not say who calls.
-const USER_AGENT: &str = "wechat-pay-hub/1.0";
 const NOT_JSON: Error = Error::Forged("not WeChat's JSON");
 
-/// A client for one merchant's payments by version 3. Cheap to clone.
+/// A client for one merchant's payments by version 3.
 #[derive(Debug, Clone)]
 pub struct Client {
-    account: Account,
+    identity: Identity,
     keys: Keys,
-    http: reqwest::Client,
+    http: Http,
+}
+
+/// The client, as it speaks through one of the merchant's accounts.
+#[derive(Debug, Clone, Copy)]
+pub struct Speaker<'a> {
+    client: &'a Client,
+    account: &'a AccountId,
 }
 
 /// What a call is about, for the log.
@@ -67,17 +73,25 @@ struct Refusal {
 
 impl Client {
     /// A client; nothing is dialled yet.
-    ///
-    /// # Errors
-    /// When the TLS stack cannot be set up.
-    pub fn new(account: Account, keys: Keys) -> Result<Self, reqwest::Error> {
-        Ok(Self {
-            account,
+    #[must_use]
+    pub const fn new(identity: Identity, keys: Keys, http: Http) -> Self {
+        Self {
+            identity,
             keys,
-            http: transport::client().user_agent(USER_AGENT).build()?,
-        })
+            http,
+        }
     }
 
+    /// Speaks through one of the merchant's accounts.
+    pub(super) const fn through<'a>(&'a self, account: &'a AccountId) -> Speaker<'a> {
+        Speaker {
+            client: self,
+            account,
+        }
+    }
+}
+
+impl Speaker<'_> {
     async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -99,7 +113,7 @@ impl Client {
         serde_json::from_slice(&answer).map_err(|_| NOT_JSON)
     }
 
-    /// [`Client::post`], to which WeChat answers nothing but that it is done.
+    /// [`Speaker::post`], to which WeChat answers nothing but that it is done.
     async fn post_for_nothing(
         &self,
         path: &str,
@@ -140,10 +154,10 @@ impl Client {
             body,
         };
         // The host is not signed: the spare takes the same.
-        let (keys, mch_id) = (&self.keys, &self.account.mch_id);
-        let authorization = keys.signer.authorization(mch_id, call, now)?;
+        let (keys, mch_id) = (&self.client.keys, &self.client.identity.mch_id);
+        let authorization = keys.signer.authorization(mch_id.as_str(), call, now)?;
         let request = |url: String| {
-            let request = self.http.request(method.clone(), url);
+            let request = self.client.http.client().request(method.clone(), url);
             request
                 .header("authorization", &authorization)
                 .header("accept", "application/json")
@@ -151,7 +165,8 @@ impl Client {
                 .header("wechatpay-serial", &keys.wanted_serial)
                 .body(body.to_owned())
         };
-        let answer = transport::call(&self.account.pay_base, path, Repeat::Safe, request).await?;
+        let answer =
+            transport::call(&self.client.identity.pay_base, path, Repeat::Safe, request).await?;
         if !answer.status.is_success() {
             return Err(refused(path, &answer));
         }
@@ -256,6 +271,7 @@ mod tests {
     use reqwest::header::HeaderMap;
 
     use super::*;
+    use crate::wechat::fixtures::first_account;
 
     fn answered(status: u16, body: &str) -> Error {
         let answer = transport::Answer {
@@ -319,7 +335,8 @@ mod tests {
     #[tokio::test]
     async fn a_merchant_that_nobody_listens_to_has_moved_nothing() {
         let now = fixtures::NOTICE_AT;
-        let client = fixtures::client();
+        let (client, account) = (fixtures::client(), first_account());
+        let client = client.through(&account);
         let asked = client.get::<Refusal>("/v3/x", Subject::Payment, now).await;
         assert!(matches!(asked, Err(Error::Unreachable(_))));
     }

@@ -9,11 +9,12 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::json;
+use shared::domain::merchant::{AccountId, MchId, Merchant, SignType};
+use shared::domain::order::ApiVersion;
 use shared::domain::time::Timestamp;
-use shared::wechat::v2::sign::SignType;
 use shared::wechat::v2::{Client, PaymentKeys};
 use shared::wechat::v3::{self, Proof};
-use shared::wechat::{Account, Wechat};
+use shared::wechat::{Hosts, Http, Identity, Wechat};
 
 /// The official account that notifications must be of.
 pub const APP_ID: &str = "wx0000000000000000";
@@ -22,16 +23,15 @@ pub const MCH_ID: &str = "1900000109";
 /// No input holds what was made with it, but by finding a collision.
 pub const KEY: &str = "0123456789abcdef0123456789ABCDEF";
 
-fn account(sign_type: SignType) -> Account {
-    let base = || "https://wechat.invalid".to_owned();
-    Account {
-        app_id: APP_ID.to_owned(),
-        mch_id: MCH_ID.to_owned(),
-        sign_type,
-        pay_base: base(),
-        api_base: base(),
-        open_base: base(),
-    }
+fn merchant(sign_type: SignType) -> Merchant {
+    let mch_id = MchId::parse(MCH_ID).expect("it is a merchant's number");
+    let mut merchant = Merchant::new(mch_id, ApiVersion::V2);
+    merchant.sign_type = sign_type;
+    merchant
+}
+
+fn http() -> Http {
+    Http::new().expect("a client can be made")
 }
 
 /// The merchant's side of WeChat, by version 2.
@@ -39,7 +39,8 @@ fn account(sign_type: SignType) -> Account {
 pub fn wechat(sign_type: SignType) -> Client {
     let secrets = format!(r#"{{"api_key": "{KEY}"}}"#);
     let secrets = PaymentKeys::parse(&secrets).expect("the secrets are complete");
-    Client::new(account(sign_type), secrets).expect("a client can be made")
+    let identity = Identity::new(&merchant(sign_type), &Hosts::default());
+    Client::new(identity, secrets, http())
 }
 
 /// The id of WeChat's public key in these targets.
@@ -65,13 +66,15 @@ impl V3 {
         });
         let keys = v3::Keys::parse(&secret.to_string()).expect("the secret is complete");
         let keys = keys.expect("it has been filled in");
-        let account = account(SignType::HmacSha256);
-        let client = v3::Client::new(account.clone(), keys).expect("a client can be made");
+        let merchant = merchant(SignType::HmacSha256);
+        let identity = Identity::new(&merchant, &Hosts::default());
+        let client = v3::Client::new(identity, keys, http());
+        let account = AccountId::parse(APP_ID).expect("it is an appid");
         let lines = PRIVATE_KEY.lines().filter(|line| !line.starts_with('-'));
         let pkcs8 = BASE64_STANDARD.decode(lines.collect::<String>());
         let pkcs8 = pkcs8.expect("the key is base64");
         Self {
-            wechat: Wechat::new(account, None, Some(client)),
+            wechat: Wechat::new(merchant, Some(account), None, Some(client)),
             key: RsaKeyPair::from_pkcs8(&pkcs8).expect("the key is RSA"),
         }
     }

@@ -26,15 +26,16 @@ use demo_shop::Fields;
 use reqwest::header::{ACCEPT_LANGUAGE, USER_AGENT};
 use serde_json::{Value, json};
 use shared::ambient::random_hex;
+use shared::aws::accounts::Accounts;
 use shared::aws::audit::Audit;
 use shared::aws::registry::Registry;
-use shared::aws::secrets::OfficialAccount;
 use shared::config;
 use shared::domain::app::{App, AppSecret};
 use shared::domain::audit::Entry;
 use shared::domain::id::AppId;
+use shared::domain::merchant::AccountId;
 use shared::domain::time::Timestamp;
-use shared::wechat::Account;
+use shared::wechat::Hosts;
 
 pub use crate::browser::{Browser, Page};
 use crate::judge::Judge;
@@ -171,21 +172,35 @@ impl Stack {
         url::Url::parse_with_params(&base, params).unwrap().into()
     }
 
-    /// The official account, as a function that has just started knows it.
+    /// The registry.
     #[must_use]
-    pub fn official_account(&self) -> OfficialAccount {
-        let base = self.setting("SIMULATOR_URL");
-        let [app_id, mch_id] =
-            ["WECHAT_APP_ID", "WECHAT_MCH_ID"].map(|name| self.setting(name).to_owned());
-        let settings = config::OfficialAccount {
-            account: Account {
-                api_base: base.to_owned(),
-                open_base: base.to_owned(),
-                ..Account::new(app_id, mch_id)
+    pub fn registry(&self) -> Registry {
+        Registry::new(&self.aws, self.setting("REGISTRY_TABLE").to_owned())
+    }
+
+    /// The installation's first account.
+    #[must_use]
+    pub fn first_account(&self) -> AccountId {
+        AccountId::parse(self.setting("WECHAT_APP_ID")).unwrap()
+    }
+
+    /// The accounts, as a function that has just started knows them, with the keys
+    /// of the first in this secret.
+    #[must_use]
+    pub fn accounts(&self, secret: &str) -> Accounts {
+        let base = self.setting("SIMULATOR_URL").to_owned();
+        let settings = config::Accounts {
+            first: Some(self.first_account()),
+            secret_id: Some(secret.to_owned()),
+            hosts: Hosts {
+                pay: base.clone(),
+                api: base.clone(),
+                open: base,
             },
-            secret_id: self.setting("WECHAT_ACCOUNT_SECRET_NAME").to_owned(),
+            secrets_prefix: self.setting("SECRETS_PREFIX").to_owned(),
+            fresh: Duration::from_secs(300),
         };
-        OfficialAccount::new(self.aws.clone(), settings)
+        Accounts::new(&self.aws, self.registry(), settings).unwrap()
     }
 
     /// `POST /v1/orders` with this body, signed or not.

@@ -5,8 +5,6 @@ use journeys::{Stack, eventually};
 use serde_json::json;
 use shared::ambient::{Clock, random_hex};
 use shared::aws::ledger::Ledger;
-use shared::aws::secrets::OfficialAccount;
-use shared::config;
 use shared::domain::credential::{CLIENT_CERTIFICATE, Credential};
 
 const DAY_SECONDS: i64 = 86_400;
@@ -72,17 +70,13 @@ async fn an_accounts_secret_that_nobody_has_filled_in_is_read_again_at_each_requ
     let made = manager.create_secret().name(&name);
     let made = made.secret_string("as CloudFormation makes it");
     made.send().await.unwrap();
-    let settings = config::OfficialAccount {
-        account: stack.official_account().account().clone(),
-        secret_id: name.clone(),
-    };
-    let account = OfficialAccount::new(stack.aws.clone(), settings);
-    let failure = account.client().await.unwrap_err().to_string();
-    assert!(failure.contains("official account's secret"), "{failure}");
+    let (accounts, first) = (stack.accounts(&name), stack.first_account());
+    let failure = accounts.client(&first).await.unwrap_err().to_string();
+    assert!(failure.contains("an account's keys"), "{failure}");
     let filled = manager.put_secret_value().secret_id(&name);
     let filled = filled.secret_string(r#"{"app_secret": "of the account"}"#);
     filled.send().await.unwrap();
-    account.client().await.unwrap();
+    accounts.client(&first).await.unwrap();
     let gone = manager.delete_secret().secret_id(&name);
     let gone = gone.force_delete_without_recovery(true);
     gone.send().await.unwrap();

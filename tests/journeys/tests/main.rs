@@ -8,6 +8,7 @@
     reason = "a journey that cannot go on has failed"
 )]
 
+mod accounts;
 mod api;
 mod asking;
 mod attempts;

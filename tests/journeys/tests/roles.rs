@@ -4,6 +4,7 @@
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::types::AttributeValue;
 use journeys::{Stack, operator};
+use shared::aws::secrets::{Kind, store};
 
 async fn as_function(stack: &Stack, function: &str) -> aws_config::SdkConfig {
     let credentials = credentials_of(stack, function).await;
@@ -178,11 +179,34 @@ async fn no_function_may_read_everything_remove_orders_or_register_apps() {
 #[tokio::test]
 async fn each_function_reads_the_secrets_that_it_needs_and_no_other() {
     let stack = Stack::new().await;
+    // Those of the stack's first merchant and account, and those that hubctl makes.
+    let prefix = stack.setting("SECRETS_PREFIX");
+    let made = |kind: Kind| kind.name(prefix, "journey");
     let secrets = [
-        "WECHAT_SECRET_NAME",
-        "WECHAT_ACCOUNT_SECRET_NAME",
-        "WECHAT_CERTIFICATE_NAME",
+        vec![
+            stack.setting("WECHAT_SECRET_NAME").to_owned(),
+            stack.setting("WECHAT_V3_SECRET_NAME").to_owned(),
+            made(Kind::PaymentKeys),
+            made(Kind::PaymentKeysV3),
+        ],
+        vec![
+            stack.setting("WECHAT_ACCOUNT_SECRET_NAME").to_owned(),
+            made(Kind::Account),
+        ],
+        vec![
+            stack.setting("WECHAT_CERTIFICATE_NAME").to_owned(),
+            made(Kind::Certificate),
+        ],
     ];
+    for kind in [
+        Kind::PaymentKeys,
+        Kind::PaymentKeysV3,
+        Kind::Account,
+        Kind::Certificate,
+    ] {
+        let text = "a secret".to_owned();
+        store(&stack.aws, &made(kind), text).await.unwrap();
+    }
     for (function, own) in [
         // The account's for the APP flow of 2014.
         ("CREATE_ORDER", [true, true, false]),
@@ -197,14 +221,15 @@ async fn each_function_reads_the_secrets_that_it_needs_and_no_other() {
     ] {
         let role = as_function(&stack, &format!("{function}_FUNCTION_NAME")).await;
         let manager = aws_sdk_secretsmanager::Client::new(&role);
-        for (secret, may) in secrets.into_iter().zip(own) {
-            let id = stack.setting(secret);
-            let read = manager.get_secret_value().secret_id(id).send().await;
-            match may {
-                true => drop(read.unwrap_or_else(|error| {
-                    panic!("{function} must read {secret}: {error:?}");
-                })),
-                false => denied(read),
+        for (ids, may) in secrets.iter().zip(own) {
+            for id in ids {
+                let read = manager.get_secret_value().secret_id(id).send().await;
+                match may {
+                    true => drop(read.unwrap_or_else(|error| {
+                        panic!("{function} must read {id}: {error:?}");
+                    })),
+                    false => denied(read),
+                }
             }
         }
     }

@@ -17,10 +17,10 @@ use shared::aws::registry::Registry;
 use shared::domain::delivery::{Attempt, Delivery, Next, Occasion, STANDARD_SCHEDULE, Schedule};
 use shared::domain::id::{AppId, OrderKey, OrderNo};
 use shared::domain::order::{
-    ApiVersion, Closure, Order, Payer, Payment, Settlement, Status, TradeType,
+    ApiVersion, Channel, Closure, Order, Payer, Payment, Settlement, Status, TradeType,
 };
 use shared::domain::time::Timestamp;
-use shared::flows::login::{self, Purpose, Started};
+use shared::flows::login::{self, Entrance, Purpose, Started};
 use shared::flows::settle::Settler;
 use shared::wechat::official_account::oauth::User;
 
@@ -57,8 +57,12 @@ fn order(stack: &Stack) -> Order {
         openid: None,
         ip: "127.0.0.1".parse().unwrap(),
     };
+    let channel = Channel {
+        account: stack.first_account(),
+        api_version: ApiVersion::V2,
+    };
     order
-        .open_attempt(TradeType::Native, payer, ApiVersion::V2, now())
+        .open_attempt(TradeType::Native, payer, channel, now())
         .unwrap();
     order
 }
@@ -337,15 +341,18 @@ async fn the_same_payment_settled_twenty_times_at_once_is_settled_once() {
 #[tokio::test]
 async fn states_and_codes_end_with_their_time() {
     let stack = Stack::new().await;
-    let registry = Registry::new(&stack.aws, stack.setting("REGISTRY_TABLE").to_owned());
+    let registry = stack.registry();
     let app_id = AppId::parse(&stack.app.id).unwrap();
     let now = now();
 
-    let official = stack.official_account();
-    let hub = stack.setting("HUB_URL");
+    let entrance = Entrance {
+        open_base: stack.setting("SIMULATOR_URL"),
+        account: &stack.first_account(),
+        public_url: stack.setting("HUB_URL"),
+    };
     for (seconds, good) in [(599, true), (600, false)] {
         let purpose = Purpose::PayQuery("the order's".to_owned());
-        let started = login::start(&registry, official.account(), hub, purpose.clone(), now).await;
+        let started = login::start(&registry, entrance, purpose.clone(), now).await;
         let Started {
             authorize_url,
             cookie,
@@ -355,7 +362,11 @@ async fn states_and_codes_end_with_their_time() {
         let browser = cookie.split(['=', ';']).nth(1).unwrap();
         let later = now.plus_seconds(seconds);
         let resumed = login::resume(&registry, &state, browser, later).await;
-        assert_eq!(resumed.ok(), good.then_some(purpose), "{seconds}");
+        let resumed = resumed.ok();
+        let account = resumed.as_ref().and_then(|login| login.account.as_ref());
+        assert_eq!(account, good.then_some(entrance.account), "{seconds}");
+        let resumed = resumed.map(|login| login.purpose);
+        assert_eq!(resumed, good.then_some(purpose), "{seconds}");
     }
 
     let user = User {

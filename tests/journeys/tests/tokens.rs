@@ -12,8 +12,9 @@ use serde_json::json;
 use shared::ambient::{Clock, random_hex};
 use shared::aws::registry::Registry;
 use shared::aws::registry::tokens::{Leased, TokenLease, TokenLife};
+use shared::domain::merchant::AccountId;
 use shared::domain::time::Timestamp;
-use shared::flows::token_cache::TokenCache;
+use shared::flows::token_cache::{self, TokenCache};
 use shared::wechat::official_account::token::Token;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
@@ -27,10 +28,32 @@ fn now() -> Timestamp {
     Clock::System.now()
 }
 
-/// What a function that has just started knows.
-fn cold_start(stack: &Stack) -> TokenCache {
-    let registry = Registry::new(&stack.aws, stack.setting("REGISTRY_TABLE").to_owned());
-    TokenCache::new(registry, stack.official_account())
+/// What a function that has just started knows of the first account.
+struct Cold {
+    tokens: TokenCache,
+    account: AccountId,
+}
+
+impl Cold {
+    async fn access_token(&self, now: Timestamp) -> Result<Token, token_cache::Error> {
+        self.tokens.access_token(&self.account, now).await
+    }
+
+    async fn refused(&self, token: &Token, now: Timestamp) -> Result<Token, token_cache::Error> {
+        self.tokens.refused(&self.account, token, now).await
+    }
+
+    async fn ticket(&self, now: Timestamp) -> Result<Token, token_cache::Error> {
+        self.tokens.ticket(&self.account, now).await
+    }
+}
+
+fn cold_start(stack: &Stack) -> Cold {
+    let accounts = stack.accounts(stack.setting("WECHAT_ACCOUNT_SECRET_NAME"));
+    Cold {
+        tokens: TokenCache::new(stack.registry(), accounts),
+        account: stack.first_account(),
+    }
 }
 
 fn row(stack: &Stack, kind: &str) -> AttributeValue {

@@ -78,7 +78,12 @@ impl HttpClient for Wire {
 impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         if !self.0.is_attending() {
-            // A process reads its secret before it has any work.
+            // A process reads its secrets before it has any work, and the row of its
+            // merchant, of whom there is none.
+            let target = request.headers().get("x-amz-target").unwrap_or_default();
+            if target.ends_with(".GetItem") {
+                return HttpConnectorFuture::ready(answer(200, "{}".to_owned()));
+            }
             let asked = request.body().bytes().unwrap_or_default();
             return HttpConnectorFuture::ready(answer(200, secret(asked)));
         }

@@ -236,10 +236,11 @@ impl World {
         let invocation = self.scheduler.start(|invocation| {
             scheduler.attend(invocation, async move {
                 let now = hub.clock.now();
-                let (status, shown) = match hub.checkout.ledger.order(&key).await {
-                    Ok(Some(order)) => {
-                        let prepared = hub.checkout.prepare(order, trade_type, &payer, now).await;
-                        prepared.map_or_else(
+                let app = hub.registry.app(&key.app_id).await;
+                let (status, shown) = match (hub.checkout.ledger.order(&key).await, app) {
+                    (Ok(Some(order)), Ok(Some(app))) => {
+                        let prepared = hub.checkout.prepare(order, &app, trade_type, &payer, now);
+                        prepared.await.map_or_else(
                             |problem| {
                                 let status = Problem::from(problem).identity().0.as_u16();
                                 (status, String::new())
@@ -247,7 +248,7 @@ impl World {
                             |prepared| (200, prepared.attempt.number.to_string()),
                         )
                     }
-                    Ok(None) | Err(_) => (503, String::new()),
+                    _ => (503, String::new()),
                 };
                 Ended::Http(status, shown)
             })

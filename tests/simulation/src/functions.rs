@@ -1,28 +1,34 @@
 //! The functions as they run on Lambda, with this world's clock and wires.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use shared::ambient::Clock;
+use shared::aws::accounts::Accounts;
 use shared::aws::ledger::Ledger;
+use shared::aws::merchants::Merchants;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
-use shared::aws::secrets::Merchant;
 use shared::callback::Caller;
 use shared::config;
 use shared::domain::delivery::{STANDARD_SCHEDULE, Schedule};
+use shared::domain::merchant::{AccountId, MchId, Merchant};
 use shared::domain::order::{ApiVersion, MicropayTiming};
 use shared::flows::ask::Asking;
 use shared::flows::checkout::Checkout;
 use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
-use shared::wechat::Account;
+use shared::wechat::Hosts;
 
 use crate::engine::{LEDGER, REGISTRY};
 use crate::wechat::{APP_ID, MCH_ID};
 
+/// Of real time: longer than a seed.
+const FRESH: Duration = Duration::from_secs(300);
 /// How long the sweeper leaves a row to its doorbell.
 pub(crate) const GRACE_SECONDS: i64 = 60;
 
@@ -33,7 +39,7 @@ const NOTIFY_URL: &str = "https://hub.example/wechat/notify";
 pub(crate) struct Deployment {
     pub(crate) aws: SdkConfig,
     /// Who has read the secret already. Without it a process is cold.
-    pub(crate) merchant: Merchant,
+    pub(crate) wechat: Wechat,
     pub(crate) clock: Clock,
     pub(crate) caller: Caller,
     /// Where WeChat and the apps are.
@@ -55,10 +61,12 @@ impl Deployment {
         Queue::new(&self.aws, format!("http://aws.invalid/{name}"))
     }
 
-    /// A merchant who has not read the secret yet, in a function that may not
-    /// hold the client certificate.
-    fn cold(&self) -> Merchant {
-        merchant(&self.aws, self.peers, None)
+    /// Who has not read the secrets yet, in a function that may not hold the client
+    /// certificate.
+    fn cold(&self) -> Wechat {
+        let cold = wechat(&self.aws, self.peers, None);
+        // Only a TLS stack could fail, and the warm ones have theirs.
+        cold.unwrap_or_else(|_| self.wechat.clone())
     }
 
     fn settler(&self) -> Settler {
@@ -70,10 +78,10 @@ impl Deployment {
         }
     }
 
-    fn asking(&self, merchant: Merchant) -> Asking {
+    fn asking(&self, merchants: Merchants) -> Asking {
         Asking {
             settler: self.settler(),
-            merchant,
+            merchants,
         }
     }
 
@@ -85,24 +93,24 @@ impl Deployment {
         }
     }
 
-    fn refunds(&self, merchant: Merchant) -> Refunds {
+    fn refunds(&self, merchants: Merchants) -> Refunds {
         Refunds {
             settler: self.settler(),
-            merchant,
+            merchants,
         }
     }
 
-    fn create_order(&self, merchant: Merchant) -> create_order::CreateOrder {
+    fn create_order(&self, wechat: Wechat) -> create_order::CreateOrder {
         create_order::CreateOrder {
             clock: self.clock.clone(),
             registry: self.registry(),
             ledger: self.ledger(),
-            merchant: merchant.clone(),
             checkout: Checkout {
                 ledger: self.ledger(),
                 // No app of this world goes the way of 2014.
                 tokens: None,
-                merchant,
+                merchants: wechat.merchants,
+                accounts: wechat.accounts,
                 notify_url: NOTIFY_URL.to_owned(),
                 reconcile: self.queue("reconcile"),
             },
@@ -120,27 +128,27 @@ impl Deployment {
         }
     }
 
-    fn orders(&self, merchant: Merchant) -> orders::Orders {
+    fn orders(&self, merchants: Merchants) -> orders::Orders {
         orders::Orders {
             clock: self.clock.clone(),
             registry: self.registry(),
             ledger: self.ledger(),
             reconcile: self.queue("reconcile"),
-            asking: self.asking(merchant.clone()),
+            asking: self.asking(merchants.clone()),
             notified: self.notified(),
-            refunds: self.refunds(merchant),
+            refunds: self.refunds(merchants),
             notify_url: NOTIFY_URL.to_owned(),
             public_url: "https://hub.example".to_owned(),
         }
     }
 
-    fn wechat_notify(&self, merchant: Merchant) -> wechat_notify::WechatNotify {
+    fn wechat_notify(&self, merchants: Merchants) -> wechat_notify::WechatNotify {
         wechat_notify::WechatNotify {
             clock: self.clock.clone(),
             ledger: self.ledger(),
-            merchant: merchant.clone(),
+            merchants: merchants.clone(),
             notified: self.notified(),
-            refunds: self.refunds(merchant),
+            refunds: self.refunds(merchants),
         }
     }
 
@@ -157,12 +165,12 @@ impl Deployment {
         })
     }
 
-    fn reconcile(&self, merchant: Merchant) -> reconcile::Reconcile {
+    fn reconcile(&self, merchants: Merchants) -> reconcile::Reconcile {
         reconcile::Reconcile {
             clock: self.clock.clone(),
             ledger: self.ledger(),
-            asking: self.asking(merchant.clone()),
-            refunds: self.refunds(merchant),
+            asking: self.asking(merchants.clone()),
+            refunds: self.refunds(merchants),
             notify_url: NOTIFY_URL.to_owned(),
             reconcile: self.queue("reconcile"),
         }
@@ -180,25 +188,50 @@ impl Deployment {
     }
 }
 
-/// The merchant, whose WeChat is here, with the name of the client
-/// certificate's secret if it may be held.
-pub(crate) fn merchant(
+/// The one merchant and the one account of this world.
+#[derive(Clone)]
+pub(crate) struct Wechat {
+    pub(crate) merchants: Merchants,
+    pub(crate) accounts: Accounts,
+}
+
+/// They whose WeChat is here, with the name of the client certificate's secret if it
+/// may be held.
+pub(crate) fn wechat(
     aws: &SdkConfig,
     peers: SocketAddr,
     certificate_id: Option<&str>,
-) -> Merchant {
-    let account = Account {
-        pay_base: format!("http://{peers}"),
-        ..Account::new(APP_ID.to_owned(), MCH_ID.to_owned())
+) -> Result<Wechat, Box<dyn Error + Send + Sync>> {
+    let registry = Registry::new(aws, REGISTRY.to_owned());
+    let hosts = Hosts {
+        pay: format!("http://{peers}"),
+        ..Hosts::default()
     };
-    let settings = config::Merchant {
-        account,
-        api_version: ApiVersion::V2,
+    let account = AccountId::parse(APP_ID)?;
+    let first = config::FirstMerchant {
+        merchant: Merchant::new(MchId::parse(MCH_ID)?, ApiVersion::V2),
+        account: account.clone(),
         secret_id: "wechat".to_owned(),
         v3_secret_id: None,
-        certificate_id: certificate_id.map(str::to_owned),
     };
-    Merchant::new(aws.clone(), settings)
+    let merchants = config::Merchants {
+        first: Some(first),
+        hosts: hosts.clone(),
+        secrets_prefix: "hub".to_owned(),
+        certificate_id: certificate_id.map(str::to_owned),
+        fresh: FRESH,
+    };
+    let accounts = config::Accounts {
+        first: Some(account),
+        secret_id: None,
+        hosts,
+        secrets_prefix: "hub".to_owned(),
+        fresh: FRESH,
+    };
+    Ok(Wechat {
+        merchants: Merchants::new(aws, registry.clone(), merchants)?,
+        accounts: Accounts::new(aws, registry, accounts)?,
+    })
 }
 
 /// One warm process of each function; its clients are made once.
@@ -214,13 +247,13 @@ pub(crate) struct Functions {
 
 impl Functions {
     pub(crate) fn new(deployment: Deployment) -> Option<Self> {
-        let warm = || deployment.merchant.clone();
+        let merchants = || deployment.wechat.merchants.clone();
         Some(Self {
-            create_order: Arc::new(deployment.create_order(warm())),
-            orders: Arc::new(deployment.orders(warm())),
-            wechat_notify: Arc::new(deployment.wechat_notify(warm())),
+            create_order: Arc::new(deployment.create_order(deployment.wechat.clone())),
+            orders: Arc::new(deployment.orders(merchants())),
+            wechat_notify: Arc::new(deployment.wechat_notify(merchants())),
             deliver: Arc::new(deployment.deliver()?),
-            reconcile: Arc::new(deployment.reconcile(warm())),
+            reconcile: Arc::new(deployment.reconcile(merchants())),
             sweep: Arc::new(deployment.sweep()),
             deployment,
         })
@@ -232,7 +265,8 @@ impl Functions {
 
     /// A cold process that takes notifications.
     pub(crate) fn cold_wechat_notify(&self) -> Arc<wechat_notify::WechatNotify> {
-        Arc::new(self.deployment.wechat_notify(self.deployment.cold()))
+        let cold = self.deployment.cold().merchants;
+        Arc::new(self.deployment.wechat_notify(cold))
     }
 
     /// A cold process that creates orders.

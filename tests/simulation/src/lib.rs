@@ -38,7 +38,6 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use shared::aws::secrets::Merchant;
 use shared::callback::Caller;
 use tracing::Dispatch;
 
@@ -86,7 +85,7 @@ pub struct Stage {
     scheduler: Arc<Scheduler>,
     peers: SocketAddr,
     caller: Caller,
-    merchant: Merchant,
+    wechat: functions::Wechat,
     alarms: Alarms,
     listener: Dispatch,
 }
@@ -100,19 +99,19 @@ impl Stage {
         let scheduler = Arc::new(Scheduler::default());
         let peers = http_server::listen(Arc::clone(&scheduler)).await?;
         let caller = Caller::new(vec!["127.0.0.0/8".parse()?])?;
-        let merchant = functions::merchant(
+        let wechat = functions::wechat(
             &aws::sdk_config(&scheduler),
             peers,
             Some(aws::CERTIFICATE_ID),
-        );
-        drop(merchant.wechat().await);
+        )?;
+        drop(wechat.merchants.named(None).await);
         let alarms = Alarms::default();
         let listener = Dispatch::new(alarms.clone());
         Ok(Self {
             scheduler,
             peers,
             caller,
-            merchant,
+            wechat,
             alarms,
             listener,
         })

@@ -91,7 +91,7 @@ impl World {
         let functions = Functions::new(Deployment {
             aws: aws::sdk_config(&stage.scheduler),
             // It keeps the secret for five minutes of real time: longer than a seed.
-            merchant: stage.merchant.clone(),
+            wechat: stage.wechat.clone(),
             clock: Clock::Manual(Arc::clone(&clock)),
             caller: stage.caller.clone(),
             peers: stage.peers,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Order, PaymentCode, Refusal, Status, TradeType, is_false};
 use crate::domain::UnknownAttributes;
+use crate::domain::merchant::AccountId;
 use crate::domain::time::Timestamp;
 
 /// WeChat does not close an order younger than five minutes; its clock may be
@@ -61,6 +62,15 @@ impl ApiVersion {
     }
 }
 
+/// How an attempt gets to the order's merchant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// Through which account.
+    pub account: AccountId,
+    /// By which version, for types that have both.
+    pub api_version: ApiVersion,
+}
+
 /// What WeChat gave for one payment attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepay {
@@ -98,6 +108,10 @@ pub struct Attempt {
     /// By which version it was opened.
     #[serde(default, skip_serializing_if = "ApiVersion::is_v2")]
     pub api_version: ApiVersion,
+    /// Through which account; none in rows of before there were several: the
+    /// installation's first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
     /// Whose payment, for JSAPI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openid: Option<String>,
@@ -132,6 +146,7 @@ impl Attempt {
             number,
             trade_type,
             api_version: ApiVersion::V2,
+            account: None,
             openid: payer.openid,
             client_ip: payer.ip,
             started_at: now,
@@ -224,7 +239,8 @@ impl Order {
         }
     }
 
-    /// Opens the next attempt, by this version if it has the type. The earlier ones
+    /// Opens the next attempt, through this channel; by its version if that has the
+    /// type. The earlier ones
     /// are closed before WeChat is asked for this one's session, if WeChat closes
     /// them.
     ///
@@ -236,7 +252,7 @@ impl Order {
         &mut self,
         trade_type: TradeType,
         payer: Payer,
-        api_version: ApiVersion,
+        channel: Channel,
         now: Timestamp,
     ) -> Result<(), Refusal> {
         self.check_open(now)?;
@@ -250,7 +266,8 @@ impl Order {
             return Err(Refusal::TooManyAttempts);
         }
         let mut attempt = Attempt::new(number, trade_type, payer, now);
-        attempt.api_version = api_version.of(trade_type);
+        attempt.api_version = channel.api_version.of(trade_type);
+        attempt.account = Some(channel.account);
         self.attempts.push(attempt);
         self.step = 0;
         self.plan_question(self.query_at(), now);

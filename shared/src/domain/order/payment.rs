@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ApiVersion, Order, Receipt, Refusal, Status};
 use crate::domain::UnknownAttributes;
+use crate::domain::merchant::AccountId;
 use crate::domain::money::Fen;
 use crate::domain::refund::{self, Refund};
 use crate::domain::time::Timestamp;
@@ -19,6 +20,9 @@ pub struct Payment {
     /// By which version WeChat confirmed it.
     #[serde(default, skip_serializing_if = "ApiVersion::is_v2")]
     pub api_version: ApiVersion,
+    /// Through which account, if it is not the installation's first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
     /// In WeChat's words; a payer may use another way than the order's.
     pub trade_type: String,
     /// The order's price as WeChat knows it.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Attempt, Order, Payer, Refusal, Status, TradeType, is_false, is_zero};
 use crate::domain::UnknownAttributes;
+use crate::domain::merchant::AccountId;
 use crate::domain::time::Timestamp;
 
 /// An attempt begins when the till's request comes, and is sent later: what is
@@ -76,6 +77,19 @@ pub(super) enum TakingBack {
     Over,
 }
 
+/// A code that a till has scanned, and how it is charged.
+#[derive(Debug, Clone, Copy)]
+pub struct ShownCode<'a> {
+    /// The code's digest; the code itself stays out of the ledger.
+    pub digest: &'a str,
+    /// How long the till waits.
+    pub timing: MicropayTiming,
+    /// Where the till is.
+    pub client_ip: IpAddr,
+    /// Through which account.
+    pub account: &'a AccountId,
+}
+
 /// What a code means for an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeUse {
@@ -109,11 +123,10 @@ impl Order {
     /// being paid.
     pub fn use_payment_code(
         &mut self,
-        code_digest: &str,
-        timing: MicropayTiming,
-        client_ip: IpAddr,
+        shown: &ShownCode<'_>,
         now: Timestamp,
     ) -> Result<CodeUse, Refusal> {
+        let (code_digest, timing) = (shown.digest, shown.timing);
         let current = self.attempts.last();
         let known = current.and_then(|attempt| attempt.payment_code.as_ref());
         if known.is_some_and(|code| code.code_digest == code_digest) {
@@ -130,9 +143,10 @@ impl Order {
         let seconds = |seconds: u16| now.plus_seconds(i64::from(seconds));
         let payer = Payer {
             openid: None,
-            ip: client_ip,
+            ip: shown.client_ip,
         };
         let mut attempt = Attempt::new(number, TradeType::Micropay, payer, now);
+        attempt.account = Some(shown.account.clone());
         attempt.payment_code = Some(PaymentCode {
             code_digest: code_digest.to_owned(),
             query_seconds: timing.query_seconds,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::UnknownAttributes;
+use crate::domain::merchant::AccountId;
 use crate::domain::money::Fen;
 
 /// How the payer pays, in WeChat's words.
@@ -136,6 +137,9 @@ pub struct Request {
     /// Fixed by the app, or decided by the cashier page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trade_type: Option<TradeType>,
+    /// Through which of the app's accounts; otherwise the trade type decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
     /// Who tells the app.
     pub version: Version,
     /// The payer, when the app knows.

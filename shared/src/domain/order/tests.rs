@@ -3,7 +3,7 @@
 mod properties;
 
 use super::*;
-use crate::domain::fixtures::{self, NOW, fen, payer, payment};
+use crate::domain::fixtures::{self, NOW, channel, fen, payer, payment};
 use crate::domain::id::RefundNo;
 use crate::domain::refund::{self, Answer, Promise, Refund, Transition};
 
@@ -56,7 +56,22 @@ const TIMING: MicropayTiming = MicropayTiming {
 };
 
 fn scan(order: &mut Order, code: &str, now: Timestamp) -> Result<CodeUse, Refusal> {
-    order.use_payment_code(code, TIMING, payer().ip, now)
+    scan_with(order, code, TIMING, now)
+}
+
+fn scan_with(
+    order: &mut Order,
+    code: &str,
+    timing: MicropayTiming,
+    now: Timestamp,
+) -> Result<CodeUse, Refusal> {
+    let shown = ShownCode {
+        digest: code,
+        timing,
+        client_ip: payer().ip,
+        account: &channel(ApiVersion::V2).account,
+    };
+    order.use_payment_code(&shown, now)
 }
 
 /// An order whose payer's code was just scanned.
@@ -68,7 +83,7 @@ fn till() -> Order {
 }
 
 fn open(order: &mut Order) -> Result<(), Refusal> {
-    order.open_attempt(TradeType::Native, payer(), ApiVersion::V2, NOW)
+    order.open_attempt(TradeType::Native, payer(), channel(ApiVersion::V2), NOW)
 }
 
 fn prepay() -> Prepay {
@@ -551,7 +566,7 @@ fn an_attempt_suits_who_can_pay_it_in_that_way() {
     ] {
         let mut order = order(Status::Created);
         order
-            .open_attempt(opened, by.clone(), ApiVersion::V2, NOW)
+            .open_attempt(opened, by.clone(), channel(ApiVersion::V2), NOW)
             .unwrap();
         order.prepaid(1, prepay(), NOW);
         let expected = match suits {
@@ -582,7 +597,7 @@ fn whoever_cannot_pay_the_current_attempt_gets_another_at_once() {
     assert_eq!(order.preparation(Jsapi, &payer, at(3)), P::Open);
 
     order
-        .open_attempt(Jsapi, payer.clone(), ApiVersion::V2, at(100))
+        .open_attempt(Jsapi, payer.clone(), channel(ApiVersion::V2), at(100))
         .unwrap();
     assert_eq!(order.preparation(Jsapi, &payer, at(100)), P::Close(1));
     let mut closed = order.clone();
@@ -609,13 +624,13 @@ fn payers_who_come_at_once_do_not_take_each_others_place() {
     let (home, train) = (somebody(None, HOME), somebody(None, TRAIN));
     let mut order = order(Status::Created);
     order
-        .open_attempt(Mweb, home.clone(), ApiVersion::V2, NOW)
+        .open_attempt(Mweb, home.clone(), channel(ApiVersion::V2), NOW)
         .unwrap();
     order
-        .open_attempt(Mweb, train.clone(), ApiVersion::V2, NOW)
+        .open_attempt(Mweb, train.clone(), channel(ApiVersion::V2), NOW)
         .unwrap();
     order
-        .open_attempt(Native, home.clone(), ApiVersion::V2, NOW)
+        .open_attempt(Native, home.clone(), channel(ApiVersion::V2), NOW)
         .unwrap();
     assert_eq!(order.preparation(Mweb, &home, NOW), P::Ask(1));
     assert_eq!(order.preparation(Mweb, &train, NOW), P::Close(1));
@@ -634,7 +649,7 @@ fn what_wechat_gave_for_a_phones_browser_is_asked_for_again_after_four_and_a_hal
     use Preparation as P;
     let mut order = order(Status::Created);
     order
-        .open_attempt(TradeType::Mweb, payer(), ApiVersion::V2, NOW)
+        .open_attempt(TradeType::Mweb, payer(), channel(ApiVersion::V2), NOW)
         .unwrap();
     order.prepaid(1, prepay(), NOW);
     for (seconds, expected) in [(269, P::Ready(1)), (270, P::Ask(1))] {
@@ -649,7 +664,12 @@ fn a_payer_waits_for_no_attempt_that_wechat_did_not_close_before() {
     let mut order = order(Status::Created);
     for number in 1..=9 {
         order
-            .open_attempt(TradeType::Mweb, somebody(None, HOME), ApiVersion::V2, NOW)
+            .open_attempt(
+                TradeType::Mweb,
+                somebody(None, HOME),
+                channel(ApiVersion::V2),
+                NOW,
+            )
             .unwrap();
         order.close_later(number, NOW);
     }
@@ -660,7 +680,7 @@ fn a_payer_waits_for_no_attempt_that_wechat_did_not_close_before() {
         P::Open
     );
     order
-        .open_attempt(TradeType::Native, payer(), ApiVersion::V2, later)
+        .open_attempt(TradeType::Native, payer(), channel(ApiVersion::V2), later)
         .unwrap();
     assert_eq!(
         order.preparation(TradeType::Native, &payer(), later),
@@ -673,11 +693,16 @@ fn a_stranger_with_the_link_opens_ten_attempts_in_five_minutes_and_no_more() {
     let mut order = order(Status::Created);
     for second in 0..10 {
         order
-            .open_attempt(TradeType::Native, payer(), ApiVersion::V2, at(second))
+            .open_attempt(
+                TradeType::Native,
+                payer(),
+                channel(ApiVersion::V2),
+                at(second),
+            )
             .unwrap();
     }
     let next = |order: &mut Order, now| {
-        order.open_attempt(TradeType::Native, payer(), ApiVersion::V2, now)
+        order.open_attempt(TradeType::Native, payer(), channel(ApiVersion::V2), now)
     };
     assert_eq!(next(&mut order, at(10)), Err(Refusal::TooManyAttempts));
     assert_eq!(next(&mut order, at(299)), Err(Refusal::TooManyAttempts));
@@ -690,7 +715,7 @@ fn a_stranger_with_the_link_opens_ten_attempts_in_five_minutes_and_no_more() {
 fn an_attempt_that_lost_its_place_is_closed_as_soon_as_wechat_does_so() {
     let mut order = order(Status::Paying);
     order
-        .open_attempt(TradeType::Mweb, payer(), ApiVersion::V2, at(100))
+        .open_attempt(TradeType::Mweb, payer(), channel(ApiVersion::V2), at(100))
         .unwrap();
     order.close_later(1, at(100));
     assert!(!order.is_to_be_closed(1, at(309)) && order.is_to_be_closed(1, at(310)));
@@ -712,7 +737,7 @@ fn an_attempt_that_lost_its_place_is_closed_as_soon_as_wechat_does_so() {
 fn a_paid_order_is_watched_until_nobody_can_pay_it_again() {
     let mut order = order(Status::Paying);
     order
-        .open_attempt(TradeType::Mweb, payer(), ApiVersion::V2, at(100))
+        .open_attempt(TradeType::Mweb, payer(), channel(ApiVersion::V2), at(100))
         .unwrap();
     order.close_later(1, at(100));
     let mut by_first = order.clone();
@@ -832,7 +857,8 @@ fn attempt_numbers_end_at_99() {
     let mut order = order(Status::Created);
     order.expires_at = at(86_400);
     let mut open = |trade_type, payer, number: i64| {
-        let opened = order.open_attempt(trade_type, payer, ApiVersion::V2, at(number * 60));
+        let opened =
+            order.open_attempt(trade_type, payer, channel(ApiVersion::V2), at(number * 60));
         opened.map(|()| order.attempts.len())
     };
     let in_wechat = |name: &str| somebody(Some(name), HOME);
@@ -1128,7 +1154,7 @@ fn giving_an_order_up_at_the_till_takes_the_payment_back_but_not_too_early() {
     };
     for (given_up, taken_back) in [(0, 30), (29, 30), (31, 31), (299, 299)] {
         let mut order = self::order(Status::Created);
-        let scanned = order.use_payment_code("code1", patient, payer().ip, NOW);
+        let scanned = scan_with(&mut order, "code1", patient, NOW);
         assert_eq!(scanned, Ok(CodeUse::New(1)));
         assert_eq!(order.give_up(at(given_up)), Ok(Closure::Pending));
         assert_eq!(order.wake, Some(at(taken_back)), "{given_up}");
@@ -1147,7 +1173,7 @@ fn an_attempt_keeps_its_version_and_payment_codes_have_the_second() {
         (TradeType::Genprepay, ApiVersion::V2),
         (TradeType::Micropay, ApiVersion::V2),
     ] {
-        let opened = order.open_attempt(trade_type, payer(), ApiVersion::V3, NOW);
+        let opened = order.open_attempt(trade_type, payer(), channel(ApiVersion::V3), NOW);
         assert_eq!(opened, Ok(()));
         let attempt = order.attempts.last().unwrap();
         assert_eq!(attempt.api_version, version, "{trade_type:?}");
@@ -1170,7 +1196,7 @@ fn a_qr_code_that_another_question_may_have_ended_is_asked_for_again() {
     ] {
         let mut order = order(Status::Created);
         order
-            .open_attempt(trade_type, payer(), version, NOW)
+            .open_attempt(trade_type, payer(), channel(version), NOW)
             .unwrap();
         order.prepaid(1, prepay(), NOW);
         order.doubt_session(1);
@@ -1194,7 +1220,7 @@ fn a_refund_is_asked_for_by_the_version_of_its_payment() {
         reason: None,
         due: NOW,
     };
-    let refund = Refund::new(fixtures::order().key(), promise, NOW);
+    let refund = Refund::new(&fixtures::order(), promise, NOW);
     let row = serde_json::to_value(refund).unwrap();
     assert_eq!(row["api_version"], "v3");
     let old = serde_json::to_value(fixtures::refund()).unwrap();

@@ -6,9 +6,9 @@ use serde::Serialize;
 use super::sha1_signature;
 use super::token::Token;
 use crate::ambient::random_hex;
+use crate::domain::merchant::AccountId;
 use crate::domain::signature::Params;
 use crate::domain::time::Timestamp;
-use crate::wechat::Account;
 
 /// What a page of an app hands to `wx.config`, in WeChat's names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,18 +20,16 @@ pub struct PageConfig {
     signature: String,
 }
 
-impl Account {
-    /// Signs a page for the JS-SDK. WeChat compares the address that the page
-    /// is open at, without its fragment.
-    #[must_use]
-    pub fn page_config(&self, ticket: &Token, url: &str, now: Timestamp) -> PageConfig {
-        let (nonce_str, timestamp) = (random_hex(), now.seconds());
-        PageConfig {
-            app_id: self.app_id.clone(),
-            signature: page_signature(ticket, &nonce_str, timestamp, url),
-            timestamp,
-            nonce_str,
-        }
+/// Signs a page for the JS-SDK, in the name of the account that owns the ticket.
+/// WeChat compares the address that the page is open at, without its fragment.
+#[must_use]
+pub fn page_config(account: &AccountId, ticket: &Token, url: &str, now: Timestamp) -> PageConfig {
+    let (nonce_str, timestamp) = (random_hex(), now.seconds());
+    PageConfig {
+        app_id: account.to_string(),
+        signature: page_signature(ticket, &nonce_str, timestamp, url),
+        timestamp,
+        nonce_str,
     }
 }
 

@@ -6,7 +6,8 @@ use url::Url;
 
 use super::token::Token;
 use super::{Client, call};
-use crate::wechat::{Account, Error};
+use crate::domain::merchant::AccountId;
+use crate::wechat::Error;
 
 /// How much of the user an app may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,28 +87,27 @@ struct ProfileAnswer {
     profile: Profile,
 }
 
-impl Account {
-    /// The address at which WeChat asks the user. WeChat minds the order of
-    /// the parameters and the fragment.
-    ///
-    /// # Errors
-    /// When the configured base is no URL.
-    pub fn authorize_url(
-        &self,
-        redirect_uri: &str,
-        scope: Scope,
-        state: &str,
-    ) -> Result<Url, url::ParseError> {
-        let mut url = Url::parse(&self.open_base)?.join("/connect/oauth2/authorize")?;
-        url.query_pairs_mut()
-            .append_pair("appid", &self.app_id)
-            .append_pair("redirect_uri", redirect_uri)
-            .append_pair("response_type", "code")
-            .append_pair("scope", scope.as_str())
-            .append_pair("state", state);
-        url.set_fragment(Some("wechat_redirect"));
-        Ok(url)
-    }
+/// The address at which WeChat asks the user, in the name of an account. WeChat
+/// minds the order of the parameters and the fragment.
+///
+/// # Errors
+/// When the configured base is no URL.
+pub fn authorize_url(
+    open_base: &str,
+    account: &AccountId,
+    redirect_uri: &str,
+    scope: Scope,
+    state: &str,
+) -> Result<Url, url::ParseError> {
+    let mut url = Url::parse(open_base)?.join("/connect/oauth2/authorize")?;
+    url.query_pairs_mut()
+        .append_pair("appid", account.as_str())
+        .append_pair("redirect_uri", redirect_uri)
+        .append_pair("response_type", "code")
+        .append_pair("scope", scope.as_str())
+        .append_pair("state", state);
+    url.set_fragment(Some("wechat_redirect"));
+    Ok(url)
 }
 
 impl Client {
@@ -117,13 +117,13 @@ impl Client {
     /// # Errors
     /// [`Error::Business`] with WeChat's errcode, or an unknown outcome.
     pub async fn exchange_code(&self, code: &str, scope: Scope) -> Result<User, Error> {
-        let mut url = self.account.api("/sns/oauth2/access_token")?;
+        let mut url = self.address("/sns/oauth2/access_token")?;
         url.query_pairs_mut()
-            .append_pair("appid", &self.account.app_id)
+            .append_pair("appid", self.account.as_str())
             .append_pair("secret", &self.keys.app_secret)
             .append_pair("code", code)
             .append_pair("grant_type", "authorization_code");
-        let answer: TokenAnswer = call(self.http.get(url)).await?;
+        let answer: TokenAnswer = call(self.http.client().get(url)).await?;
         if answer.openid.is_empty() {
             return Err(Error::Forged("openid is missing"));
         }
@@ -140,12 +140,12 @@ impl Client {
     }
 
     async fn with_profile(&self, user: User, user_token: &Token) -> Result<User, Error> {
-        let mut url = self.account.api("/sns/userinfo")?;
+        let mut url = self.address("/sns/userinfo")?;
         url.query_pairs_mut()
             .append_pair("access_token", user_token.expose())
             .append_pair("openid", &user.openid)
             .append_pair("lang", "zh_CN");
-        let answer: ProfileAnswer = call(self.http.get(url)).await?;
+        let answer: ProfileAnswer = call(self.http.client().get(url)).await?;
         if answer.openid != user.openid {
             return Err(Error::Forged("openid is another's"));
         }

@@ -71,13 +71,13 @@ impl Client {
     pub async fn stable_token(&self, renewal: Renewal) -> Result<Issued, Error> {
         let request = json!({
             "grant_type": "client_credential",
-            "appid": self.account.app_id,
+            "appid": self.account.as_str(),
             "secret": self.keys.app_secret,
             "force_refresh": renewal == Renewal::Force,
         });
-        let url = format!("{}/cgi-bin/stable_token", self.account.api_base);
+        let url = format!("{}/cgi-bin/stable_token", self.api_base);
         let body = request.to_string();
-        let answer: TokenAnswer = call(self.http.post(url).body(body)).await?;
+        let answer: TokenAnswer = call(self.http.client().post(url).body(body)).await?;
         issued(answer.access_token, answer.expires_in)
     }
 
@@ -86,11 +86,11 @@ impl Client {
     /// # Errors
     /// [`Error::Business`] with WeChat's errcode, or an unknown outcome.
     pub async fn ticket(&self, access_token: &Token) -> Result<Issued, Error> {
-        let mut url = self.account.api("/cgi-bin/ticket/getticket")?;
+        let mut url = self.address("/cgi-bin/ticket/getticket")?;
         url.query_pairs_mut()
             .append_pair("access_token", access_token.expose())
             .append_pair("type", "jsapi");
-        let answer: TicketAnswer = call(self.http.get(url)).await?;
+        let answer: TicketAnswer = call(self.http.client().get(url)).await?;
         issued(answer.ticket, answer.expires_in)
     }
 }

@@ -8,15 +8,17 @@ use serde_json::json;
 use url::form_urlencoded;
 
 use crate::ambient::random_hex;
+use crate::domain::merchant::SignType;
 use crate::domain::order::{Attempt, Order, Prepay};
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
-use super::Client;
 use super::notify::read_notice;
 use super::pay::{BODY_MAX_BYTES, cut};
-use super::sign::{SignType, sign, verify};
+use super::sign::{sign, verify};
+use super::{Client, Speaker};
 use crate::wechat::Error;
+use crate::wechat::address;
 use crate::wechat::notification::{Notice, Rejection};
 use crate::wechat::official_account::token::Token;
 use crate::wechat::official_account::{call, sha1_signature};
@@ -32,7 +34,7 @@ struct Answer {
     prepayid: String,
 }
 
-impl Client {
+impl Speaker<'_> {
     /// genprepay. The same attempt always sends the same package, so repeating
     /// it is safe. When WeChat refuses the token, another one may be tried.
     ///
@@ -46,7 +48,7 @@ impl Client {
         token: &Token,
         now: Timestamp,
     ) -> Result<Prepay, Error> {
-        let app_key = self.app_key()?;
+        let app_key = self.client.app_key()?;
         let out_trade_no = order.out_trade_no(attempt.number).to_string();
         let package = params([
             ("bank_type", "WX"),
@@ -55,16 +57,16 @@ impl Client {
             ("input_charset", "UTF-8"),
             ("notify_url", notify_url),
             ("out_trade_no", &out_trade_no),
-            ("partner", &self.account.mch_id),
+            ("partner", self.client.identity.mch_id.as_str()),
             ("spbill_create_ip", &attempt.client_ip.to_string()),
             ("total_fee", &order.request.total_fee.to_string()),
             ("time_start", &attempt.started_at.beijing()),
             ("time_expire", &order.expiry(attempt).beijing()),
         ]);
-        let package = packed(&package, &self.keys.api_key);
+        let package = packed(&package, &self.client.keys.api_key);
         let (timestamp, noncestr) = (now.seconds(), random_hex());
         let signature = sha1_signature(&params([
-            ("appid", &self.account.app_id),
+            ("appid", self.account.as_str()),
             ("appkey", app_key),
             ("noncestr", &noncestr),
             ("package", &package),
@@ -72,7 +74,7 @@ impl Client {
             ("traceid", &out_trade_no),
         ]));
         let request = json!({
-            "appid": self.account.app_id,
+            "appid": self.account.as_str(),
             "noncestr": noncestr,
             "package": package,
             "timestamp": timestamp,
@@ -80,11 +82,17 @@ impl Client {
             "sign_method": "sha1",
             "app_signature": signature,
         });
-        let mut url = self.account.api("/pay/genprepay")?;
+        let mut url = address(&self.client.identity.api_base, "/pay/genprepay")?;
         url.query_pairs_mut()
             .append_pair("access_token", token.expose());
-        let answer: Result<Answer, Error> =
-            call(self.http.post(url).body(request.to_string())).await;
+        let answer: Result<Answer, Error> = call(
+            self.client
+                .http
+                .client()
+                .post(url)
+                .body(request.to_string()),
+        )
+        .await;
         let word = answer.as_ref().map_or_else(Error::in_short, |_| "SUCCESS");
         tracing::info!(order = %order.key(), attempt = attempt.number, path = "/pay/genprepay",
             answer = word, "asked WeChat");
@@ -104,12 +112,12 @@ impl Client {
     /// # Errors
     /// When there is no `app_key`.
     pub fn genprepay_params(&self, prepay_id: &str, now: Timestamp) -> Result<Params, Error> {
-        let app_key = self.app_key()?;
+        let app_key = self.client.app_key()?;
         let mut handed = params([
-            ("appid", &self.account.app_id),
+            ("appid", self.account.as_str()),
             ("noncestr", &random_hex()),
             ("package", "Sign=WXPay"),
-            ("partnerid", &self.account.mch_id),
+            ("partnerid", self.client.identity.mch_id.as_str()),
             ("prepayid", prepay_id),
             ("timestamp", &now.seconds().to_string()),
         ]);
@@ -118,7 +126,9 @@ impl Client {
         handed.insert("sign".to_owned(), sha1_signature(&signed));
         Ok(handed)
     }
+}
 
+impl Client {
     /// Reads a notification of this flow, which is all in the query string,
     /// and checks what can be checked of it.
     ///
@@ -145,7 +155,7 @@ impl Client {
             return Err(Rejection::Signature);
         }
         let field = |name: &str| field(&fields, name);
-        if field("partner") != self.account.mch_id {
+        if field("partner") != self.identity.mch_id.as_str() {
             return Err(Rejection::Stranger);
         }
         if field("fee_type") != "1" {
@@ -191,7 +201,7 @@ fn packed(package: &Params, api_key: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::fixtures::NOW;
-    use crate::wechat::fixtures::{API_KEY, wechat};
+    use crate::wechat::fixtures::{API_KEY, first_account, wechat};
 
     #[test]
     fn the_documented_package_is_reproduced() {
@@ -271,7 +281,9 @@ mod tests {
         let wechat = wechat("");
         let read = wechat.read_query_notification(&notification(&[]), NOW);
         assert!(matches!(read, Err(Rejection::Stranger)));
-        let handed = wechat.genprepay_params("wx1", Timestamp::from_millis(0));
+        let account = first_account();
+        let speaker = wechat.through(&account);
+        let handed = speaker.genprepay_params("wx1", Timestamp::from_millis(0));
         assert!(matches!(handed, Err(Error::NoAppKey)));
     }
 }

@@ -8,7 +8,7 @@ use crate::domain::order::{Order, Payment, TradeType};
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
-use super::Client;
+use super::Speaker;
 use super::pay::{order_fields, read_payment};
 use crate::wechat::Error;
 
@@ -37,7 +37,7 @@ pub enum Reversal {
 /// WeChat wants the expiry at least a minute after the start.
 const EXPIRES_SECONDS: i64 = 61;
 
-impl Client {
+impl Speaker<'_> {
     /// micropay. The money may move although the answer is lost, so it is
     /// called once for an attempt and never repeated: a query tells.
     ///

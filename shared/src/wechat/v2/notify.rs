@@ -60,10 +60,10 @@ impl Client {
         if field(fields, "return_code") != "SUCCESS" {
             return Err(Rejection::Invalid("return_code is not SUCCESS"));
         }
-        if !sign::verify(fields, &self.keys.api_key, self.account.sign_type) {
+        if !sign::verify(fields, &self.keys.api_key, self.identity.sign_type) {
             return Err(Rejection::Signature);
         }
-        if !self.is_ours(fields) {
+        if !self.is_merchants(fields) {
             return Err(Rejection::Stranger);
         }
         match field(fields, "result_code") {

@@ -5,6 +5,7 @@
 use crate::ambient::random_hex;
 use crate::domain::UnknownAttributes;
 use crate::domain::id::OutTradeNo;
+use crate::domain::merchant::AccountId;
 use crate::domain::money::Fen;
 use crate::domain::order::{ApiVersion, Attempt, Order, Payment, Prepay, Request, TradeType};
 use crate::domain::signature::{Params, field};
@@ -12,13 +13,13 @@ use crate::domain::time::Timestamp;
 
 use super::receipt::{read_receipt, readable};
 use super::scene::scene_info;
-use super::{Client, sign};
+use super::{Speaker, sign};
 use crate::wechat::{Closing, Error, Trade};
 
 /// WeChat cuts nothing: a longer description is PARAM_ERROR.
 pub(super) const BODY_MAX_BYTES: usize = 127;
 
-impl Client {
+impl Speaker<'_> {
     /// unifiedorder. The same attempt always sends the same parameters, so
     /// repeating it is safe: WeChat answers the same prepay session.
     ///
@@ -130,16 +131,20 @@ impl Client {
     #[must_use]
     pub fn bridge_params(&self, prepay_id: &str, now: Timestamp) -> Params {
         let mut params = Params::from([
-            ("appId".to_owned(), self.account.app_id.clone()),
+            ("appId".to_owned(), self.account.to_string()),
             ("timeStamp".to_owned(), now.seconds().to_string()),
             ("nonceStr".to_owned(), random_hex()),
             ("package".to_owned(), format!("prepay_id={prepay_id}")),
             (
                 "signType".to_owned(),
-                self.account.sign_type.as_str().to_owned(),
+                self.client.identity.sign_type.as_str().to_owned(),
             ),
         ]);
-        let signature = sign::sign(&params, &self.keys.api_key, self.account.sign_type);
+        let signature = sign::sign(
+            &params,
+            &self.client.keys.api_key,
+            self.client.identity.sign_type,
+        );
         params.insert("paySign".to_owned(), signature);
         params
     }
@@ -149,14 +154,21 @@ impl Client {
     #[must_use]
     pub fn app_params(&self, prepay_id: &str, now: Timestamp) -> Params {
         let mut params = Params::from([
-            ("appid".to_owned(), self.account.app_id.clone()),
-            ("partnerid".to_owned(), self.account.mch_id.clone()),
+            ("appid".to_owned(), self.account.to_string()),
+            (
+                "partnerid".to_owned(),
+                self.client.identity.mch_id.to_string(),
+            ),
             ("prepayid".to_owned(), prepay_id.to_owned()),
             ("package".to_owned(), "Sign=WXPay".to_owned()),
             ("noncestr".to_owned(), random_hex()),
             ("timestamp".to_owned(), now.seconds().to_string()),
         ]);
-        let signature = sign::sign(&params, &self.keys.api_key, self.account.sign_type);
+        let signature = sign::sign(
+            &params,
+            &self.client.keys.api_key,
+            self.client.identity.sign_type,
+        );
         params.insert("sign".to_owned(), signature);
         params
     }
@@ -204,6 +216,7 @@ pub(super) fn read_payment(
         transaction_id: transaction_id.to_owned(),
         attempt,
         api_version: ApiVersion::V2,
+        account: field("appid").and_then(|appid| AccountId::parse(appid).ok()),
         trade_type: field("trade_type")
             .ok_or("trade_type is missing")?
             .to_owned(),

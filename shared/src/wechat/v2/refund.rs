@@ -14,9 +14,9 @@ use crate::domain::refund::{Answer, Refund};
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
-use super::Client;
 use super::pay::{cut, read_payment};
 use super::xml;
+use super::{Client, Speaker};
 use crate::wechat::Error;
 use crate::wechat::notification::{RefundNotice, Rejection};
 
@@ -25,7 +25,7 @@ const REFUNDS_A_PAGE: usize = 10;
 /// A longer reason is refused as a whole.
 const REASON_MAX_BYTES: usize = 80;
 
-impl Client {
+impl Speaker<'_> {
     /// refund, under the merchant's certificate. The same refund always sends
     /// the same parameters, so repeating it is safe. A refusal counts only when
     /// a query does not know the refund either: an earlier call may have come
@@ -162,7 +162,9 @@ impl Client {
             .map(Some)
             .map_err(Error::Forged)
     }
+}
 
+impl Client {
     /// Opens a refund notification and says what it is about. The encryption does
     /// not prove who wrote it: only a query's answer counts.
     ///
@@ -172,7 +174,7 @@ impl Client {
         if field(fields, "return_code") != "SUCCESS" {
             return Err(Rejection::Invalid("return_code is not SUCCESS"));
         }
-        if !self.is_ours(fields) {
+        if !self.is_merchants(fields) {
             return Err(Rejection::Stranger);
         }
         let plain = open(field(fields, "req_info"), &self.keys.api_key)?;
@@ -304,8 +306,8 @@ mod tests {
             let sealed = cipher.encrypt_padded_vec::<Pkcs7>(inner.as_bytes());
             let fields = [
                 ("return_code", "SUCCESS".to_owned()),
-                ("appid", wechat.account.app_id.clone()),
-                ("mch_id", wechat.account.mch_id.clone()),
+                ("appid", "wx-any".to_owned()),
+                ("mch_id", wechat.identity.mch_id.to_string()),
                 ("req_info", BASE64_STANDARD.encode(sealed)),
             ];
             let fields = fields.map(|(name, value)| (name.to_owned(), value));

@@ -4,37 +4,8 @@
 
 use md5::{Digest, Md5};
 
+use crate::domain::merchant::SignType;
 use crate::domain::signature::{Params, canonical, field, hmac_sha256, same};
-
-/// The algorithm, pinned per merchant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SignType {
-    /// 32 upper-case hex digits; what an absent `sign_type` means.
-    Md5,
-    /// 64 upper-case hex digits.
-    HmacSha256,
-}
-
-impl SignType {
-    /// WeChat's name for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Md5 => "MD5",
-            Self::HmacSha256 => "HMAC-SHA256",
-        }
-    }
-
-    /// Reads WeChat's name.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "MD5" => Some(Self::Md5),
-            "HMAC-SHA256" => Some(Self::HmacSha256),
-            _ => None,
-        }
-    }
-}
 
 /// Signs a flat map with the merchant's API key.
 #[must_use]
@@ -120,20 +91,6 @@ mod tests {
             let signature = sign(&notice, key, pinned);
             notice.insert("sign".into(), signature);
             assert!(verify(&notice, key, pinned), "{pinned:?}");
-        }
-    }
-
-    #[test]
-    fn wechats_names_of_the_algorithms_are_read_as_they_are_written() {
-        for (sign_type, name) in [
-            (SignType::Md5, "MD5"),
-            (SignType::HmacSha256, "HMAC-SHA256"),
-        ] {
-            assert_eq!(sign_type.as_str(), name);
-            assert_eq!(SignType::parse(name), Some(sign_type));
-        }
-        for text in ["", "md5", "SHA1", "HMAC-SHA256 "] {
-            assert_eq!(SignType::parse(text), None, "{text}");
         }
     }
 }

@@ -12,7 +12,8 @@ use super::keys::{Keys, rsa_of_pem};
 use super::sign::Signer;
 use super::verify::{Proof, PublicKeys};
 use crate::domain::time::Timestamp;
-use crate::wechat::fixtures::account;
+use crate::wechat::Http;
+use crate::wechat::fixtures::identity;
 
 pub(crate) const PRIVATE_KEY: &str = include_str!("fixtures/merchant.key");
 pub(crate) const MERCHANT_SERIAL: &str = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
@@ -59,5 +60,5 @@ pub(crate) fn client() -> Client {
         "public_key_id": SAMPLE_SERIAL, "public_key": SAMPLE_KEY,
     });
     let keys = Keys::parse(&secret.to_string()).unwrap().unwrap();
-    Client::new(account(), keys).unwrap()
+    Client::new(identity(), keys, Http::new().unwrap())
 }

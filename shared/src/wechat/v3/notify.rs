@@ -66,7 +66,7 @@ impl Client {
 
     fn paid(&self, plain: &[u8], now: Timestamp) -> Result<Notice, Rejection> {
         let transaction: Transaction = read(plain)?;
-        if !self.is_ours(&transaction) {
+        if !self.is_merchants(&transaction) {
             return Err(Rejection::Stranger);
         }
         if transaction.trade_state != "SUCCESS" {
@@ -79,7 +79,7 @@ impl Client {
 
     fn returned(&self, plain: &[u8]) -> Result<RefundNotice, Rejection> {
         let refund: RefundEvent = read(plain)?;
-        if refund.mchid != self.account.mch_id {
+        if refund.mchid != self.identity.mch_id.as_str() {
             return Err(Rejection::Stranger);
         }
         Ok(RefundNotice {

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::receipt::{fee, read_receipt, readable};
-use super::{Client, Subject};
+use super::{Client, Speaker, Subject};
 use crate::ambient::random_hex;
 use crate::domain::UnknownAttributes;
 use crate::domain::id::OutTradeNo;
+use crate::domain::merchant::AccountId;
 use crate::domain::money::Fen;
 use crate::domain::order::{ApiVersion, Attempt, Order, Payment, Prepay, TradeType};
 use crate::domain::signature::Params;
@@ -132,7 +133,7 @@ struct Amount {
     payer_total: Value,
 }
 
-impl Client {
+impl Speaker<'_> {
     /// Places an order. The same attempt always sends the same parameters, so
     /// repeating it is safe. For a QR code, though, WeChat makes a new one each
     /// time and ends the one before.
@@ -190,8 +191,8 @@ impl Client {
             openid: attempt.openid.clone(),
         };
         NewOrder {
-            appid: &self.account.app_id,
-            mchid: &self.account.mch_id,
+            appid: self.account.as_str(),
+            mchid: self.client.identity.mch_id.as_str(),
             description: description(&request.body),
             out_trade_no: order.out_trade_no(attempt.number).to_string(),
             time_expire: order.expiry(attempt).rfc3339_beijing(),
@@ -230,7 +231,7 @@ impl Client {
     }
 
     async fn ask(&self, number: &OutTradeNo, now: Timestamp) -> Result<Trade, Error> {
-        let mch_id = &self.account.mch_id;
+        let mch_id = &self.client.identity.mch_id;
         let path = format!("/v3/pay/transactions/out-trade-no/{number}?mchid={mch_id}");
         let transaction: Transaction = match self.get(&path, Subject::Trade(number), now).await {
             Err(Error::Business { code, .. }) if code == "ORDERNOTEXIST" => {
@@ -263,7 +264,7 @@ impl Client {
         transaction_id: &str,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let mch_id = &self.account.mch_id;
+        let mch_id = &self.client.identity.mch_id;
         let path = format!("/v3/pay/transactions/id/{transaction_id}?mchid={mch_id}");
         let transaction: Transaction = self.get(&path, Subject::Payment, now).await?;
         let same = transaction.transaction_id.as_deref() == Some(transaction_id);
@@ -282,7 +283,7 @@ impl Client {
     ) -> Result<Closing, Error> {
         let path = format!("/v3/pay/transactions/out-trade-no/{number}/close");
         let body = Close {
-            mchid: &self.account.mch_id,
+            mchid: self.client.identity.mch_id.as_str(),
         };
         let about = Subject::Trade(number);
         let refusal = match self.post_for_nothing(&path, &body, about, now).await {
@@ -309,11 +310,15 @@ impl Client {
         prepay_id: &str,
         now: Timestamp,
     ) -> Result<Params, Error> {
-        let (app_id, package) = (&self.account.app_id, format!("prepay_id={prepay_id}"));
+        let (app_id, package) = (self.account.as_str(), format!("prepay_id={prepay_id}"));
         let (time, nonce) = (now.seconds().to_string(), random_hex());
-        let signature = self.keys.signer.sign(&[app_id, &time, &nonce, &package])?;
+        let signature = self
+            .client
+            .keys
+            .signer
+            .sign(&[app_id, &time, &nonce, &package])?;
         Ok(params([
-            ("appId", app_id.clone()),
+            ("appId", app_id.to_owned()),
             ("timeStamp", time),
             ("nonceStr", nonce),
             ("package", package),
@@ -329,12 +334,16 @@ impl Client {
         prepay_id: &str,
         now: Timestamp,
     ) -> Result<Params, Error> {
-        let app_id = &self.account.app_id;
+        let app_id = self.account.as_str();
         let (time, nonce) = (now.seconds().to_string(), random_hex());
-        let signature = self.keys.signer.sign(&[app_id, &time, &nonce, prepay_id])?;
+        let signature = self
+            .client
+            .keys
+            .signer
+            .sign(&[app_id, &time, &nonce, prepay_id])?;
         Ok(params([
-            ("appid", app_id.clone()),
-            ("partnerid", self.account.mch_id.clone()),
+            ("appid", app_id.to_owned()),
+            ("partnerid", self.client.identity.mch_id.to_string()),
             ("prepayid", prepay_id.to_owned()),
             ("package", "Sign=WXPay".to_owned()),
             ("noncestr", nonce),
@@ -343,9 +352,16 @@ impl Client {
         ]))
     }
 
-    /// Whether this is an order of the merchant and its account.
-    pub(super) fn is_ours(&self, transaction: &Transaction) -> bool {
-        transaction.appid == self.account.app_id && transaction.mchid == self.account.mch_id
+    /// Whether this is an order of the merchant and the account it speaks through.
+    fn is_ours(&self, transaction: &Transaction) -> bool {
+        transaction.appid == self.account.as_str() && self.client.is_merchants(transaction)
+    }
+}
+
+impl Client {
+    /// Whether this is an order of the merchant.
+    pub(super) fn is_merchants(&self, transaction: &Transaction) -> bool {
+        transaction.mchid == self.identity.mch_id.as_str()
     }
 }
 
@@ -373,6 +389,7 @@ impl Transaction {
             transaction_id: transaction_id.to_owned(),
             attempt,
             api_version: ApiVersion::V3,
+            account: AccountId::parse(&self.appid).ok(),
             trade_type: self.trade_type.clone().ok_or("trade_type is missing")?,
             total_fee,
             cash_fee: payer_total.unwrap_or(total_fee),
@@ -443,8 +460,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::fixtures::{NOW, order, payer};
+    use crate::domain::fixtures::{NOW, channel, order, payer};
     use crate::domain::order::LimitPay;
+    use crate::wechat::fixtures::first_account;
     use crate::wechat::v3::fixtures::{client, signer};
 
     const NOTIFY: &str = "https://hub.example/wechat/v3/notify/1900000109";
@@ -455,10 +473,13 @@ mod tests {
         let mut payer = payer();
         payer.openid = Some("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o".into());
         order
-            .open_attempt(trade_type, payer, ApiVersion::V3, NOW)
+            .open_attempt(trade_type, payer, channel(ApiVersion::V3), NOW)
             .unwrap();
         let attempt = &order.attempts[0];
-        serde_json::to_value(client().new_order(&order, attempt, NOTIFY)).unwrap()
+        let account = first_account();
+        let wechat = client();
+        let speaker = wechat.through(&account);
+        serde_json::to_value(speaker.new_order(&order, attempt, NOTIFY)).unwrap()
     }
 
     #[test]
@@ -538,6 +559,8 @@ mod tests {
     #[test]
     fn clients_are_handed_what_the_signature_is_over() {
         let (client, now) = (client(), Timestamp::from_millis(1_554_208_460_000));
+        let account = first_account();
+        let client = client.through(&account);
         let bridge = client.bridge_params("wx20", now).unwrap();
         assert_eq!(bridge["signType"], "RSA");
         assert_eq!(bridge.len(), 6);

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Client, Subject};
+use super::{Speaker, Subject};
 use crate::domain::money::Fen;
 use crate::domain::refund::{Answer, Refund};
 use crate::domain::time::Timestamp;
@@ -48,7 +48,7 @@ struct Amount {
     refund: i64,
 }
 
-impl Client {
+impl Speaker<'_> {
     /// Asks for a refund. The same refund always sends the same parameters, so
     /// repeating it is safe. A refusal counts only when a query does not know the
     /// refund either: an earlier call may have come through, and nobody signs

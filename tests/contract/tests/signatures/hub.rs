@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
@@ -18,14 +19,16 @@ use oauth::Oauth;
 use orders::Orders;
 use serde_json::{Map, Value, json};
 use shared::ambient::Clock;
+use shared::aws::accounts::Accounts;
 use shared::aws::ledger::Ledger;
+use shared::aws::merchants::Merchants;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
-use shared::aws::secrets::{Merchant, OfficialAccount};
 use shared::config;
 use shared::domain::UnknownAttributes;
 use shared::domain::app::{App, AppSecret};
 use shared::domain::id::{AppId, OrderKey};
+use shared::domain::merchant::{AccountId, MchId, Merchant};
 use shared::domain::money::Fen;
 use shared::domain::order::{
     ApiVersion, MicropayTiming, Order, Request as Asked, TradeType, Version,
@@ -37,7 +40,7 @@ use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
 use shared::flows::token_cache::TokenCache;
-use shared::wechat::Account;
+use shared::wechat::Hosts;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
@@ -78,6 +81,7 @@ pub(crate) fn order(pk: &str, attach: Option<&str>) -> Option<Order> {
         notify_url: format!("{SITE}notify"),
         return_url: format!("{SITE}return"),
         trade_type: Some(TradeType::Native),
+        account: None,
         version: Version::Relayed,
         openid: None,
         client_ip: None,
@@ -115,30 +119,35 @@ impl Hub {
 
     fn of(aws: &SdkConfig, elsewhere: &str) -> Self {
         let clock = Clock::Manual(Arc::new(AtomicI64::new(NOW.millis())));
-        let account = Account {
-            pay_base: elsewhere.to_owned(),
-            api_base: elsewhere.to_owned(),
-            ..Account::new("wx0000000000000000".to_owned(), "1900000109".to_owned())
+        let registry = || Registry::new(aws, "registry".to_owned());
+        let account = AccountId::parse("wx0000000000000000").unwrap();
+        let hosts = Hosts {
+            pay: elsewhere.to_owned(),
+            api: elsewhere.to_owned(),
+            ..Hosts::default()
         };
-        let merchant = Merchant::new(
-            aws.clone(),
-            config::Merchant {
+        let merchants = config::Merchants {
+            first: Some(config::FirstMerchant {
+                merchant: Merchant::new(MchId::parse("1900000109").unwrap(), ApiVersion::V2),
                 account: account.clone(),
-                api_version: ApiVersion::V2,
                 secret_id: "payments".to_owned(),
                 v3_secret_id: None,
-                certificate_id: None,
-            },
-        );
-        let official = OfficialAccount::new(
-            aws.clone(),
-            config::OfficialAccount {
-                account,
-                secret_id: "account".to_owned(),
-            },
-        );
+            }),
+            hosts: hosts.clone(),
+            secrets_prefix: "hub".to_owned(),
+            certificate_id: None,
+            fresh: Duration::from_secs(300),
+        };
+        let merchants = Merchants::new(aws, registry(), merchants).unwrap();
+        let accounts = config::Accounts {
+            first: Some(account),
+            secret_id: Some("account".to_owned()),
+            hosts,
+            secrets_prefix: "hub".to_owned(),
+            fresh: Duration::from_secs(300),
+        };
+        let accounts = Accounts::new(aws, registry(), accounts).unwrap();
         let ledger = || Ledger::new(aws, "ledger".to_owned());
-        let registry = || Registry::new(aws, "registry".to_owned());
         let queue = || Queue::new(aws, format!("{elsewhere}/queue"));
         let public_url = || "https://hub.example".to_owned();
         let settler = || Settler {
@@ -149,11 +158,12 @@ impl Hub {
         };
         let asking = || Asking {
             settler: settler(),
-            merchant: merchant.clone(),
+            merchants: merchants.clone(),
         };
         let checkout = || Checkout {
             ledger: ledger(),
-            merchant: merchant.clone(),
+            merchants: merchants.clone(),
+            accounts: accounts.clone(),
             tokens: None,
             notify_url: "https://hub.example/wechat/notify".to_owned(),
             reconcile: queue(),
@@ -163,7 +173,6 @@ impl Hub {
                 clock: clock.clone(),
                 registry: registry(),
                 ledger: ledger(),
-                merchant: merchant.clone(),
                 checkout: checkout(),
                 public_url: public_url(),
                 payer_address_header: None,
@@ -189,7 +198,7 @@ impl Hub {
                 },
                 refunds: Refunds {
                     settler: settler(),
-                    merchant: merchant.clone(),
+                    merchants: merchants.clone(),
                 },
                 notify_url: "https://hub.example/wechat/notify".to_owned(),
                 reconcile: queue(),
@@ -199,7 +208,6 @@ impl Hub {
                 clock: clock.clone(),
                 registry: registry(),
                 ledger: ledger(),
-                merchant: merchant.clone(),
                 checkout: checkout(),
                 asking: asking(),
                 public_url: public_url(),
@@ -207,9 +215,9 @@ impl Hub {
             })),
             oauth: oauth::router(Arc::new(Oauth {
                 clock,
-                tokens: TokenCache::new(registry(), official.clone()),
+                tokens: TokenCache::new(registry(), accounts.clone()),
                 registry: registry(),
-                account: official,
+                accounts,
                 public_url: public_url(),
                 verify_codes: Vec::new(),
             })),

@@ -141,14 +141,15 @@ impl Use {
             "wechatpay_timestamp" => NOW.seconds().to_string(),
             "wechatpay_serial" => "PUB_KEY_ID_1".to_owned(),
             "wechatpay_signature" => "c2lnbmVk".to_owned(),
+            "account" => "wx0000000000000000".to_owned(),
             "scope" => "snsapi_base".to_owned(),
             "auth_code" => "134567890123456789".to_owned(),
             "limit_pay" => "no_credit".to_owned(),
             "detail" => r#"{"goods_detail":[{"goods_id":"g","quantity":1,"price":1}]}"#.to_owned(),
             "store_area_code" => "440305".to_owned(),
             "body" | "attach" | "openid" | "reason" | "transaction_id" | "state" | "code"
-            | "wechatpay_nonce" | "device_info" | "goods_tag" | "store_id" | "store_name"
-            | "store_address" => "x".to_owned(),
+            | "js_code" | "wechatpay_nonce" | "device_info" | "goods_tag" | "store_id"
+            | "store_name" | "store_address" => "x".to_owned(),
             new => panic!("{new} of {} is new: give it a good value here", self.name()),
         }
     }

@@ -7,10 +7,11 @@ use std::sync::LazyLock;
 
 use fuzz::{KEY, Rejection};
 use libfuzzer_sys::fuzz_target;
+use shared::domain::merchant::SignType;
 use shared::domain::signature::canonical;
 use shared::domain::time::Timestamp;
 use shared::wechat::v2::Client;
-use shared::wechat::v2::sign::{SignType, sign};
+use shared::wechat::v2::sign::sign;
 use shared::wechat::v2::xml;
 
 const SIGN_TYPES: [SignType; 2] = [SignType::HmacSha256, SignType::Md5];

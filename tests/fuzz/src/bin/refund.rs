@@ -14,7 +14,7 @@ use md5::{Digest as _, Md5};
 use shared::domain::time::Timestamp;
 use shared::wechat::notification::Notification;
 use shared::wechat::v2::Client;
-use shared::wechat::v2::sign::SignType;
+use shared::domain::merchant::SignType;
 use shared::wechat::v2::xml;
 
 static WECHAT: LazyLock<Client> = LazyLock::new(|| fuzz::wechat(SignType::HmacSha256));

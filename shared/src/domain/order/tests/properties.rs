@@ -28,7 +28,7 @@ proptest! {
             let attempts = order.attempts.len();
             match action {
                 0 => drop(order.open_attempt(
-                    TradeType::Native, payer(), ApiVersion::V2, now)),
+                    TradeType::Native, payer(), channel(ApiVersion::V2), now)),
                 // The payer pays an attempt, open or not, sometimes a wrong amount.
                 1 if attempts > 0 => {
                     let attempt = order.attempts[index % attempts].number;
@@ -50,7 +50,7 @@ proptest! {
                             reason: None,
                             due: now,
                         };
-                        refunds.push(Refund::new(order.key(), promise, now));
+                        refunds.push(Refund::new(&order, promise, now));
                     }
                 }
                 4 => drop(order.close()),
@@ -68,7 +68,7 @@ proptest! {
                             reason: None,
                             due: now,
                         };
-                        refunds.push(Refund::new(order.key(), promise, now));
+                        refunds.push(Refund::new(&order, promise, now));
                     }
                 }
                 // WeChat says how a refund ended, perhaps once more.
