@@ -42,12 +42,18 @@ fn system_time() -> Timestamp {
 
 /// 128 random bits in 32 lower-case hex digits: nonces, tokens, event ids.
 #[must_use]
+pub fn random_hex() -> String {
+    hex::encode(random_bytes::<16>())
+}
+
+/// Random bytes, for a salt or a secret.
+#[must_use]
 #[expect(
     clippy::expect_used,
     reason = "without randomness nothing may be signed"
 )]
-pub fn random_hex() -> String {
-    let mut bytes = [0_u8; 16];
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    hex::encode(bytes)
+    bytes
 }

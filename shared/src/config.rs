@@ -80,6 +80,8 @@ required! {
     ledger_table = "LEDGER_TABLE";
     /// `REGISTRY_TABLE`: apps, log-ins under way, cached tokens.
     registry_table = "REGISTRY_TABLE";
+    /// `AUDIT_TABLE`: who changed what.
+    audit_table = "AUDIT_TABLE";
     /// `DELIVER_FIRST_QUEUE_URL`: doorbells of first tries.
     deliver_first_queue_url = "DELIVER_FIRST_QUEUE_URL";
     /// `DELIVER_RETRY_QUEUE_URL`: doorbells of later tries.
@@ -97,6 +99,16 @@ required! {
 /// When it is not set.
 pub fn public_url() -> Result<String, Invalid> {
     Ok(required("PUBLIC_URL")?.trim_end_matches('/').to_owned())
+}
+
+/// Host and port of `PUBLIC_URL`, by which people tell hubs apart.
+///
+/// # Errors
+/// When it is not set.
+pub fn public_host() -> Result<String, Invalid> {
+    let url = public_url()?;
+    let host = url.split_once("://").map_or(&*url, |(_, host)| host);
+    Ok(host.to_owned())
 }
 
 /// `PAYER_ADDRESS_HEADER`: the header in which the proxy before the gateway

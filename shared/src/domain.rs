@@ -10,6 +10,7 @@ pub(crate) mod fixtures;
 pub mod id;
 pub mod merchant;
 pub mod money;
+pub mod operator;
 pub mod order;
 pub mod refund;
 pub mod signature;

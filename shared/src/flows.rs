@@ -2,12 +2,16 @@
 //! and the tables. Each can be repeated from any point at which it died.
 
 pub mod addresses;
+pub mod apps;
 pub mod ask;
 pub mod checkout;
 pub mod login;
 pub mod notified;
 pub mod race;
+pub mod redelivery;
 pub mod refunds;
 pub mod settle;
+pub mod sign_in;
+pub mod staff;
 pub mod taken_back;
 pub mod token_cache;

@@ -56,6 +56,7 @@ async fn within_span(request: Request, next: Next) -> Response {
         app_id = Empty,
         claimed_app_id = Empty,
         order = Empty,
+        operator = Empty,
     );
     next.run(request).instrument(span).await
 }

@@ -171,6 +171,7 @@ fn explain(problem: &Problem, reader: Reader) -> &'static str {
         | Problem::LoginDeclined
         | Problem::CodeInvalid
         | Problem::NotificationInvalid
+        | Problem::Operator(_)
         | Problem::OrderConflict => reader.say(
             "支付链接无效，请回到商家重新下单",
             "This payment link is not valid. Please order again at the shop.",

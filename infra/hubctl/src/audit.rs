@@ -1,18 +1,18 @@
-//! Who changed what: the entries that every change of hubctl's leaves, and their
-//! list.
+//! Who changed what: the entries that every change leaves, and their list.
 
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use clap::{Args, Subcommand};
-use serde_json::Map;
 use shared::ambient::{Clock, random_hex};
 use shared::aws::audit::{Audit, Period};
+use shared::aws::ledger::Ledger;
 use shared::aws::sdk_config_for_people;
-use shared::domain::audit::Entry;
+use shared::domain::audit::{Actor, Entry};
 use shared::domain::id::AppId;
 use shared::domain::time::Timestamp;
+use shared::flows::redelivery::Redelivery;
 
 use crate::{Done, print};
 
@@ -36,19 +36,27 @@ impl Trail {
         Audit::new(config, self.audit_table.clone())
     }
 
+    /// What sends again, and leaves its entries here.
+    pub(crate) fn redelivery(&self, config: &SdkConfig, ledger_table: String) -> Redelivery {
+        Redelivery {
+            ledger: Ledger::new(config, ledger_table),
+            audit: self.table(config),
+        }
+    }
+
     /// The entry of a change that is made now, without what changed.
     pub(crate) async fn entry(&self, config: &SdkConfig, action: &str, subject: String) -> Entry {
-        let at = Clock::System.now();
-        Entry {
-            id: format!("{}-{}", Entry::id_at(at), random_hex()),
-            at,
+        let actor = self.actor(config).await;
+        actor.entry(action, subject, Clock::System.now(), &random_hex())
+    }
+
+    /// Whose entries the trail gets.
+    pub(crate) async fn actor(&self, config: &SdkConfig) -> Actor {
+        Actor {
             who: self.who(config).await,
             through: concat!("hubctl ", env!("CARGO_PKG_VERSION")).to_owned(),
-            action: action.to_owned(),
-            subject,
+            from: String::new(),
             reason: self.reason.clone(),
-            before: Map::new(),
-            after: Map::new(),
         }
     }
 
@@ -111,31 +119,18 @@ const PAGE: usize = 500;
 
 async fn show(list: List) -> Done {
     let now = Clock::System.now();
-    let since = list.since.unwrap_or(now.plus_seconds(-31 * 86_400));
     let audit = Audit::new(&sdk_config_for_people().await, list.audit_table);
     let mut period = Period {
-        since,
-        // Clocks differ: what another computer has just written is shown, too.
-        before: list
-            .before
-            .unwrap_or_else(|| Entry::id_at(now.plus_seconds(3600))),
+        since: list.since.unwrap_or(now.plus_seconds(-31 * 86_400)),
+        before: list.before.unwrap_or_else(|| Entry::id_ahead_of(now)),
     };
     let mut found: Vec<Entry> = Vec::new();
-    let mut month = month_of(&period.before)?;
-    let first = month_of(&Entry::id_at(since))?;
-    while month >= first && found.len() < list.limit {
-        let entries = audit.entries(&month.written(), &period, PAGE).await?;
-        let is_last = entries.len() < PAGE;
-        if let Some(last) = entries.last() {
-            period.before.clone_from(&last.id);
-        }
-        let wanted = |entry: &Entry| match &list.app {
-            Some(app_id) => entry.app_id() == app_id.as_str(),
-            None => true,
-        };
-        found.extend(entries.into_iter().filter(wanted));
-        if is_last {
-            month = month.before();
+    while found.len() < list.limit {
+        let page = audit.page(&period, list.app.as_ref(), PAGE).await?;
+        found.extend(page.entries);
+        match page.next {
+            Some(next) => period.before = next,
+            None => break,
         }
     }
     found.truncate(list.limit);
@@ -165,64 +160,4 @@ async fn show(list: List) -> Done {
         rows,
     );
     Ok(())
-}
-
-/// A month, as the trail's partitions are named. It sorts by time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Month {
-    year: u16,
-    month: u8,
-}
-
-impl Month {
-    fn written(self) -> String {
-        format!("{:04}-{:02}", self.year, self.month)
-    }
-
-    fn before(self) -> Self {
-        match self.month {
-            1 => Self {
-                year: self.year.saturating_sub(1),
-                month: 12,
-            },
-            month => Self {
-                year: self.year,
-                month: month - 1,
-            },
-        }
-    }
-}
-
-/// The month of an entry with this name.
-fn month_of(id: &str) -> Result<Month, String> {
-    let millis = id.get(..15).and_then(|digits| digits.parse().ok());
-    let at = Timestamp::from_millis(millis.ok_or("--before must be the id of an entry")?);
-    let at = at.rfc3339();
-    let part = |range| {
-        at.get(range)
-            .and_then(|text: &str| text.parse::<u16>().ok())
-    };
-    let month = part(5..7).and_then(|month| u8::try_from(month).ok());
-    match (part(0..4), month) {
-        (Some(year), Some(month)) => Ok(Month { year, month }),
-        _ => Err("--before must be the id of an entry".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn months_are_walked_back_over_the_new_year() {
-        let id = Entry::id_at(Timestamp::parse_rfc3339("2027-02-28T23:59:59Z").unwrap());
-        let february = month_of(&id).unwrap();
-        let written = |month: Month| month.written();
-        assert_eq!(written(february), "2027-02");
-        assert_eq!(written(february.before().before()), "2026-12");
-        assert!(february.before() > february.before().before());
-        for bad in ["", "1", "x01790000000123"] {
-            assert!(month_of(bad).is_err(), "{bad}");
-        }
-    }
 }

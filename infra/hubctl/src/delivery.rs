@@ -6,13 +6,12 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use shared::ambient::{Clock, random_hex};
-use shared::aws::ledger::{Ledger, Listed};
-use shared::aws::sdk_config_for_people;
-use shared::domain::audit::Entry;
-use shared::domain::delivery::Status;
+use shared::ambient::Clock;
+use shared::aws::ledger::{Ledger, Listed, sort_key};
+use shared::aws::{Failure, sdk_config_for_people};
 use shared::domain::id::{AppId, OrderKey, OrderNo};
 use shared::domain::time::Timestamp;
+use shared::flows::redelivery::Batch;
 
 use crate::audit::Trail;
 use crate::{Done, Stop, confirm, print};
@@ -122,7 +121,7 @@ async fn show(list: List) -> Done {
     let ledger = Ledger::new(&sdk_config_for_people().await, list.ledger_table);
     let since = list.since.unwrap_or_default();
     let found = match list.state {
-        State::Exhausted => ledger.exhausted(&list.app_id, since).await?,
+        State::Exhausted => exhausted(&ledger, &list.app_id, since).await?,
         State::Pending => ledger.pending(&list.app_id).await?,
     };
     if list.json {
@@ -133,8 +132,8 @@ async fn show(list: List) -> Done {
         let at = listed.exhausted_at.or(listed.due);
         let step = listed.step.map(|step| (u32::from(step) + 1).to_string());
         [
-            order_no(listed).to_owned(),
-            name(listed).to_owned(),
+            listed.order_no().to_owned(),
+            listed.name().to_owned(),
             at.map(Timestamp::rfc3339).unwrap_or_default(),
             step.unwrap_or_default(),
         ]
@@ -148,44 +147,48 @@ async fn show(list: List) -> Done {
 }
 
 fn object(listed: &Listed) -> Value {
-    let (event, subject) = match name(listed).split_once('#') {
-        Some((event, subject)) => (event, Some(subject)),
-        None => (name(listed), None),
-    };
     json!({
-        "order_no": order_no(listed),
-        "event": event,
-        "subject": subject,
+        "order_no": listed.order_no(),
+        "event": listed.event().0,
+        "subject": listed.event().1,
         "exhausted_at": listed.exhausted_at.map(Timestamp::rfc3339),
         "due": listed.due.map(Timestamp::rfc3339),
         "attempt": listed.step.map(|step| u32::from(step) + 1),
     })
 }
 
-fn order_no(listed: &Listed) -> &str {
-    listed.pk.split('#').nth(1).unwrap_or_default()
-}
-
-/// The event, and which part of the order it is about: `refund.failed#R1`.
-fn name(listed: &Listed) -> &str {
-    listed.sk.strip_prefix("delivery#").unwrap_or(&listed.sk)
+/// All of an app's exhausted deliveries since then.
+async fn exhausted(
+    ledger: &Ledger,
+    app_id: &AppId,
+    since: Timestamp,
+) -> Result<Vec<Listed>, Failure> {
+    let (mut all, mut after) = (Vec::new(), None);
+    let now = Clock::System.now();
+    loop {
+        let page = ledger.exhausted(app_id, since, now, after.as_deref(), 1000);
+        let page = page.await?;
+        all.extend(page.listed);
+        after = match page.next {
+            None => return Ok(all),
+            next => next,
+        };
+    }
 }
 
 async fn resend_one(asked: Resend) -> Done {
     let config = sdk_config_for_people().await;
-    let ledger = Ledger::new(&config, asked.ledger_table);
+    let redelivery = asked.trail.redelivery(&config, asked.ledger_table);
+    let actor = asked.trail.actor(&config).await;
     let key = OrderKey {
         app_id: asked.app_id,
         order_no: asked.order_no,
     };
-    let subject = asked.subject.map(|subject| format!("#{subject}"));
-    let sk = format!("delivery#{}{}", asked.event, subject.unwrap_or_default());
-    let entry = asked
-        .trail
-        .entry(&config, "delivery.resend", key.to_string());
-    let entry = change(&entry.await, &sk);
-    let audit = asked.trail.table(&config);
-    if !ledger.resend(&key, &sk, &audit, &entry).await? {
+    let sk = sort_key(&asked.event, asked.subject.as_deref());
+    if !redelivery
+        .one(&key, &sk, &actor, Clock::System.now())
+        .await?
+    {
         let text =
             format!("{key} has no exhausted {sk}: `hubctl order show` tells what it was told of");
         return Err(Stop::Refused(text).into());
@@ -194,19 +197,11 @@ async fn resend_one(asked: Resend) -> Done {
     Ok(())
 }
 
-/// The entry, with what the change does to this row.
-fn change(entry: &Entry, sk: &str) -> Entry {
-    entry.clone().between(
-        &json!({sk: Status::Exhausted}),
-        &json!({sk: Status::Pending}),
-    )
-}
-
 async fn resend_all(asked: ResendAll) -> Done {
     let config = sdk_config_for_people().await;
-    let ledger = Ledger::new(&config, asked.ledger_table);
-    let audit = asked.trail.table(&config);
-    let found = ledger.exhausted(&asked.app_id, asked.since).await?;
+    let redelivery = asked.trail.redelivery(&config, asked.ledger_table);
+    let actor = asked.trail.actor(&config).await;
+    let found = exhausted(&redelivery.ledger, &asked.app_id, asked.since).await?;
     if found.is_empty() {
         eprintln!("Nothing is exhausted since then.");
         return Ok(());
@@ -217,31 +212,26 @@ async fn resend_all(asked: ResendAll) -> Done {
         asked.app_id
     );
     confirm(&what, asked.yes)?;
-    let pause = Duration::from_millis(1000 / asked.per_second);
     let bar = ProgressBar::new(u64::try_from(found.len())?);
-    // One identity for all of them: AWS is asked once.
-    let first = asked
-        .trail
-        .entry(&config, "delivery.resend", String::new())
-        .await;
-    let (mut resent, mut left) = (0_u32, 0_u32);
-    for listed in found {
-        let key = OrderKey::parse(&listed.pk)?;
-        let at = Clock::System.now();
-        let entry = Entry {
-            id: format!("{}-{}", Entry::id_at(at), random_hex()),
-            at,
-            subject: key.to_string(),
-            ..change(&first, &listed.sk)
+    let mut batch = Batch {
+        app_id: asked.app_id,
+        since: asked.since,
+        after: None,
+        limit: i32::try_from(asked.per_second)?,
+        per_second: i64::try_from(asked.per_second)?,
+    };
+    let (mut resent, mut left) = (0, 0);
+    loop {
+        let sent = redelivery.batch(&batch, &actor, Clock::System.now()).await;
+        let sent = sent.map_err(|error| format!("{error}\nRun it again: it goes on."))?;
+        resent += sent.resent;
+        left += sent.left;
+        bar.set_position(u64::from(resent + left));
+        batch.after = match sent.next {
+            None => break,
+            next => next,
         };
-        let done = ledger.resend(&key, &listed.sk, &audit, &entry).await;
-        let done = done.map_err(|error| format!("{error}\nRun it again: it goes on."))?;
-        match done {
-            true => resent += 1,
-            false => left += 1,
-        }
-        bar.inc(1);
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     bar.finish_and_clear();
     eprintln!("{resent} are due again, {left} were not exhausted any more.");

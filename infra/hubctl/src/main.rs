@@ -1,6 +1,7 @@
 //! The operators' command line: looks after merchants, accounts and their
-//! credentials, apps and what they are told, tells an order's story, puts rows back
-//! from a backup. It works on the tables and secrets through the same code as the
+//! credentials, apps and what they are told, and who may use the operators' API,
+//! tells an order's story, puts rows back from a backup. It works on the tables and
+//! secrets through the same code as the
 //! functions, or on the raw rows, with the operator's own AWS credentials. Each
 //! subject is a module with its flags and its `run`.
 
@@ -11,6 +12,7 @@ mod certificate;
 mod credentials;
 mod delivery;
 mod merchant;
+mod operator;
 mod order;
 mod print;
 mod restore;
@@ -87,10 +89,13 @@ enum Command {
     /// WeChat's accounts: official accounts, mini programs, mobile apps, websites.
     #[command(subcommand)]
     Account(account::Command),
+    /// Keys with which machines use the operators' API.
+    #[command(subcommand)]
+    Apikey(operator::KeyCommand),
     /// Third parties that may use the hub.
     #[command(subcommand)]
     App(app::Command),
-    /// Who changed what with hubctl.
+    /// Who changed what.
     #[command(subcommand)]
     Audit(audit::Command),
     /// The keys and certificates of merchants and accounts.
@@ -102,6 +107,9 @@ enum Command {
     /// The merchants that are paid.
     #[command(subcommand)]
     Merchant(merchant::Command),
+    /// People who use the operators' API.
+    #[command(subcommand)]
+    Operator(operator::Command),
     /// Orders, as the ledger and the functions' logs know them.
     #[command(subcommand)]
     Order(order::Command),
@@ -113,11 +121,13 @@ enum Command {
 async fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Account(command) => account::run(command).await,
+        Command::Apikey(command) => operator::run_key(command).await,
         Command::App(command) => app::run(command).await,
         Command::Audit(command) => audit::run(command).await,
         Command::Delivery(command) => delivery::run(command).await,
         Command::Credentials(command) => credentials::run(command).await,
         Command::Merchant(command) => merchant::run(command).await,
+        Command::Operator(command) => operator::run(command).await,
         Command::Order(command) => order::run(command).await,
         Command::Restore(restore) => restore::run(restore).await,
     };

@@ -1,5 +1,5 @@
-//! The `audit` table: an entry for each change that a person made, committed with
-//! the change. Entries are only ever added. No function may even read it.
+//! The `audit` table: an entry for each change that a person or a machine made,
+//! committed with the change. Entries are only ever added.
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 
 use super::Failure;
 use super::item::{self, Item, string};
-use crate::domain::audit::Entry;
+use crate::domain::audit::{Entry, Month};
+use crate::domain::id::AppId;
 use crate::domain::time::Timestamp;
 
 /// The table: a partition for each month, in it the entries by time.
@@ -26,6 +27,15 @@ pub struct Period {
     pub before: String,
 }
 
+/// A page of the trail.
+#[derive(Debug)]
+pub struct Page {
+    /// The newest first.
+    pub entries: Vec<Entry>,
+    /// Before which entry the next page is, if there may be one.
+    pub next: Option<String>,
+}
+
 impl Audit {
     /// The audit trail in this table.
     #[must_use]
@@ -36,8 +46,8 @@ impl Audit {
         }
     }
 
-    /// Makes a change and writes its entry: both, or neither. False when the row
-    /// was not as the change expects it, or another change was under way on it.
+    /// Makes changes and writes their entry: all, or nothing. False when a row was
+    /// not as its change expects it, or another change was under way on it.
     pub(super) async fn commit(
         &self,
         changes: Vec<TransactWriteItem>,
@@ -103,39 +113,69 @@ impl Audit {
         Ok(read.item.is_some())
     }
 
-    /// The entries of one month and this period, the newest first. Fewer than
-    /// `limit` only when the month has no more.
-    pub async fn entries(
+    /// The newest entries of this period, of an app or of all. So many are looked at
+    /// and no more: fewer come back where many are about others.
+    ///
+    /// `period.before` must be the name of an entry, or one that could be.
+    pub async fn page(
         &self,
-        month: &str,
+        period: &Period,
+        app_id: Option<&AppId>,
+        looked_at: usize,
+    ) -> Result<Page, Failure> {
+        const OPERATION: &str = "read audit entries";
+        let month_of = |id: &str| Month::of_entry(id).map_err(Failure::of(OPERATION));
+        let (first, mut month) = (
+            month_of(&Entry::id_at(period.since))?,
+            month_of(&period.before)?,
+        );
+        let mut seen: Vec<Entry> = Vec::new();
+        // DynamoDB refuses a range whose end is before its beginning.
+        let is_empty = period.before < Entry::id_at(period.since);
+        while month >= first && seen.len() < looked_at && !is_empty {
+            self.read_month(month, period, looked_at, &mut seen).await?;
+            month = month.before();
+        }
+        let is_full = seen.len() >= looked_at;
+        let next = seen.last().filter(|_| is_full).map(|last| last.id.clone());
+        seen.retain(|entry| app_id.is_none_or(|app_id| entry.app_id() == app_id.as_str()));
+        Ok(Page {
+            entries: seen,
+            next,
+        })
+    }
+
+    async fn read_month(
+        &self,
+        month: Month,
         period: &Period,
         limit: usize,
-    ) -> Result<Vec<Entry>, Failure> {
+        seen: &mut Vec<Entry>,
+    ) -> Result<(), Failure> {
         const OPERATION: &str = "read audit entries";
         let pages = self
             .client
             .query()
             .table_name(&self.table)
             .key_condition_expression("pk = :month AND sk BETWEEN :since AND :before")
-            .expression_attribute_values(":month", string(month))
+            .expression_attribute_values(":month", string(month.written()))
             .expression_attribute_values(":since", string(Entry::id_at(period.since)))
             .expression_attribute_values(":before", string(&period.before))
             .scan_index_forward(false)
             .consistent_read(true)
             .limit(PAGE);
         let mut items = pages.into_paginator().items().send();
-        let mut entries: Vec<Entry> = Vec::new();
-        while entries.len() < limit
+        while seen.len() < limit
             && let Some(item) = items.next().await
         {
             let item = item.map_err(Failure::of(OPERATION))?;
             let entry: Entry = item::read(item, OPERATION)?;
             // The upper end is among what is read.
             if entry.id < period.before {
-                entries.push(entry);
+                seen.push(entry);
             }
         }
-        Ok(entries)
+        Ok(())
     }
 }
 

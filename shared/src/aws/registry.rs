@@ -1,7 +1,8 @@
-//! The `registry` table: apps, and short-lived entries that may be taken once
-//! (OAuth states, codes and tickets).
+//! The `registry` table: apps, short-lived entries that may be taken once (OAuth
+//! states, codes and tickets), cached tokens, and who operates the hub.
 
 pub mod merchants;
+pub mod operators;
 pub mod tokens;
 
 use aws_config::SdkConfig;
@@ -12,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::Failure;
 use super::audit::Audit;
-use super::item::{self, number, string};
+use super::item::{self, Item, number, string};
 use crate::domain::app::App;
 use crate::domain::audit::Entry;
 use crate::domain::id::AppId;
@@ -25,6 +26,15 @@ pub struct Registry {
     table: String,
 }
 
+/// A page of apps.
+#[derive(Debug)]
+pub struct Apps {
+    /// The apps, in no order.
+    pub apps: Vec<App>,
+    /// After which the next page begins, if there may be one.
+    pub next: Option<AppId>,
+}
+
 const WRITE_APP: &str = "write an app";
 /// As many as DynamoDB looks up in one call.
 const APPS_READ: i32 = 100;
@@ -34,7 +44,7 @@ fn app_key(app_id: &AppId) -> String {
 }
 
 fn built(put: PutBuilder) -> Result<TransactWriteItem, Failure> {
-    let put = put.build().map_err(Failure::of(WRITE_APP))?;
+    let put = put.build().map_err(Failure::of("build a write"))?;
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
@@ -66,19 +76,38 @@ impl Registry {
 
     /// The app as it is at this moment, for whoever is about to change it.
     pub async fn app_to_change(&self, app_id: &AppId) -> Result<Option<App>, Failure> {
-        const OPERATION: &str = "read an app to change it";
+        self.row(app_key(app_id), "read an app to change it").await
+    }
+
+    /// A row as it is at this moment.
+    async fn row<T: DeserializeOwned>(
+        &self,
+        pk: String,
+        operation: &'static str,
+    ) -> Result<Option<T>, Failure> {
         let read = self.client.get_item().table_name(&self.table);
-        let read = read.key("pk", string(app_key(app_id)));
-        let read = read.consistent_read(true).send().await;
-        let read = read.map_err(Failure::of(OPERATION))?;
+        let read = read.key("pk", string(pk)).consistent_read(true);
+        let read = read.send().await.map_err(Failure::of(operation))?;
         read.item
-            .map(|item| item::read(item, OPERATION))
+            .map(|item| item::read(item, operation))
             .transpose()
+    }
+
+    /// A whole row, to be written under a condition of the caller's.
+    fn put_row<T: Serialize>(
+        &self,
+        pk: String,
+        row: &T,
+        operation: &'static str,
+    ) -> Result<PutBuilder, Failure> {
+        let put = Put::builder().table_name(&self.table);
+        let put = put.set_item(Some(item::write(row, operation)?));
+        Ok(put.item("pk", string(pk)))
     }
 
     /// Registers an app. False when the identifier is taken.
     pub async fn add_app(&self, app: &App, audit: &Audit, entry: &Entry) -> Result<bool, Failure> {
-        let put = self.put_app(app)?;
+        let put = self.put_row(app_key(&app.app_id), app, WRITE_APP)?;
         let put = put.condition_expression("attribute_not_exists(pk)");
         audit.commit(vec![built(put)?], entry).await
     }
@@ -93,7 +122,7 @@ impl Registry {
     ) -> Result<bool, Failure> {
         let read = app.revision;
         app.revision += 1;
-        let put = self.put_app(&app)?;
+        let put = self.put_row(app_key(&app.app_id), &app, WRITE_APP)?;
         // Rows of before have none, and neither has a row that is not there.
         let put = match read {
             0 => put.condition_expression(
@@ -105,47 +134,61 @@ impl Registry {
         audit.commit(vec![built(put)?], entry).await
     }
 
-    fn put_app(&self, app: &App) -> Result<PutBuilder, Failure> {
-        let put = Put::builder().table_name(&self.table);
-        let put = put.set_item(Some(item::write(app, WRITE_APP)?));
-        Ok(put.item("pk", string(app_key(&app.app_id))))
-    }
-
-    /// All apps, in no order. The index `apps` has one entry for each app and
-    /// nothing else, so that this reads what it returns and no log-ins.
+    /// All apps, in no order.
     pub async fn apps(&self) -> Result<Vec<App>, Failure> {
-        const OPERATION: &str = "list the apps";
-        let index = self.client.scan().table_name(&self.table);
-        let index = index.index_name("apps").limit(APPS_READ);
-        let mut pages = index.into_paginator().send();
-        let mut apps = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(Failure::of(OPERATION))?;
-            let mut keys = page.items.unwrap_or_default();
-            keys.iter_mut()
-                .for_each(|key| key.retain(|name, _| name == "pk"));
-            while !keys.is_empty() {
-                let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
-                let wanted = wanted.map_err(Failure::of(OPERATION))?;
-                let read = self.client.batch_get_item();
-                let read = read.request_items(&self.table, wanted).send().await;
-                let read = read.map_err(Failure::of(OPERATION))?;
-                for item in read
-                    .responses
-                    .into_iter()
-                    .flatten()
-                    .flat_map(|(_, rows)| rows)
-                {
-                    apps.push(item::read(item, OPERATION)?);
-                }
-                // What DynamoDB had no time for is asked for again.
-                let left = read
-                    .unprocessed_keys
-                    .and_then(|mut left| left.remove(&self.table));
-                keys = left.map(|left| left.keys).unwrap_or_default();
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.apps_after(after.as_ref(), APPS_READ).await?;
+            all.extend(page.apps);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(all),
             }
         }
-        Ok(apps)
+    }
+
+    /// Apps in the order of the index `apps`, which is none, from the one after this
+    /// on, at most as many. The index has one entry for each app and nothing else, so
+    /// that this reads what it returns and no log-ins.
+    pub async fn apps_after(&self, after: Option<&AppId>, limit: i32) -> Result<Apps, Failure> {
+        const OPERATION: &str = "list the apps";
+        let start = after.map(|app_id| {
+            Item::from([
+                ("pk".to_owned(), string(app_key(app_id))),
+                ("app_id".to_owned(), string(app_id.as_str())),
+            ])
+        });
+        let index = self.client.scan().table_name(&self.table);
+        let index = index.index_name("apps").limit(limit.min(APPS_READ));
+        let index = index.set_exclusive_start_key(start).send().await;
+        let index = index.map_err(Failure::of(OPERATION))?;
+        let next = index.last_evaluated_key.as_ref();
+        let next = next.and_then(|key| AppId::parse(item::text(key, "app_id")?).ok());
+        let mut keys = index.items.unwrap_or_default();
+        keys.iter_mut()
+            .for_each(|key| key.retain(|name, _| name == "pk"));
+        let mut apps = Vec::new();
+        while !keys.is_empty() {
+            let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+            let wanted = wanted.map_err(Failure::of(OPERATION))?;
+            let read = self.client.batch_get_item();
+            let read = read.request_items(&self.table, wanted).send().await;
+            let read = read.map_err(Failure::of(OPERATION))?;
+            for item in read
+                .responses
+                .into_iter()
+                .flatten()
+                .flat_map(|(_, rows)| rows)
+            {
+                apps.push(item::read(item, OPERATION)?);
+            }
+            // What DynamoDB had no time for is asked for again.
+            let left = read
+                .unprocessed_keys
+                .and_then(|mut left| left.remove(&self.table));
+            keys = left.map(|left| left.keys).unwrap_or_default();
+        }
+        Ok(Apps { apps, next })
     }
 
     /// Keeps an entry until it is taken or expires.

@@ -1,8 +1,13 @@
 //! Every error a third party can see: RFC 9457 problem+json with a stable
-//! `code`. Causes go to the log, never to the caller.
+//! `code`. Causes go to the log, never to the caller. What operators alone are
+//! told is in a file of its own.
+
+mod operators;
+
+pub use operators::OperatorProblem;
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
@@ -107,6 +112,9 @@ pub enum Problem {
     /// 503 `unavailable`
     #[error("the hub could not finish this; send the same request again")]
     Unavailable,
+    /// What only the operators' API answers.
+    #[error(transparent)]
+    Operator(#[from] OperatorProblem),
 }
 
 impl Problem {
@@ -170,6 +178,7 @@ impl Problem {
             Self::WechatError { .. } => (StatusCode::BAD_GATEWAY, "wechat_error"),
             Self::WechatTimeout => (StatusCode::GATEWAY_TIMEOUT, "wechat_timeout"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Operator(problem) => problem.identity(),
         }
     }
 }
@@ -298,6 +307,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.log();
         let (status, code) = self.identity();
+        let retry_after = match &self {
+            Self::Operator(problem) => problem.retry_after_seconds(),
+            _ => None,
+        };
         let mut body = Map::new();
         let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
         put("type", json!(format!("urn:wechat-pay-hub:problem:{code}")));
@@ -323,6 +336,11 @@ impl IntoResponse for Problem {
             _ => {}
         }
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
-        (status, content_type, Json(body)).into_response()
+        let mut response = (status, content_type, Json(body)).into_response();
+        if let Some(seconds) = retry_after {
+            let seconds = HeaderValue::from(seconds);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
     }
 }

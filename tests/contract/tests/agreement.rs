@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use contract::Contract;
 use serde_json::Value;
-use shared::http::problem::Problem;
+use shared::domain::id::Refused;
+use shared::http::problem::{OperatorProblem, Problem};
 
 /// The gateway's routes know no part of a segment: it hands the function every
 /// file of one segment, and only these exist.
@@ -62,7 +63,28 @@ fn next(problem: Option<&Problem>) -> Option<Problem> {
         },
         Some(Problem::WechatError { .. }) => Problem::WechatTimeout,
         Some(Problem::WechatTimeout) => Problem::Unavailable,
-        Some(Problem::Unavailable) => return None,
+        Some(Problem::Unavailable) => next_of_operators(None)?.into(),
+        Some(Problem::Operator(problem)) => next_of_operators(Some(problem))?.into(),
+    })
+}
+
+fn next_of_operators(problem: Option<&OperatorProblem>) -> Option<OperatorProblem> {
+    use OperatorProblem as P;
+    Some(match problem {
+        None => P::LoginRequired,
+        Some(P::LoginRequired) => P::LoginWrong,
+        Some(P::LoginWrong) => P::TooManyLogins {
+            retry_after_seconds: 1,
+        },
+        Some(P::TooManyLogins { .. }) => P::EnrolmentInvalid,
+        Some(P::EnrolmentInvalid) => P::CsrfInvalid,
+        Some(P::CsrfInvalid) => P::Forbidden,
+        Some(P::Forbidden) => P::ApiKeyNotFound,
+        Some(P::ApiKeyNotFound) => P::AppNotFound,
+        Some(P::AppNotFound) => P::AppChanged,
+        Some(P::AppChanged) => P::SecretsOverlap(Refused("rule")),
+        Some(P::SecretsOverlap(_)) => P::DeliveryNotExhausted,
+        Some(P::DeliveryNotExhausted) => return None,
     })
 }
 

@@ -18,10 +18,13 @@ pub(crate) struct Judge {
 
 /// An answer as it came.
 #[derive(Debug)]
-pub(crate) struct Received {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) text: String,
+pub struct Received {
+    /// The HTTP status.
+    pub status: u16,
+    /// All of them.
+    pub headers: HeaderMap,
+    /// The body.
+    pub text: String,
 }
 
 impl Judge {

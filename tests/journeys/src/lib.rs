@@ -12,6 +12,7 @@
 
 mod browser;
 pub mod cut;
+pub mod desk;
 mod judge;
 mod surroundings;
 
@@ -38,6 +39,7 @@ use shared::wechat::{Gateway, Hosts};
 
 pub use crate::browser::{Browser, Page};
 use crate::judge::Judge;
+pub use crate::judge::Received;
 pub use crate::surroundings::{Ran, Row};
 
 /// A browser on a desktop.
@@ -368,6 +370,7 @@ fn registered(app: &App) -> Entry {
         through: "journeys".into(),
         action: "app.create".into(),
         subject: app.app_id.to_string(),
+        from: String::new(),
         reason: String::new(),
         before: Fields::new(),
         after: Fields::new(),

@@ -25,6 +25,7 @@ mod refunds;
 mod restores;
 mod roles;
 mod server;
+mod staff;
 mod store;
 mod stories;
 mod tills;

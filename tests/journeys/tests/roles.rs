@@ -217,6 +217,7 @@ async fn each_function_reads_the_secrets_that_it_needs_and_no_other() {
         ("DELIVER", [false, false, false]),
         ("RECONCILE", [true, false, true]),
         ("SWEEP", [false, false, false]),
+        ("OPERATOR", [false, false, false]),
     ] {
         let role = as_function(&stack, &format!("{function}_FUNCTION_NAME")).await;
         let manager = aws_sdk_secretsmanager::Client::new(&role);
@@ -234,8 +235,31 @@ async fn each_function_reads_the_secrets_that_it_needs_and_no_other() {
     }
 }
 
+#[tokio::test]
+async fn the_operators_api_adds_to_the_trail_and_can_neither_change_nor_delete_it() {
+    let stack = Stack::new().await;
+    let role = as_function(&stack, "OPERATOR_FUNCTION_NAME").await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&role);
+    let audit = stack.setting("AUDIT_TABLE");
+    let (pk, sk) = (key("1999-01"), key(&stack.app.id));
+    let put = dynamodb.put_item().table_name(audit);
+    let put = put.item("pk", pk.clone()).item("sk", sk.clone());
+    put.send().await.unwrap();
+    let update = dynamodb.update_item().table_name(audit);
+    let update = update.key("pk", pk.clone()).key("sk", sk.clone());
+    denied(update.send().await);
+    let delete = dynamodb.delete_item().table_name(audit);
+    let delete = delete.key("pk", pk).key("sk", sk);
+    denied(delete.send().await);
+    denied(dynamodb.scan().table_name(audit).send().await);
+    for table in ["REGISTRY_TABLE", "LEDGER_TABLE"] {
+        let table = stack.setting(table);
+        denied(dynamodb.scan().table_name(table).send().await);
+    }
+}
+
 /// Nobody is to change or remove what is remembered of changes, and no function
-/// makes any yet.
+/// but the operators' API adds to it.
 async fn nothing_of_the_trail(dynamodb: &aws_sdk_dynamodb::Client, audit: &str) {
     let (pk, sk) = (key("2026-11"), key("x"));
     let put = dynamodb.put_item().table_name(audit);

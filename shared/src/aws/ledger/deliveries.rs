@@ -16,7 +16,7 @@ use crate::aws::queue::Doorbell;
 use crate::aws::{Failure, item};
 use crate::domain::audit::Entry;
 use crate::domain::delivery::{ATTEMPTS_KEPT, Attempt, Delivery, EARLY_MILLIS, Next, Status};
-use crate::domain::id::{AppId, OrderKey};
+use crate::domain::id::{AppId, OrderKey, OrderNo};
 use crate::domain::time::Timestamp;
 
 pub(super) const PREFIX: &str = "delivery#";
@@ -59,6 +59,68 @@ pub struct Listed {
     pub due: Option<Timestamp>,
 }
 
+impl Listed {
+    /// The app's number for the order.
+    #[must_use]
+    pub fn order_no(&self) -> &str {
+        self.pk.split('#').nth(1).unwrap_or_default()
+    }
+
+    /// The event and its subject in one: `refund.failed#R1`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.sk.strip_prefix(PREFIX).unwrap_or(&self.sk)
+    }
+
+    /// The event, and which part of the order it is about, where it has several.
+    #[must_use]
+    pub fn event(&self) -> (&str, Option<&str>) {
+        let name = self.name();
+        let parts = name.split_once('#');
+        parts.map_or((name, None), |(event, subject)| (event, Some(subject)))
+    }
+}
+
+/// The name of the row of such an event: one for each event of an order, or of a
+/// part of it.
+#[must_use]
+pub fn sort_key(event: &str, subject: Option<&str>) -> String {
+    match subject {
+        None => format!("{PREFIX}{event}"),
+        Some(subject) => format!("{PREFIX}{event}#{subject}"),
+    }
+}
+
+/// A page of exhausted deliveries.
+#[derive(Debug)]
+pub struct Exhausted {
+    /// The oldest first.
+    pub listed: Vec<Listed>,
+    /// After which delivery the next page begins, if there may be one: a text that
+    /// means something here only.
+    pub next: Option<String>,
+}
+
+/// `exhausted_at order_no sk`: with the app, the place of a row in the index.
+fn cursor(key: &Item) -> Option<String> {
+    let at = key.get("exhausted_at")?.as_n().ok()?;
+    let (_, order_no) = text(key, "pk")?.split_once('#')?;
+    Some(format!("{at} {order_no} {}", text(key, "sk")?))
+}
+
+/// The place that [`cursor`] names, in this app's part of the index only. None when
+/// it names none; then the first page is read.
+fn start_after(app_id: &AppId, cursor: &str) -> Option<Item> {
+    let mut parts = cursor.splitn(3, ' ');
+    let at: i64 = parts.next()?.parse().ok()?;
+    let (order_no, sk) = (parts.next()?, parts.next()?);
+    let pk = format!("{app_id}#{}", OrderNo::parse(order_no).ok()?);
+    let mut key = row_key(&pk, sk);
+    key.insert("app_id".to_owned(), string(app_id.to_string()));
+    key.insert("exhausted_at".to_owned(), number(at));
+    Some(key)
+}
+
 /// Of the transactional outbox: written in the transaction that it tells of.
 pub(super) fn write(delivery: &Delivery) -> Result<Item, Failure> {
     row(&delivery.key().to_string(), &delivery.sort_key(), delivery)
@@ -71,13 +133,8 @@ impl Delivery {
         Doorbell::new(&self.key(), &self.sort_key(), self.step)
     }
 
-    /// One row per event of an order, or of a part of it.
     fn sort_key(&self) -> String {
-        let event = self.event.as_str();
-        match &self.subject {
-            None => format!("{PREFIX}{event}"),
-            Some(subject) => format!("{PREFIX}{event}#{subject}"),
-        }
+        sort_key(self.event.as_str(), self.subject.as_deref())
     }
 }
 
@@ -198,13 +255,14 @@ impl Ledger {
         }
     }
 
-    /// Makes the last step of an exhausted delivery due again: the same event
-    /// under the same id. Its doorbell is the sweeper's. False when it is not
-    /// exhausted, or not there.
+    /// Makes the last step of an exhausted delivery due again, then: the same event
+    /// under the same id. Its doorbell is the sweeper's, which looks at it at once.
+    /// False when it is not exhausted, or not there.
     pub async fn resend(
         &self,
         key: &OrderKey,
         sk: &str,
+        due: Timestamp,
         audit: &Audit,
         entry: &Entry,
     ) -> Result<bool, Failure> {
@@ -216,7 +274,7 @@ impl Ledger {
             .set_key(Some(row_key(&pk, sk)))
             // Claims would otherwise add up over several of these, to a crash.
             .update_expression(
-                "SET #status = :pending, claims = :zero, due = :now, wake = :now, \
+                "SET #status = :pending, claims = :zero, due = :due, wake = :now, \
                  #shard = :shard REMOVE lease, lease_until, rings, exhausted_at",
             )
             .condition_expression("#status = :exhausted")
@@ -225,6 +283,7 @@ impl Ledger {
             .expression_attribute_values(":pending", status(Status::Pending)?)
             .expression_attribute_values(":exhausted", status(Status::Exhausted)?)
             .expression_attribute_values(":zero", number(0))
+            .expression_attribute_values(":due", millis(due))
             .expression_attribute_values(":now", millis(now))
             .expression_attribute_values(":shard", string(shard(&pk)))
             .build()
@@ -233,25 +292,39 @@ impl Ledger {
         audit.commit(vec![change], entry).await
     }
 
-    /// An app's exhausted deliveries since then, the oldest first. The sparse
-    /// index `exhausted` has them and nothing else.
+    /// An app's exhausted deliveries of this time, the oldest first, from the one after
+    /// this on, at most as many. The sparse index `exhausted` has them and nothing
+    /// else.
     pub async fn exhausted(
         &self,
         app_id: &AppId,
         since: Timestamp,
-    ) -> Result<Vec<Listed>, Failure> {
+        until: Timestamp,
+        after: Option<&str>,
+        limit: i32,
+    ) -> Result<Exhausted, Failure> {
         const OPERATION: &str = "list exhausted deliveries";
-        let pages = self
+        let start = after.map(|after| start_after(app_id, after));
+        let read = self
             .client
             .query()
             .table_name(&self.table)
             .index_name("exhausted")
-            .key_condition_expression("app_id = :app AND exhausted_at >= :since")
+            .key_condition_expression("app_id = :app AND exhausted_at BETWEEN :since AND :until")
             .expression_attribute_values(":app", string(app_id.to_string()))
-            .expression_attribute_values(":since", millis(since));
-        let items = pages.into_paginator().items().send();
-        let items: Vec<Item> = items.try_collect().await.map_err(Failure::of(OPERATION))?;
-        serde_dynamo::from_items(items).map_err(Failure::of(OPERATION))
+            .expression_attribute_values(":since", millis(since.min(until)))
+            .expression_attribute_values(":until", millis(until))
+            .set_exclusive_start_key(start.flatten())
+            .limit(limit)
+            .send()
+            .await
+            .map_err(Failure::of(OPERATION))?;
+        let items = read.items.unwrap_or_default();
+        let listed = serde_dynamo::from_items(items).map_err(Failure::of(OPERATION))?;
+        Ok(Exhausted {
+            listed,
+            next: read.last_evaluated_key.as_ref().and_then(cursor),
+        })
     }
 
     /// An app's pending deliveries, the first due first. Reads all that is owed to

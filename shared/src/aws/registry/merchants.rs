@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Registry;
@@ -79,19 +78,6 @@ impl Registry {
         let put = self.put(account_key(&account.account), &account, read)?;
         let list = self.list("accounts", account.account.as_str())?;
         audit.commit(vec![put, list], entry).await
-    }
-
-    async fn row<T: DeserializeOwned>(
-        &self,
-        key: String,
-        operation: &'static str,
-    ) -> Result<Option<T>, Failure> {
-        let read = self.client.get_item().table_name(&self.table);
-        let read = read.key("pk", string(key)).consistent_read(true).send();
-        let read = read.await.map_err(Failure::of(operation))?;
-        read.item
-            .map(|item| item::read(item, operation))
-            .transpose()
     }
 
     fn put(

@@ -1,0 +1,189 @@
+//! Third parties: listed, shown, switched off and on, annotated, and given other
+//! secrets.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use shared::ambient::random_hex;
+use shared::domain::app::{AppSecret, Rotation, Shown};
+use shared::domain::id::AppId;
+use shared::flows::apps::Change;
+use shared::http::problem::Problem;
+
+use crate::OperatorApi;
+use crate::body::{page_size, query, read, reason, text};
+use crate::door::Caller;
+
+const NOTE_MAX_BYTES: usize = 2000;
+
+/// A page of apps: `Apps` in openapi.yaml.
+#[derive(Serialize)]
+struct Apps<'a> {
+    apps: Vec<Shown<'a>>,
+    next: Option<AppId>,
+}
+
+pub(crate) async fn list(
+    State(state): State<Arc<OperatorApi>>,
+    RawQuery(given): RawQuery,
+) -> Result<Response, Problem> {
+    let asked = query(given.as_deref(), &["limit", "cursor"])?;
+    let limit = page_size(&asked)?;
+    let after = asked.text("cursor", 16)?.map(AppId::parse).transpose();
+    let after = after.map_err(Problem::of_param("cursor"))?;
+    let found = state.registry.apps_after(after.as_ref(), limit).await?;
+    let now = state.clock.now();
+    let apps = found.apps.iter().map(|app| app.shown(now)).collect();
+    let next = found.next;
+    Ok(Json(Apps { apps, next }).into_response())
+}
+
+pub(crate) async fn show(
+    State(state): State<Arc<OperatorApi>>,
+    Path(app_id): Path<String>,
+) -> Result<Response, Problem> {
+    let app = state.apps.read(&parsed(&app_id)?).await?;
+    Ok(Json(app.shown(state.clock.now())).into_response())
+}
+
+/// An app's identifier in a path.
+pub(crate) fn parsed(app_id: &str) -> Result<AppId, Problem> {
+    AppId::parse(app_id).map_err(Problem::of_param("app_id"))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Why {
+    reason: Option<String>,
+}
+
+pub(crate) async fn disable(
+    state: State<Arc<OperatorApi>>,
+    caller: Extension<Caller>,
+    app_id: Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let why: Why = read(&headers, &body)?;
+    change(&state, &caller, &app_id, Change::Disable, why.reason).await
+}
+
+pub(crate) async fn enable(
+    state: State<Arc<OperatorApi>>,
+    caller: Extension<Caller>,
+    app_id: Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let why: Why = read(&headers, &body)?;
+    change(&state, &caller, &app_id, Change::Enable, why.reason).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Annotate {
+    note: String,
+    reason: Option<String>,
+}
+
+pub(crate) async fn annotate(
+    state: State<Arc<OperatorApi>>,
+    caller: Extension<Caller>,
+    app_id: Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let asked: Annotate = read(&headers, &body)?;
+    let note = text("note", asked.note, NOTE_MAX_BYTES)?;
+    change(
+        &state,
+        &caller,
+        &app_id,
+        Change::Annotate(note),
+        asked.reason,
+    )
+    .await
+}
+
+async fn change(
+    state: &OperatorApi,
+    caller: &Caller,
+    app_id: &str,
+    change: Change,
+    why: Option<String>,
+) -> Result<Response, Problem> {
+    let (actor, now) = (caller.because(reason(why)?), state.clock.now());
+    let app_id = parsed(app_id)?;
+    let app = state.apps.change(&app_id, change, &actor, now).await?.app;
+    Ok(Json(app.shown(now)).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotate {
+    /// Which of the three.
+    old: Old,
+    overlap_hours: Option<i64>,
+    reason: Option<String>,
+}
+
+/// What becomes of the present secret.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Old {
+    /// It may be used for a while.
+    Overlaps,
+    /// It was stolen.
+    Ends,
+    /// Nobody has it: the one before goes on.
+    IsReplaced,
+}
+
+/// A secret as it is shown once: `AppWithSecret` in openapi.yaml.
+#[derive(Serialize)]
+struct WithSecret<'a> {
+    app_secret: &'a str,
+    #[serde(flatten)]
+    shown: Shown<'a>,
+}
+
+pub(crate) async fn rotate(
+    State(state): State<Arc<OperatorApi>>,
+    Extension(caller): Extension<Caller>,
+    Path(app_id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let asked: Rotate = read(&headers, &body)?;
+    let now = state.clock.now();
+    let rotation = match (asked.old, asked.overlap_hours) {
+        (Old::Overlaps, hours) => {
+            let hours = hours.unwrap_or(24);
+            if !(1..=2160).contains(&hours) {
+                return Err(Problem::param("overlap_hours", "must be 1 to 2160"));
+            }
+            Rotation::Overlap(now.plus_seconds(hours * 3600))
+        }
+        (_, Some(_)) => {
+            let rule = "goes with overlaps only";
+            return Err(Problem::param("overlap_hours", rule));
+        }
+        (Old::Ends, None) => Rotation::Now,
+        (Old::IsReplaced, None) => Rotation::Again,
+    };
+    let actor = caller.because(reason(asked.reason)?);
+    let secret = AppSecret::parse(&random_hex()).map_err(Problem::of_param("app_secret"))?;
+    let app_id = parsed(&app_id)?;
+    let app = state
+        .apps
+        .rotate(&app_id, rotation, secret, &actor, now)
+        .await?;
+    let shown = app.shown(now);
+    let app_secret = app.app_secret.expose();
+    Ok(Json(WithSecret { app_secret, shown }).into_response())
+}

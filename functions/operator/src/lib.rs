@@ -1,0 +1,99 @@
+//! The operators' API, `/v1/operator/...`: what a person must do to a hub, by a
+//! browser in which they are logged in or by a machine's key. Each route names the
+//! action that the caller's role must allow; `door` asks for it before the handler.
+
+mod api_key;
+mod app;
+mod body;
+mod delivery;
+mod door;
+mod enrolment;
+mod session;
+mod trail;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::HeaderName;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, delete, get, post};
+use shared::ambient::Clock;
+use shared::aws::audit::Audit;
+use shared::aws::registry::Registry;
+use shared::domain::operator::Action;
+use shared::flows::apps::Apps;
+use shared::flows::redelivery::Redelivery;
+use shared::flows::sign_in::SignIn;
+use shared::flows::staff::Staff;
+use shared::http::guarded;
+
+/// What the function works with.
+#[derive(Debug)]
+pub struct OperatorApi {
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// Who may get in.
+    pub registry: Registry,
+    /// Who did what.
+    pub audit: Audit,
+    /// How operators get in.
+    pub sign_in: SignIn,
+    /// How machines get keys.
+    pub staff: Staff,
+    /// How apps are looked after.
+    pub apps: Apps,
+    /// How they are told again.
+    pub redelivery: Redelivery,
+    /// In which header a proxy says who called it.
+    pub address_header: Option<HeaderName>,
+}
+
+/// The routes that template.yaml sends here.
+pub fn router(state: Arc<OperatorApi>) -> Router {
+    let open = Router::new()
+        .route("/v1/operator/session", post(session::begin))
+        .route("/v1/operator/enrolment", post(enrolment::finish))
+        .route("/v1/operator/enrolment/codes", post(enrolment::offer));
+    let held = |action: Action, handler: MethodRouter<Arc<OperatorApi>>| {
+        handler.route_layer(from_fn_with_state((Arc::clone(&state), action), door::pass))
+    };
+    let own = |handler| held(Action::OwnAccount, handler);
+    let keys = |handler| held(Action::ManageKeys, handler);
+    let change_app = |handler| held(Action::ChangeApps, handler);
+    let resend = |handler| held(Action::Resend, handler);
+    let app = "/v1/operator/apps/{app_id}";
+    let deliveries = format!("{app}/deliveries");
+    let routes = open
+        .route("/v1/operator/session", own(get(session::show)))
+        .route("/v1/operator/session", own(delete(session::end)))
+        .route("/v1/operator/password", own(post(session::change_password)))
+        .route("/v1/operator/api-keys", keys(post(api_key::create)))
+        .route("/v1/operator/api-keys/{id}", keys(get(api_key::show)))
+        .route("/v1/operator/api-keys/{id}", keys(delete(api_key::revoke)))
+        .route("/v1/operator/apps", held(Action::ReadApps, get(app::list)))
+        .route(app, held(Action::ReadApps, get(app::show)))
+        .route(&format!("{app}/disable"), change_app(post(app::disable)))
+        .route(&format!("{app}/enable"), change_app(post(app::enable)))
+        .route(&format!("{app}/annotate"), change_app(post(app::annotate)))
+        .route(
+            &format!("{app}/rotate"),
+            held(Action::IssueSecrets, post(app::rotate)),
+        )
+        .route(
+            &deliveries,
+            held(Action::ReadDeliveries, get(delivery::list)),
+        )
+        .route(
+            &format!("{deliveries}/resend"),
+            resend(post(delivery::resend)),
+        )
+        .route(
+            &format!("{deliveries}/resend-all"),
+            resend(post(delivery::resend_all)),
+        )
+        .route(
+            "/v1/operator/audit",
+            held(Action::ReadTrail, get(trail::list)),
+        );
+    guarded(routes.with_state(state))
+}
