@@ -16,7 +16,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::HeaderName;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use shared::ambient::Clock;
 use shared::aws::audit::Audit;
 use shared::aws::registry::Registry;
@@ -71,7 +71,12 @@ pub fn router(state: Arc<OperatorApi>) -> Router {
         .route("/v1/operator/api-keys/{id}", keys(get(api_key::show)))
         .route("/v1/operator/api-keys/{id}", keys(delete(api_key::revoke)))
         .route("/v1/operator/apps", held(Action::ReadApps, get(app::list)))
+        .route(
+            "/v1/operator/apps",
+            held(Action::IssueSecrets, post(app::create)),
+        )
         .route(app, held(Action::ReadApps, get(app::show)))
+        .route(app, change_app(patch(app::edit)))
         .route(&format!("{app}/disable"), change_app(post(app::disable)))
         .route(&format!("{app}/enable"), change_app(post(app::enable)))
         .route(&format!("{app}/annotate"), change_app(post(app::annotate)))

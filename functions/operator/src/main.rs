@@ -34,6 +34,9 @@ async fn main() -> Result<(), lambda_http::Error> {
         apps: Apps {
             registry: registry.clone(),
             audit: audit.clone(),
+            first_merchant: config::merchants()?
+                .first
+                .map(|first| first.merchant.mch_id),
         },
         redelivery: Redelivery {
             ledger: Ledger::new(&aws, config::ledger_table()?),

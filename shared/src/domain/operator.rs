@@ -110,9 +110,9 @@ pub enum Action {
     ManageKeys,
     /// See apps, without their secrets.
     ReadApps,
-    /// Switch apps off and on, and annotate them.
+    /// Edit apps, switch them off and on, and annotate them.
     ChangeApps,
-    /// Give apps secrets, and see each once.
+    /// Register apps, give them secrets, and see each once.
     IssueSecrets,
     /// See what apps were told in vain.
     ReadDeliveries,

@@ -15,6 +15,7 @@ mod attempts;
 mod cashier;
 mod credentials;
 mod deliveries;
+mod desk;
 mod jssdk;
 mod logins;
 mod notifications;

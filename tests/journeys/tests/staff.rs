@@ -10,14 +10,16 @@ use serde_json::{Value, json};
 
 /// Each route behind the door, and which roles it lets pass: owner, operator,
 /// finance, auditor; in capitals, if no machine's key does.
-const ROUTES: [(&str, &str, &str); 16] = [
+const ROUTES: [(&str, &str, &str); 18] = [
     ("GET", "session", "OOFA"),
     ("POST", "password", "OOFA"),
     ("POST", "api-keys", "o..."),
     ("GET", "api-keys/{id}", "o..."),
     ("DELETE", "api-keys/{id}", "o..."),
     ("GET", "apps", "oofa"),
+    ("POST", "apps", "oo.."),
     ("GET", "apps/{app_id}", "oofa"),
+    ("PATCH", "apps/{app_id}", "oo.."),
     ("POST", "apps/{app_id}/disable", "oo.."),
     ("POST", "apps/{app_id}/enable", "oo.."),
     ("POST", "apps/{app_id}/annotate", "oo.."),
@@ -459,10 +461,10 @@ async fn each_route_lets_the_roles_pass_that_the_table_says() {
     for (method, path, may) in ROUTES {
         let path = path.replace("{id}", "0000000000000000");
         let path = path.replace("{app_id}", &stack.app.id);
-        let body = if method == "POST" {
-            json!({})
-        } else {
-            Value::Null
+        let body = match method {
+            // An app would be registered by an empty body.
+            "POST" | "PATCH" => json!({"nobody": "asks for this"}),
+            _ => Value::Null,
         };
         let nobody = stack.desk(&Proof::default(), method, &path, &body).await;
         assert_eq!(code(&nobody), (401, "login_required"), "{method} {path}");

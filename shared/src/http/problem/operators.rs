@@ -36,6 +36,9 @@ pub enum OperatorProblem {
     /// 404 `app_not_found`
     #[error("there is no app with this app_id")]
     AppNotFound,
+    /// 409 `app_exists`
+    #[error("there is an app with this app_id already")]
+    AppExists,
     /// 409 `app_changed`
     #[error("somebody else has changed the app just now: look at it, and try again")]
     AppChanged,
@@ -59,6 +62,7 @@ impl OperatorProblem {
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             Self::ApiKeyNotFound => (StatusCode::NOT_FOUND, "api_key_not_found"),
             Self::AppNotFound => (StatusCode::NOT_FOUND, "app_not_found"),
+            Self::AppExists => (StatusCode::CONFLICT, "app_exists"),
             Self::AppChanged => (StatusCode::CONFLICT, "app_changed"),
             Self::SecretsOverlap(_) => (StatusCode::CONFLICT, "secrets_overlap"),
             Self::DeliveryNotExhausted => (StatusCode::CONFLICT, "delivery_not_exhausted"),
@@ -98,7 +102,13 @@ impl From<apps::Error> for Problem {
         match error {
             apps::Error::NotFound(_) => OperatorProblem::AppNotFound.into(),
             apps::Error::Changed => OperatorProblem::AppChanged.into(),
-            apps::Error::Refused(rule) => OperatorProblem::SecretsOverlap(rule).into(),
+            apps::Error::Exists(_) => OperatorProblem::AppExists.into(),
+            apps::Error::Broken(broken) | apps::Error::Misfit(broken) => {
+                Self::param(broken.field, broken.rule)
+            }
+            apps::Error::MerchantUnknown(_) => Self::param("merchant", "is not registered"),
+            apps::Error::AccountUnknown(_) => Self::param("add_accounts", "is not registered"),
+            apps::Error::Rotation(rule) => OperatorProblem::SecretsOverlap(rule).into(),
             apps::Error::Aws(failure) => failure.into(),
         }
     }
