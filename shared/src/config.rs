@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use crate::domain::delivery::Schedule;
 use crate::domain::merchant::{AccountId, MchId, Merchant, SignType};
 use crate::domain::order::{ApiVersion, MicropayTiming};
-use crate::wechat::Hosts;
+use crate::wechat::{Gateway, Hosts};
 
 /// A variable that is missing or malformed.
 #[derive(Debug, thiserror::Error)]
@@ -247,8 +247,10 @@ pub fn accounts() -> Result<Accounts, Invalid> {
 
 fn hosts() -> Hosts {
     let mut hosts = Hosts::default();
+    if let Some(other) = optional("WECHAT_PAY_BASE") {
+        hosts.pay = Gateway::at(other.trim_end_matches('/'));
+    }
     for (name, base) in [
-        ("WECHAT_PAY_BASE", &mut hosts.pay),
         ("WECHAT_OAUTH_BASE", &mut hosts.api),
         ("WECHAT_OPEN_BASE", &mut hosts.open),
     ] {

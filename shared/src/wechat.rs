@@ -4,6 +4,7 @@
 //! nothing but how they are called, in `transport`; the official account's side,
 //! which has a client and keys of its own, in [`official_account`].
 
+mod asked;
 #[cfg(test)]
 mod fixtures;
 pub mod notification;
@@ -14,7 +15,7 @@ pub mod v2;
 pub mod v3;
 
 pub use payments::{Closing, Paid, Trade, Wechat};
-pub use transport::Http;
+pub use transport::{Gateway, Http};
 pub use v2::micropay::{Charge, Reversal};
 
 use url::Url;
@@ -28,8 +29,8 @@ pub struct Identity {
     pub mch_id: MchId,
     /// How version 2 signs.
     pub sign_type: SignType,
-    /// Where payments are asked for, without a trailing slash.
-    pub pay_base: String,
+    /// Where payments are asked for.
+    pub gateway: Gateway,
     /// Where its accounts' own API is.
     pub api_base: String,
 }
@@ -41,10 +42,7 @@ impl Identity {
         Self {
             mch_id: merchant.mch_id.clone(),
             sign_type: merchant.sign_type,
-            pay_base: merchant
-                .pay_base
-                .clone()
-                .unwrap_or_else(|| hosts.pay.clone()),
+            gateway: (merchant.pay_base.as_deref()).map_or_else(|| hosts.pay.clone(), Gateway::at),
             api_base: hosts.api.clone(),
         }
     }
@@ -54,7 +52,7 @@ impl Identity {
 #[derive(Debug, Clone)]
 pub struct Hosts {
     /// Where payments are asked for.
-    pub pay: String,
+    pub pay: Gateway,
     /// Where the accounts' API is.
     pub api: String,
     /// Where users are sent to be asked.
@@ -64,7 +62,7 @@ pub struct Hosts {
 impl Default for Hosts {
     fn default() -> Self {
         Self {
-            pay: "https://api.mch.weixin.qq.com".to_owned(),
+            pay: Gateway::default(),
             api: "https://api.weixin.qq.com".to_owned(),
             open: "https://open.weixin.qq.com".to_owned(),
         }

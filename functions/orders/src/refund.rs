@@ -163,7 +163,7 @@ async fn promise(
         order.recount_all(&refunds);
         order.reserve_refund(&refund.transaction_id, refund.refund_fee)?;
         let promised = std::slice::from_mut(&mut refund);
-        let saved = state.ledger.commit(&mut order, &[], promised).await?;
+        let saved = state.ledger.commit(&mut order, &[], promised, now).await?;
         if let Saved::Done = saved {
             tracing::info!(order = %key, refund_no = %refund.refund_no, "refund promised");
             return Ok((refund, true));

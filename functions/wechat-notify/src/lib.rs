@@ -144,7 +144,7 @@ async fn refunded(
     let returned = match order.payment_of(transaction_id) {
         Some(payment) => {
             let refunds = &state.refunds;
-            refunds.discover(wechat, &key, &payment.into(), now).await?
+            refunds.discover(wechat, &key, payment.into(), now).await?
         }
         // The notification of the payment is late, or lost.
         None => {

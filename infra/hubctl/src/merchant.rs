@@ -16,7 +16,7 @@ use shared::config;
 use shared::domain::id::OutTradeNo;
 use shared::domain::merchant::{AccountId, MchId, Merchant, SignType};
 use shared::domain::order::ApiVersion;
-use shared::wechat::{self, Hosts};
+use shared::wechat::{self, Gateway, Hosts};
 
 use crate::audit::Trail;
 use crate::{Done, Stop, print};
@@ -332,13 +332,11 @@ async fn tell(show: Show) -> Done {
 impl Check {
     fn hosts(&self) -> Hosts {
         let mut hosts = Hosts::default();
-        for (given, host) in [
-            (&self.pay_base, &mut hosts.pay),
-            (&self.oauth_base, &mut hosts.api),
-        ] {
-            if let Some(given) = given {
-                given.trim_end_matches('/').clone_into(host);
-            }
+        if let Some(base) = &self.pay_base {
+            hosts.pay = Gateway::at(base.trim_end_matches('/'));
+        }
+        if let Some(base) = &self.oauth_base {
+            base.trim_end_matches('/').clone_into(&mut hosts.api);
         }
         hosts
     }

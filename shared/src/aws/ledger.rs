@@ -26,9 +26,10 @@ use serde::Serialize;
 use super::Failure;
 use super::item::{self, Item, string, text};
 use crate::domain::delivery::{Delivery, Event};
-use crate::domain::id::OrderKey;
+use crate::domain::id::{OrderKey, OutTradeNo};
 use crate::domain::order::Order;
 use crate::domain::refund::Refund;
+use crate::domain::time::Timestamp;
 
 /// The sort key of an order's own row.
 pub const ORDER: &str = "order";
@@ -59,6 +60,22 @@ impl Partition {
     pub fn told_payment(&self) -> Option<&Delivery> {
         let mut told = self.deliveries.iter();
         told.find(|told| told.event == Event::PaymentSucceeded)
+    }
+
+    /// WeChat is asked next about the payments that its app was or must be told of
+    /// and that this order, which was restored from a backup, does not know.
+    pub fn adopt_told(&self, order: &mut Order, now: Timestamp) {
+        let of_payments = [Event::PaymentSucceeded, Event::PaymentAnomaly];
+        let told = self.deliveries.iter();
+        for told in told.filter(|told| of_payments.contains(&told.event)) {
+            let transaction_id = told.payload.get("transaction_id");
+            let is_known = transaction_id.is_some_and(|id| order.payment_of(id).is_some());
+            let number = told.payload.get("trade_no");
+            let number = number.and_then(|number| OutTradeNo::parse(number).ok());
+            if let Some(number) = number.filter(|_| !is_known) {
+                order.adopt_attempt(number.attempt, told.origin, now);
+            }
+        }
     }
 }
 

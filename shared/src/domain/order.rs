@@ -313,7 +313,7 @@ impl Order {
             return Settlement::TakenBack;
         }
         // Nobody can pay this attempt a second time.
-        self.attempt_closed(payment.attempt);
+        self.attempt_paid(&payment, now);
         let kind = if payment.total_fee != self.request.total_fee {
             AnomalyKind::AmountMismatch
         } else if taken_back.is_some() {

@@ -170,7 +170,9 @@ async fn ask_all(
     for attempt in live.map(|attempt| attempt.number).collect::<Vec<u8>>() {
         let close = last || order.is_to_be_closed(attempt, now);
         let paid = match wechat.query(order, attempt, now).await? {
-            trade @ (Trade::Paid(_) | Trade::Returned(_)) => found(wechat, trade, now).await?,
+            trade @ (Trade::Paid(_) | Trade::Returned(_)) => {
+                found(wechat, &order.key(), trade, now).await?
+            }
             Trade::Closed => {
                 order.attempt_closed(attempt);
                 None
@@ -184,7 +186,7 @@ async fn ask_all(
                     }
                     Ok(Closing::Paid) => {
                         let trade = wechat.query(order, attempt, now).await?;
-                        let found = found(wechat, trade, now).await?;
+                        let found = found(wechat, &order.key(), trade, now).await?;
                         Some(found.ok_or(wechat::Error::Unknown(None))?)
                     }
                     Err(error) if last => return Err(error),
@@ -223,7 +225,7 @@ pub async fn look(
         // Paid, but it is being taken back: go on with that.
         Trade::Paid(_) if reversing => CodePayment::Waiting,
         Trade::Returned(_) | Trade::Closed if reversing => CodePayment::Over("REVERSED"),
-        trade @ (Trade::Paid(_) | Trade::Returned(_)) => found(wechat, trade, now)
+        trade @ (Trade::Paid(_) | Trade::Returned(_)) => found(wechat, &order.key(), trade, now)
             .await?
             .map_or(CodePayment::Waiting, CodePayment::Paid),
         Trade::Closed => CodePayment::Over("REVOKED"),

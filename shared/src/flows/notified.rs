@@ -26,7 +26,7 @@ pub struct Notified {
 /// Why a notice changes nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The hub has no such order, or no such attempt at it.
+    /// The hub has no such order.
     #[error("there is no such order: {0}")]
     UnknownOrder(OutTradeNo),
     /// The order is another merchant's, or its payer met another account: whoever
@@ -67,7 +67,9 @@ impl Notified {
         // A repeat needs no question. What does not fit leads to a refund, and
         // money goes out on WeChat's own answer only.
         let known = order.payment_of(&payment.transaction_id).is_some();
-        let fits = order.status.is_open() && payment.total_fee == order.request.total_fee;
+        let fits = order.status.is_open()
+            && payment.total_fee == order.request.total_fee
+            && order.attempt(number.attempt).is_some();
         let found = match (self.confirm || !fits) && !known {
             true => confirm(wechat, &order, number.attempt, &payment.transaction_id, now).await?,
             false => payment.into(),
@@ -76,11 +78,11 @@ impl Notified {
         Ok(order)
     }
 
-    /// The order, if it has asked this merchant for a payment under this number.
+    /// The order that asked this merchant for a payment under this number. It may lack
+    /// the attempt: then it was restored from a backup, and WeChat is asked.
     pub async fn order(&self, wechat: &Wechat, number: &OutTradeNo) -> Result<Order, Error> {
         let order = self.ledger.order(&number.order).await?;
-        let asked = order.filter(|order| order.attempt(number.attempt).is_some());
-        let order = asked.ok_or_else(|| Error::UnknownOrder(number.clone()))?;
+        let order = order.ok_or_else(|| Error::UnknownOrder(number.clone()))?;
         match wechat.is_paid_by(&order) {
             true => Ok(order),
             false => Err(Error::Stranger(number.clone())),
@@ -111,7 +113,7 @@ async fn confirm(
     now: Timestamp,
 ) -> Result<Found, Error> {
     let trade = wechat.query(order, attempt, now).await?;
-    found(wechat, trade, now)
+    found(wechat, &order.key(), trade, now)
         .await?
         .filter(|found| found.payment.transaction_id == transaction_id)
         .ok_or(Error::Unconfirmed)

@@ -48,7 +48,7 @@ impl Refunds {
         if is_refused {
             // Perhaps a person has given it back, and the notification was lost.
             if let Err(error) = self
-                .discover(&wechat, &refund.order_key(), &(&refund).into(), now)
+                .discover(&wechat, &refund.order_key(), (&refund).into(), now)
                 .await
             {
                 tracing::warn!(order = %refund.order_key(), cause = causes(&error),
@@ -83,11 +83,11 @@ impl Refunds {
         &self,
         wechat: &Wechat,
         key: &OrderKey,
-        paid: &Paid<'_>,
+        paid: Paid<'_>,
         now: Timestamp,
     ) -> Result<Vec<Returned>, Failure> {
         let transaction_id = paid.transaction_id;
-        let returned = match wechat.returned(paid, now).await {
+        let returned = match wechat.returned(key, paid, now).await {
             Ok(Some(returned)) => returned,
             Ok(None) => return Ok(Vec::new()),
             Err(wechat::Error::Uncounted) => {
@@ -124,7 +124,10 @@ impl Refunds {
             let is_last = fresh.len() <= REFUNDS_AT_ONCE;
             fresh.truncate(REFUNDS_AT_ONCE);
             let told = self.settler.ended(&order, &fresh, now);
-            let saved = self.settler.commit(&mut order, &told, &mut fresh).await?;
+            let saved = self
+                .settler
+                .commit(&mut order, &told, &mut fresh, now)
+                .await?;
             match saved {
                 Saved::Done if is_last => return Ok(returned),
                 Saved::Done => {}
@@ -165,7 +168,7 @@ impl Refunds {
         let looked = async {
             let wechat = self.merchants.of(&order).await?;
             for payment in payments.iter().filter_map(|id| order.payment_of(id)) {
-                self.discover(&wechat, &key, &payment.into(), now).await?;
+                self.discover(&wechat, &key, payment.into(), now).await?;
             }
             Ok(())
         };
@@ -225,7 +228,7 @@ impl Refunds {
                     told.extend(self.untold_payment(&order, &row, &known.deliveries, now));
                     let saved = self
                         .settler
-                        .commit(&mut order, &told, std::slice::from_mut(&mut row))
+                        .commit(&mut order, &told, std::slice::from_mut(&mut row), now)
                         .await?;
                     if let Saved::Done = saved {
                         tracing::info!(order = %order.key(), refund_no = %row.refund_no,

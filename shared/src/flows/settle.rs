@@ -8,7 +8,7 @@ use crate::aws::ledger::{Ledger, Partition, Saved};
 use crate::aws::queue::Queue;
 use crate::aws::registry::Registry;
 use crate::domain::delivery::{Delivery, Occasion};
-use crate::domain::id::{OutRefundNo, OutTradeNo, RefundNo};
+use crate::domain::id::{OrderKey, OutRefundNo, OutTradeNo, RefundNo};
 use crate::domain::order::{
     AnomalyKind, Found, Order, Payment, Returned, Settlement, Standing, Version,
 };
@@ -44,24 +44,28 @@ impl Settler {
         now: Timestamp,
     ) -> Result<(Order, Settlement), Failure> {
         let payment = &found.payment;
-        // What was told stands in the way of telling another, but of one that is
-        // gone nobody is told.
-        let mut told = match found.is_gone() || !order.status.is_open() {
-            true => self.told(&order).await?,
-            false => None,
-        };
+        let mut known = self.known(&order, found).await?;
+        let was_taken_back = order.is_taken_back(payment.attempt);
         let mut race = Race::new("settle a payment");
         loop {
-            let settlement = order.pay_knowing(found, told.as_deref(), now);
+            let told = known.as_ref().and_then(Partition::told_payment);
+            let told = told.and_then(|told| told.payload.get("transaction_id"));
+            let settlement = order.pay_knowing(found, told.map(String::as_str), now);
             if matches!(settlement, Settlement::Repeated | Settlement::TakenBack) {
                 return Ok((order, settlement));
             }
             // First what has gone back already: nobody is told of money that is
             // not there, and no more goes back than is left.
             let mut refunds = returned_refunds(&order, payment, &found.returned, now);
-            let known = self.known_refunds(&order).await?;
+            let mut rows = Vec::new();
+            if let Some(known) = known {
+                known.adopt_told(&mut order, now);
+                rows = known.refunds;
+            }
+            // What is there goes on by itself, and tells how it ends.
+            refunds.retain(|refund| rows.iter().all(|row| row.refund_no != refund.refund_no));
             // It has just become one of the order's payments.
-            let _recounted = order.recount(&payment.transaction_id, refunds.iter().chain(&known));
+            let _recounted = order.recount(&payment.transaction_id, refunds.iter().chain(&rows));
             refunds.truncate(REFUNDS_AT_ONCE);
             let mut deliveries = self.ended(&order, &refunds, now);
             if let Settlement::Anomaly(kind) = settlement {
@@ -78,27 +82,34 @@ impl Settler {
             {
                 deliveries.push(Delivery::of_payment(&order, payment, self.occasion(now)));
             }
-            match self.commit(&mut order, &deliveries, &mut refunds).await? {
+            match self
+                .commit(&mut order, &deliveries, &mut refunds, now)
+                .await?
+            {
                 Saved::Done => {
                     tracing::info!(order = %order.key(), status = order.status.as_str(), "settled");
                     return Ok((order, settlement));
                 }
                 Saved::Changed(row) => order = *row,
             }
+            // What WeChat said is older than that, and it is asked again.
+            if !was_taken_back && order.is_taken_back(payment.attempt) {
+                return Ok((order, Settlement::TakenBack));
+            }
             race.lost().await?;
-            told = self.told(&order).await?;
+            known = self.ledger.partition(&order.key()).await?;
         }
     }
 
-    /// WeChat's number of the payment that the app was told of, if the order does
-    /// not know of one: it was restored from a backup.
-    async fn told(&self, order: &Order) -> Result<Option<String>, Failure> {
-        if order.payment.is_some() {
+    /// What belongs to an order that may have been restored from a backup. Normally
+    /// what is owed for it stands in the way and shows that it was; but of money
+    /// that is gone nobody is told, nor of any with version 1.0.
+    async fn known(&self, order: &Order, found: &Found) -> Result<Option<Partition>, Failure> {
+        let is_told = order.request.version == Version::Relayed;
+        if is_told && found.returned.is_empty() && order.status.is_open() {
             return Ok(None);
         }
-        let known = self.ledger.partition(&order.key()).await?;
-        let told = known.as_ref().and_then(Partition::told_payment);
-        Ok(told.and_then(|told| told.payload.get("transaction_id").cloned()))
+        self.ledger.partition(&order.key()).await
     }
 
     /// A payment by code failed for good, or was taken back. The order as it
@@ -116,7 +127,7 @@ impl Settler {
                 return Ok(order);
             }
             let told = Delivery::of_failure(&order, attempt, err_code, self.occasion(now));
-            match self.commit(&mut order, &[told], &mut []).await? {
+            match self.commit(&mut order, &[told], &mut [], now).await? {
                 Saved::Done => {
                     tracing::info!(order = %order.key(), attempt, err_code, "payment failed");
                     return Ok(order);
@@ -125,18 +136,6 @@ impl Settler {
             }
             race.lost().await?;
         }
-    }
-
-    /// The refunds of an order that has just been restored from a backup. What is
-    /// owed for it shows the others; with version 1.0 nothing is.
-    async fn known_refunds(&self, order: &Order) -> Result<Vec<Refund>, Failure> {
-        Ok(match order.request.version {
-            Version::Relayed => Vec::new(),
-            Version::Direct => {
-                let partition = self.ledger.partition(&order.key()).await?;
-                partition.map(|known| known.refunds).unwrap_or_default()
-            }
-        })
     }
 
     /// Writes an order that has just been closed, and what its app is told of
@@ -152,7 +151,7 @@ impl Settler {
                 .map(Saved::Changed);
         }
         let told = Delivery::of_closing(order, self.occasion(now));
-        let saved = self.commit(order, &[told], &mut []).await?;
+        let saved = self.commit(order, &[told], &mut [], now).await?;
         if let Saved::Done = saved {
             let reason = order.close_reason().as_str();
             tracing::info!(order = %order.key(), reason, "order closed");
@@ -209,12 +208,13 @@ impl Settler {
         order: &mut Order,
         deliveries: &[Delivery],
         refunds: &mut [Refund],
+        now: Timestamp,
     ) -> Result<Saved, Failure> {
         let deliveries = match order.request.version {
             Version::Relayed => deliveries,
             Version::Direct => &[],
         };
-        let saved = self.ledger.commit(order, deliveries, refunds).await?;
+        let saved = self.ledger.commit(order, deliveries, refunds, now).await?;
         if let Saved::Done = saved {
             for delivery in deliveries {
                 let doorbell = delivery.doorbell();
@@ -311,18 +311,20 @@ pub(super) fn returned_refunds<'b>(
 /// When WeChat does not tell.
 pub async fn found(
     wechat: &Wechat,
+    order: &OrderKey,
     trade: Trade,
     now: Timestamp,
 ) -> Result<Option<Found>, wechat::Error> {
     match trade {
         Trade::Paid(payment) => Ok(Some(payment.into())),
         Trade::Returned(payment) => {
-            let returned = wechat.returned(&(&payment).into(), now).await;
+            let returned = wechat.returned(order, (&payment).into(), now).await;
             if let Err(wechat::Error::Uncounted) = returned {
                 // The order stays as it is: nobody is told of money that may not be
                 // there.
                 tracing::error!(
                     alarm = "refund_uncounted",
+                    %order,
                     transaction_id = payment.transaction_id,
                     "some of a payment has gone back before the hub knew it; count it in WeChat's platform"
                 );

@@ -86,10 +86,11 @@ async fn charged(
 ) -> Result<Option<Found>, wechat::Error> {
     match wechat.query(order, attempt, now).await? {
         Trade::Returned(payment) => {
-            let returned = wechat.returned(&(&payment).into(), now).await?;
+            let key = order.key();
+            let returned = wechat.returned(&key, (&payment).into(), now).await?;
             // Without a refund, it was taken back as it should be.
             Ok(returned.map(|returned| Found { payment, returned }))
         }
-        trade => found(wechat, trade, now).await,
+        trade => found(wechat, &order.key(), trade, now).await,
     }
 }

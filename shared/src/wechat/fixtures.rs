@@ -1,7 +1,7 @@
 //! What the tests of WeChat's protocol begin with.
 
 use super::v2::{Client, PaymentKeys};
-use super::{Http, Identity};
+use super::{Gateway, Http, Identity};
 use crate::domain::merchant::{AccountId, MchId, Merchant, SignType};
 use crate::domain::order::ApiVersion;
 
@@ -22,7 +22,7 @@ pub(super) fn identity() -> Identity {
     Identity {
         mch_id: merchant().mch_id,
         sign_type: SignType::HmacSha256,
-        pay_base: nowhere.to_owned(),
+        gateway: Gateway::at(nowhere),
         api_base: nowhere.to_owned(),
     }
 }

@@ -11,7 +11,7 @@ use super::notification::{Notification, Received, Rejection};
 use super::official_account::token::Token;
 use super::v2::micropay::{Charge, Reversal};
 use super::{Error, v2, v3};
-use crate::domain::id::{OutTradeNo, RefundSource};
+use crate::domain::id::{OrderKey, OutTradeNo, RefundSource};
 use crate::domain::merchant::{AccountId, Merchant};
 use crate::domain::order::{
     ApiVersion, Attempt, Order, Payment, Prepay, Returned, TradeType, Version,
@@ -382,7 +382,7 @@ impl Wechat {
         }
     }
 
-    /// Every refund of a payment, whoever asked for it; none when WeChat knows of
+    /// Every refund of a payment of this order, whoever asked for it; none when WeChat knows of
     /// none at all. Only version 2 has such a list, of version 3's payments, too.
     /// Without its key WeChat tells whether something has gone back, and no more.
     ///
@@ -391,23 +391,24 @@ impl Wechat {
     /// [`Error::Uncounted`] when something has gone back and nobody tells what.
     pub async fn returned(
         &self,
-        paid: &Paid<'_>,
+        order: &OrderKey,
+        paid: Paid<'_>,
         now: Timestamp,
     ) -> Result<Option<Vec<Returned>>, Error> {
         let account = self.account(paid.account)?;
         let transaction_id = paid.transaction_id;
         let listed = match &self.v2 {
-            Some(v2) => v2.through(account).returned(transaction_id, now).await,
+            Some(v2) => {
+                let v2 = v2.through(account);
+                v2.returned(order, transaction_id, now).await
+            }
             None => Err(Error::NoKeys("version 2's key is not there")),
         };
         match (listed, &self.v3) {
             // A key that nobody filled in is refused in these words.
             (Err(Error::NoKeys(_) | Error::Refused(_)), Some(v3)) => {
-                match v3
-                    .through(account)
-                    .has_returned(transaction_id, now)
-                    .await?
-                {
+                let v3 = v3.through(account);
+                match v3.has_returned(order, transaction_id, now).await? {
                     true => Err(Error::Uncounted),
                     false => Ok(None),
                 }

@@ -21,6 +21,41 @@ const USER_AGENT: &str = "wechat-pay-hub/1.0";
 /// No answer of ours comes near this.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
+/// Where payments are asked for: a host, and the spare one of those that have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    main: String,
+    spare: Option<String>,
+}
+
+impl Gateway {
+    /// The gateway at this address, without a trailing slash. Only WeChat's own has
+    /// a spare host: what is meant for another must not reach WeChat.
+    #[must_use]
+    pub fn at(base: &str) -> Self {
+        Self {
+            main: base.to_owned(),
+            spare: (base == MAIN_HOST).then(|| SPARE_HOST.to_owned()),
+        }
+    }
+
+    /// The same with a spare host at this address.
+    #[must_use]
+    pub fn with_spare(self, base: &str) -> Self {
+        Self {
+            spare: Some(base.to_owned()),
+            ..self
+        }
+    }
+}
+
+impl Default for Gateway {
+    /// WeChat's own.
+    fn default() -> Self {
+        Self::at(MAIN_HOST)
+    }
+}
+
 /// Whether a call may be made again when nobody knows if it was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeat {
@@ -87,21 +122,22 @@ impl Answer {
 /// Calls a path of the payment API. Fails over to the spare host when the main one
 /// cannot be reached, or does not answer what may be repeated.
 pub(super) async fn call(
-    base: &str,
+    gateway: &Gateway,
     path: &str,
     repeat: Repeat,
     request: impl Fn(String) -> RequestBuilder,
 ) -> Result<Answer, Error> {
-    match receive(request(format!("{base}{path}"))).await {
-        Err(error) if base == MAIN_HOST && lets_the_spare_try(&error, repeat) => {
+    let answer = receive(request(format!("{}{path}", gateway.main))).await;
+    match (answer, &gateway.spare) {
+        (Err(error), Some(spare)) if lets_the_spare_try(&error, repeat) => {
             tracing::warn!(
                 path,
                 cause = causes(&error),
                 "WeChat's main host fails, trying the spare"
             );
-            receive(request(format!("{SPARE_HOST}{path}"))).await
+            receive(request(format!("{spare}{path}"))).await
         }
-        other => other,
+        (answer, _) => answer,
     }
 }
 
@@ -156,6 +192,13 @@ fn unreachable_or_unknown(error: reqwest::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_wechats_own_host_has_a_spare() {
+        assert_eq!(Gateway::default().spare.as_deref(), Some(SPARE_HOST));
+        assert_eq!(Gateway::at(MAIN_HOST), Gateway::default());
+        assert_eq!(Gateway::at("https://gateway.example").spare, None);
+    }
 
     #[tokio::test]
     async fn a_call_that_must_not_be_made_twice_goes_to_the_spare_only_unheard() {

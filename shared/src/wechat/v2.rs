@@ -16,10 +16,10 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::asked::{self, Subject};
 use super::transport::{self, Http, Repeat};
 use super::{Error, Identity};
 use crate::ambient::random_hex;
-use crate::domain::id::{OutRefundNo, OutTradeNo};
 use crate::domain::merchant::AccountId;
 use crate::domain::signature::{Params, field};
 
@@ -123,20 +123,35 @@ impl Client {
 impl Speaker<'_> {
     /// Signs and posts, and returns the verified answer, `result_code` SUCCESS.
     /// For calls that may be repeated.
-    async fn post(&self, path: &str, fields: Params) -> Result<Params, Error> {
-        self.exchange(&self.client.http, path, fields, Repeat::Safe)
+    async fn post(
+        &self,
+        path: &str,
+        fields: Params,
+        subject: Subject<'_>,
+    ) -> Result<Params, Error> {
+        self.exchange(&self.client.http, path, fields, subject, Repeat::Safe)
             .await
     }
 
     /// [`Speaker::post`] for the one call that may move money each time.
-    async fn post_once(&self, path: &str, fields: Params) -> Result<Params, Error> {
-        self.exchange(&self.client.http, path, fields, Repeat::Never)
+    async fn post_once(
+        &self,
+        path: &str,
+        fields: Params,
+        subject: Subject<'_>,
+    ) -> Result<Params, Error> {
+        self.exchange(&self.client.http, path, fields, subject, Repeat::Never)
             .await
     }
 
     /// [`Speaker::post`] for what WeChat does for the certificate's holder only:
     /// refund and reverse, which may be repeated.
-    async fn post_with_certificate(&self, path: &str, fields: Params) -> Result<Params, Error> {
+    async fn post_with_certificate(
+        &self,
+        path: &str,
+        fields: Params,
+        subject: Subject<'_>,
+    ) -> Result<Params, Error> {
         let Some(http) = &self.client.certified else {
             // Here, because every caller would have to alarm.
             tracing::error!(
@@ -146,10 +161,24 @@ impl Speaker<'_> {
             );
             return Err(Error::NoCertificate);
         };
-        self.exchange(http, path, fields, Repeat::Safe).await
+        self.exchange(http, path, fields, subject, Repeat::Safe)
+            .await
     }
 
     async fn exchange(
+        &self,
+        http: &Http,
+        path: &str,
+        fields: Params,
+        subject: Subject<'_>,
+        repeat: Repeat,
+    ) -> Result<Params, Error> {
+        let answer = self.call(http, path, fields, repeat).await;
+        asked::log(path, subject, in_short(&answer));
+        answer
+    }
+
+    async fn call(
         &self,
         http: &Http,
         path: &str,
@@ -159,7 +188,7 @@ impl Speaker<'_> {
         let Identity {
             mch_id,
             sign_type,
-            pay_base,
+            gateway,
             ..
         } = &self.client.identity;
         let mut put = |name: &str, value: &str| fields.insert(name.to_owned(), value.to_owned());
@@ -176,13 +205,9 @@ impl Speaker<'_> {
                 .header("content-type", "text/xml; charset=utf-8")
                 .body(body.clone())
         };
-        let answer = transport::call(pay_base, path, repeat, request).await;
-        let answer = answer.and_then(|answer| {
-            let answer = xml::parse(&answer.if_success()?);
-            self.check(answer.map_err(|error| Error::Forged(error.0))?)
-        });
-        log(path, &fields, &answer);
-        answer
+        let answer = transport::call(gateway, path, repeat, request).await?;
+        let answer = xml::parse(&answer.if_success()?);
+        self.check(answer.map_err(|error| Error::Forged(error.0))?)
     }
 
     /// `return_code` (communication), then the signature, then `result_code`.
@@ -222,22 +247,6 @@ impl Speaker<'_> {
     }
 }
 
-/// One line for each question about an order, with the answer in a word: an
-/// order's story is put together from them. A question by one of WeChat's own
-/// numbers names no order; who asked it logs what was found.
-fn log(path: &str, asked: &Params, answer: &Result<Params, Error>) {
-    let trade = OutTradeNo::parse(field(asked, "out_trade_no")).ok();
-    let refund = OutRefundNo::parse(field(asked, "out_refund_no")).ok();
-    let order = trade.as_ref().map(|trade| &trade.order);
-    let Some(order) = order.or(refund.as_ref().map(|refund| &refund.order)) else {
-        return;
-    };
-    let attempt = trade.as_ref().map(|trade| trade.attempt);
-    let refund_no = refund.as_ref().map(|refund| refund.refund_no.as_str());
-    let answer = in_short(answer);
-    tracing::info!(%order, attempt, refund_no, path, answer, "asked WeChat");
-}
-
 /// How it stands, where WeChat says so.
 fn in_short(answer: &Result<Params, Error>) -> &str {
     match answer {
@@ -253,6 +262,7 @@ fn in_short(answer: &Result<Params, Error>) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::OutTradeNo;
     use crate::wechat::fixtures::{first_account, wechat};
 
     #[test]
@@ -287,10 +297,12 @@ mod tests {
         let wechat = wechat("");
         let account = first_account();
         let wechat = wechat.through(&account);
-        let open = wechat.post("/pay/orderquery", Params::new()).await;
+        let number = OutTradeNo::parse("demo000000000001A00000000101").unwrap();
+        let about = Subject::Trade(&number);
+        let open = wechat.post("/pay/orderquery", Params::new(), about).await;
         assert!(matches!(open, Err(Error::Unreachable(_))));
         let closed = wechat
-            .post_with_certificate("/secapi/pay/refund", Params::new())
+            .post_with_certificate("/secapi/pay/refund", Params::new(), about)
             .await;
         assert!(matches!(closed, Err(Error::NoCertificate)));
     }

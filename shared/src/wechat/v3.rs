@@ -20,9 +20,9 @@ use serde::de::DeserializeOwned;
 pub use keys::Keys;
 pub use verify::{Proof, Unverified};
 
+use super::asked::{self, Subject};
 use super::transport::{self, Http, Repeat};
 use super::{Error, Identity};
-use crate::domain::id::{OutRefundNo, OutTradeNo};
 use crate::domain::merchant::AccountId;
 use crate::domain::time::Timestamp;
 use sign::Call;
@@ -42,16 +42,6 @@ pub struct Client {
 pub struct Speaker<'a> {
     client: &'a Client,
     account: &'a AccountId,
-}
-
-/// What a call is about, for the log.
-#[derive(Debug, Clone, Copy)]
-enum Subject<'a> {
-    Trade(&'a OutTradeNo),
-    Refund(&'a OutRefundNo),
-    /// By one of WeChat's own numbers, which name no order: who asked logs what was
-    /// found.
-    Payment,
 }
 
 /// How it stands, in an answer that says so.
@@ -135,7 +125,8 @@ impl Speaker<'_> {
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
         let answer = self.call(method, path, body, now).await;
-        log(path, subject, &answer);
+        let named = path.split('?').next().unwrap_or_default();
+        asked::log(named, subject, &in_short(&answer));
         answer
     }
 
@@ -165,8 +156,8 @@ impl Speaker<'_> {
                 .header("wechatpay-serial", &keys.wanted_serial)
                 .body(body.to_owned())
         };
-        let answer =
-            transport::call(&self.client.identity.pay_base, path, Repeat::Safe, request).await?;
+        let gateway = &self.client.identity.gateway;
+        let answer = transport::call(gateway, path, Repeat::Safe, request).await?;
         if !answer.status.is_success() {
             return Err(refused(path, &answer));
         }
@@ -181,22 +172,6 @@ impl Speaker<'_> {
             Err(Unverified::UnknownSerial) => Err(Error::Forged("the key's serial is unknown")),
             Err(Unverified::Signature) => Err(Error::Forged("the signature is wrong")),
         }
-    }
-}
-
-/// One line for each question about an order, with the answer in a word: an
-/// order's story is put together from them.
-fn log(path: &str, subject: Subject<'_>, answer: &Result<Vec<u8>, Error>) {
-    let path = path.split('?').next();
-    let answer = in_short(answer);
-    match subject {
-        Subject::Trade(OutTradeNo { order, attempt }) => {
-            tracing::info!(%order, attempt, path, answer, "asked WeChat");
-        }
-        Subject::Refund(OutRefundNo { order, refund_no }) => {
-            tracing::info!(%order, %refund_no, path, answer, "asked WeChat");
-        }
-        Subject::Payment => {}
     }
 }
 
@@ -271,6 +246,7 @@ mod tests {
     use reqwest::header::HeaderMap;
 
     use super::*;
+    use crate::domain::id::OutTradeNo;
     use crate::wechat::fixtures::first_account;
 
     fn answered(status: u16, body: &str) -> Error {
@@ -337,7 +313,9 @@ mod tests {
         let now = fixtures::NOTICE_AT;
         let (client, account) = (fixtures::client(), first_account());
         let client = client.through(&account);
-        let asked = client.get::<Refusal>("/v3/x", Subject::Payment, now).await;
+        let number = OutTradeNo::parse("demo000000000001A00000000101").unwrap();
+        let about = Subject::Trade(&number);
+        let asked = client.get::<Refusal>("/v3/x", about, now).await;
         assert!(matches!(asked, Err(Error::Unreachable(_))));
     }
 }

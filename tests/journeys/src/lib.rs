@@ -35,7 +35,7 @@ use shared::domain::audit::Entry;
 use shared::domain::id::AppId;
 use shared::domain::merchant::AccountId;
 use shared::domain::time::Timestamp;
-use shared::wechat::Hosts;
+use shared::wechat::{Gateway, Hosts};
 
 pub use crate::browser::{Browser, Page};
 use crate::judge::Judge;
@@ -193,7 +193,7 @@ impl Stack {
             first: Some(self.first_account()),
             secret_id: Some(secret.to_owned()),
             hosts: Hosts {
-                pay: base.clone(),
+                pay: Gateway::at(&base),
                 api: base.clone(),
                 open: base,
             },

@@ -9,10 +9,12 @@ use aws_sdk_dynamodb::types::{
     ScalarAttributeType, WriteRequest,
 };
 use futures_util::future::{join_all, try_join_all};
-use journeys::{Ran, Row, Stack, eventually, random_order_no};
+use journeys::{DESKTOP, Ran, Row, Stack, WECHAT, eventually, random_order_no};
 use serde_json::{Value, json};
 use shared::aws::ledger::{Ledger, Saved};
 use shared::domain::id::{AppId, OrderKey, OrderNo};
+
+use crate::attempts::attempt;
 
 /// A table as AWS restores one, with these rows.
 async fn restored(stack: &Stack, rows: &[Row]) -> String {
@@ -206,6 +208,69 @@ async fn an_order_that_is_set_back_to_before_its_payment_is_paid_and_told_once()
     let shown = stack.run(&shown).await;
     let put_back = format!("the row of the order was put back from {table} of 20");
     assert!(shown.out.contains(&put_back), "{shown:?}");
+}
+
+/// An order whose row in the restored table knows the desktop's attempt, and which
+/// was paid by WeChat's browser since.
+async fn paid_by_a_newer_attempt(stack: &Stack) -> (Value, String) {
+    let order = stack.native(json!({"trade_type": null})).await;
+    let address = order["pay_url"].as_str().unwrap();
+    stack.page(address, DESKTOP, "en").await;
+    let table = restored(stack, &stack.rows(&order["order_no"]).await).await;
+    stack.browser(WECHAT).open(address).await;
+    stack.pay(&attempt(&order, 2), json!({})).await;
+    stack.told(&order["order_no"], "payment.succeeded").await;
+    (order, table)
+}
+
+/// Puts this order back, whatever has happened since.
+async fn set_back(stack: &Stack, order: &Value, table: &str) {
+    let order_no = order["order_no"].as_str().unwrap();
+    let options = ["--overwrite", "all", "--order-no", order_no];
+    let (counts, ran) = restore(stack, table, &options).await;
+    assert_eq!(counts["replaced"], 1, "{ran:?}");
+    assert_eq!(
+        stack.show(&order["order_no"]).await.body["status"],
+        "paying"
+    );
+}
+
+#[tokio::test]
+async fn a_payment_of_an_attempt_that_the_backup_lacks_is_taken_when_wechat_tells_of_it() {
+    let stack = Stack::new().await;
+    let (order, table) = paid_by_a_newer_attempt(&stack).await;
+    let before = stack.show(&order["order_no"]).await.body;
+    set_back(&stack, &order, &table).await;
+    let told = stack.notify(&attempt(&order, 2), json!({})).await;
+    assert_eq!(told[0]["accepted"], true, "{told:?}");
+    assert_eq!(stack.show(&order["order_no"]).await.body, before);
+    assert_eq!(stack.callbacks(&order["order_no"]).await.len(), 1);
+}
+
+#[tokio::test]
+async fn both_payments_of_an_order_that_is_set_back_to_before_them_are_found_again() {
+    let stack = Stack::new().await;
+    let (order, table) = paid_by_a_newer_attempt(&stack).await;
+    let order_no = &order["order_no"];
+    stack.pay(&order["trade_no"], json!({})).await;
+    stack.told(order_no, "payment.anomaly").await;
+    stack.sweep().await;
+    let before = stack.told(order_no, "refund.succeeded").await;
+    set_back(&stack, &order, &table).await;
+    stack.age(order_no, 61).await;
+    stack.sweep().await;
+    let after = stack
+        .order_when(order_no, |order| order["status"] == "paid")
+        .await;
+    for name in ["transaction_id", "refunded_fee", "refunds", "deliveries"] {
+        assert_eq!(after[name], before[name], "{name}");
+    }
+    let anomalies = [&before, &after].map(|shown| {
+        let anomaly = &shown["anomalies"][0];
+        ["transaction_id", "kind", "refunded_fee"].map(|name| anomaly[name].clone())
+    });
+    assert_eq!(anomalies[0], anomalies[1], "{after}");
+    assert_eq!(stack.callbacks(order_no).await.len(), 3, "each once");
 }
 
 #[tokio::test]

@@ -92,7 +92,7 @@ async fn owed(stack: &Stack, ledger: &Ledger) -> Delivery {
     assert_eq!(order.pay(&payment.clone().into(), now()), Settlement::Paid);
     let delivery = Delivery::of_payment(&order, &payment, occasion());
     let saved = ledger
-        .commit(&mut order, std::slice::from_ref(&delivery), &mut [])
+        .commit(&mut order, std::slice::from_ref(&delivery), &mut [], now())
         .await;
     assert!(matches!(saved.unwrap(), Saved::Done));
     delivery
@@ -143,7 +143,7 @@ async fn a_payment_committed_with_its_answer_lost_is_committed_once() {
     let delivery = Delivery::of_payment(&order, &payment, occasion());
     wire.cut_next(1);
     let saved = ledger
-        .commit(&mut order, std::slice::from_ref(&delivery), &mut [])
+        .commit(&mut order, std::slice::from_ref(&delivery), &mut [], now())
         .await;
     assert!(matches!(saved.unwrap(), Saved::Done));
     assert_eq!(wire.lost(), 1);

@@ -25,6 +25,19 @@ fn tells(story: &[Value], expected: &[(&str, &str)]) -> bool {
     })
 }
 
+/// The story, once it tells these. Log lines arrive a moment after what they tell
+/// of.
+async fn story_with(stack: &Stack, order_no: &Value, expected: &[(&str, &str)]) -> Vec<Value> {
+    eventually(|| async {
+        let told = story(stack, order_no).await;
+        match tells(&told, expected) {
+            true => Ok(told),
+            false => Err(json!(told)),
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn an_orders_whole_story_is_told_in_the_order_of_time_in_both_forms() {
     let stack = Stack::new().await;
@@ -97,15 +110,7 @@ async fn an_orders_whole_story_is_told_in_the_order_of_time_in_both_forms() {
         // What a refused notification was about is sealed.
         expected.retain(|(_, words)| !words.contains("notification refused"));
     }
-    // Log lines arrive a moment after what they tell of.
-    let told = eventually(|| async {
-        let told = story(&stack, order_no).await;
-        match tells(&told, &expected) {
-            true => Ok(told),
-            false => Err(json!(told)),
-        }
-    })
-    .await;
+    let told = story_with(&stack, order_no, &expected).await;
     for words in ["paid: 1999 fen", "refund R1 succeeded"] {
         assert!(tells(&told, &[("ledger", words)]), "{words}: {told:#?}");
     }
@@ -223,6 +228,30 @@ async fn an_orders_story_has_what_its_app_was_refused() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn questions_by_wechats_own_numbers_are_in_the_orders_story() {
+    let stack = Stack::new().await;
+    let order = stack.native(json!({})).await;
+    let (order_no, trade_no) = (&order["order_no"], &order["trade_no"]);
+    stack.pay(trade_no, json!({})).await;
+    stack.told(order_no, "payment.succeeded").await;
+    let coming = json!({"status": "CHANGE", "notify": true});
+    let made = stack.give_back(trade_no, coming).await;
+    stack
+        .order_when(order_no, |order| order["refunds"] != json!([]))
+        .await;
+    let arrived = json!({"out_refund_no": made["out_refund_no"], "status": "SUCCESS"});
+    stack.wechat("refund_becomes", &arrived).await;
+    stack.told(order_no, "refund.succeeded").await;
+    // The payment's refunds by its number, then the refund by its own.
+    let asked = [
+        "asked WeChat: answer CHANGE, path /pay/refundquery, transaction_id ",
+        "asked WeChat: answer SUCCESS, path /pay/refundquery, refund_no ext-",
+    ];
+    let expected = asked.map(|words| ("wechat-notify", words));
+    story_with(&stack, order_no, &expected).await;
 }
 
 #[tokio::test]

@@ -43,10 +43,11 @@ impl Alarms {
         })
     }
 
-    /// One of this name, if any was raised.
-    pub(crate) fn find(&self, name: &str) -> Option<Alarm> {
+    /// Those of this name.
+    pub(crate) fn named(&self, name: &str) -> Vec<Alarm> {
         let raised = self.raised();
-        raised.iter().find(|alarm| alarm.name == name).cloned()
+        let named = raised.iter().filter(|alarm| alarm.name == name);
+        named.cloned().collect()
     }
 }
 

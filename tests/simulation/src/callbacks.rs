@@ -97,10 +97,13 @@ impl World {
                     && fee.to_string() == told.field("refund_fee")
             })
         };
+        let is_lost = self
+            .judge
+            .is_lost(&told.order, told.field("transaction_id"));
         match told.event.as_str() {
-            "payment.succeeded" => paid(true),
+            "payment.succeeded" => paid(true) || is_lost,
             "payment.anomaly" => {
-                paid(false) && (told.field("refund_no").is_empty() || refund.is_some())
+                (paid(false) || is_lost) && (told.field("refund_no").is_empty() || refund.is_some())
             }
             "payment.failed" => {
                 let attempt = told.field("trade_no").get(26..).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Many seeds on a few threads, within a time, and what they came to together.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::ops::Range;
@@ -25,6 +26,8 @@ pub struct Campaign {
     pub broken: Vec<Outcome>,
     /// The faults that were injected.
     pub faults: Tally,
+    /// What WeChat's spare host has done, by the path: how often.
+    pub by_spare: BTreeMap<String, u64>,
     /// What became of the orders.
     pub results: Results,
     /// How many network calls were made.
@@ -93,6 +96,7 @@ impl Campaign {
         self.add(Self {
             seeds: 1,
             faults: outcome.faults.clone(),
+            by_spare: outcome.by_spare.clone(),
             results: outcome.results,
             calls: outcome.calls,
             lasted: outcome.lasted,
@@ -109,6 +113,9 @@ impl Campaign {
     fn add(&mut self, other: Self) {
         self.seeds += other.seeds;
         self.faults.add(&other.faults);
+        for (path, count) in other.by_spare {
+            *self.by_spare.entry(path).or_default() += count;
+        }
         self.results.add(other.results);
         self.calls += other.calls;
         self.lasted += other.lasted;
@@ -129,6 +136,7 @@ impl fmt::Display for Campaign {
             taken_back,
             late,
             found,
+            put_back,
             refunded,
             refused,
             delivered,
@@ -146,9 +154,13 @@ impl fmt::Display for Campaign {
         writeln!(
             f,
             "{paid} orders paid, {closed} closed, {anomalies} anomalies kept, {failed} codes failed, \
-             {taken_back} taken back, {late} charged late, {refunded} refunds made, {found} of them by people, \
+             {taken_back} taken back, {late} charged late, {put_back} put back and found again, \
+             {refunded} refunds made, {found} of them by people, \
              {refused} refused, {delivered} deliveries made, {exhausted} given up"
         )?;
+        let by_spare = self.by_spare.iter();
+        let by_spare: Vec<String> = by_spare.map(|(path, n)| format!("{path} {n}")).collect();
+        writeln!(f, "done by WeChat's spare host: {}", by_spare.join(", "))?;
         writeln!(f, "faults injected:\n{}", self.faults)?;
         write!(f, "broken promises: {}", self.broken.len())
     }

@@ -49,6 +49,8 @@ pub(crate) enum Event {
     Hurry(usize, String),
     /// A person gives money of this order back in WeChat's platform.
     ByHand(usize, ByHand),
+    /// An operator puts the order's row back from a backup.
+    PutBack(usize, u32),
     /// A payer pays.
     Pay(Pay),
     /// WeChat notifies; so many times it was in vain.
@@ -145,6 +147,9 @@ impl World {
             for (at, visitor) in order.visits {
                 self.plan_for(at, Event::Cashier(index, visitor));
             }
+            for at in order.put_back {
+                self.plan_for(at, Event::PutBack(index, 60));
+            }
             for by_hand in order.by_hand {
                 self.plan_for(by_hand.at, Event::ByHand(index, by_hand));
             }
@@ -193,6 +198,7 @@ impl World {
             Event::Cashier(order, visitor) => self.check_out(order, visitor),
             Event::Hurry(order, part) => self.hurry(order, &part),
             Event::ByHand(order, by_hand) => self.give_back_by_hand(order, by_hand),
+            Event::PutBack(order, tries) => self.put_back(order, tries),
             Event::Pay(pay) => self.pay(pay),
             Event::Notify(notice, round) => self.notify(notice, round),
             Event::Message(message) => self.receive(message),
@@ -206,7 +212,7 @@ impl World {
             self.tally.note(Wire::Sweep, Fault::Skipped);
             return;
         }
-        let function = Arc::clone(&self.functions.sweep);
+        let function = Arc::clone(&self.functions().sweep);
         let scheduler = Arc::clone(&self.scheduler);
         let invocation = self.scheduler.start(|invocation| {
             scheduler.attend(invocation, async move {
@@ -224,7 +230,7 @@ impl World {
         let Some(Ok(key)) = self.key_of(index).map(|pk| OrderKey::parse(&pk)) else {
             return;
         };
-        let hub = Arc::clone(&self.functions.create_order);
+        let hub = Arc::clone(&self.functions().create_order);
         let Visitor {
             trade_type, number, ..
         } = visitor;

@@ -15,8 +15,10 @@ pub enum Wire {
     Sqs,
     /// To Secrets Manager.
     Secrets,
-    /// To WeChat's payment API.
+    /// To WeChat's payment API, at its main host.
     Wechat,
+    /// The same at its spare host.
+    Spare,
     /// To an app's callback addresses.
     App,
     /// From WeChat to the hub: notifications.
@@ -110,6 +112,17 @@ const OF_CALLS: [Fault; 7] = [
     Fault::HungAfter,
 ];
 
+/// A host that answers nobody.
+const OF_A_MUTE_HOST: [Fault; 4] = [
+    Fault::BrokenBefore,
+    Fault::AnswerLost,
+    Fault::HungBefore,
+    Fault::HungAfter,
+];
+/// What has struck the main host often strikes the spare one, too: so many times in
+/// a thousand.
+const SPARE_RATE: u32 = 500;
+
 /// Decides what goes wrong with a call now, if anything.
 pub(crate) fn choose(plan: &Plan, wire: Wire, now: i64, random: &mut Random) -> Option<Fault> {
     if now >= plan.calm_at {
@@ -123,6 +136,13 @@ pub(crate) fn choose(plan: &Plan, wire: Wire, now: i64, random: &mut Random) -> 
     if random.chance(death) {
         return random.pick(&[Fault::DiedBefore, Fault::DiedAfter]);
     }
+    if wire == Wire::Wechat && Plan::within(&plan.mute, now) {
+        return random.pick(&OF_A_MUTE_HOST);
+    }
+    let call = match wire {
+        Wire::Spare if call > 0 => SPARE_RATE,
+        _ => call,
+    };
     if random.chance(call) {
         return random.pick(&OF_CALLS);
     }

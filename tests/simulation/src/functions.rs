@@ -22,7 +22,7 @@ use shared::flows::checkout::Checkout;
 use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
-use shared::wechat::Hosts;
+use shared::wechat::{Gateway, Hosts as WechatHosts};
 
 use crate::engine::{LEDGER, REGISTRY};
 use crate::wechat::{APP_ID, MCH_ID};
@@ -35,6 +35,29 @@ pub(crate) const GRACE_SECONDS: i64 = 60;
 /// Where WeChat is told to notify.
 const NOTIFY_URL: &str = "https://hub.example/wechat/notify";
 
+/// Where nobody listens.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+/// Where the hosts of this world are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hosts {
+    pub(crate) main: SocketAddr,
+    pub(crate) spare: SocketAddr,
+}
+
+impl Hosts {
+    /// WeChat, as it is reached on a good day.
+    pub(crate) fn wechat(self) -> Gateway {
+        let Self { main, spare } = self;
+        Gateway::at(&format!("http://{main}")).with_spare(&format!("http://{spare}"))
+    }
+
+    /// WeChat, when its main host cannot be reached.
+    pub(crate) fn wechat_cut_off(self) -> Gateway {
+        Gateway::at(NOWHERE).with_spare(&format!("http://{}", self.spare))
+    }
+}
+
 /// What the functions are made with.
 pub(crate) struct Deployment {
     pub(crate) aws: SdkConfig,
@@ -42,8 +65,10 @@ pub(crate) struct Deployment {
     pub(crate) wechat: Wechat,
     pub(crate) clock: Clock,
     pub(crate) caller: Caller,
-    /// Where WeChat and the apps are.
-    pub(crate) peers: SocketAddr,
+    /// Where WeChat is, as this process reaches it.
+    pub(crate) gateway: Gateway,
+    /// Where the apps are.
+    pub(crate) apps: SocketAddr,
     /// Whether notifications are confirmed by a query.
     pub(crate) confirm: bool,
 }
@@ -64,7 +89,7 @@ impl Deployment {
     /// Who has not read the secrets yet, in a function that may not hold the client
     /// certificate.
     fn cold(&self) -> Wechat {
-        let cold = wechat(&self.aws, self.peers, None);
+        let cold = wechat(&self.aws, self.gateway.clone(), None);
         // Only a TLS stack could fail, and the warm ones have theirs.
         cold.unwrap_or_else(|_| self.wechat.clone())
     }
@@ -199,13 +224,13 @@ pub(crate) struct Wechat {
 /// may be held.
 pub(crate) fn wechat(
     aws: &SdkConfig,
-    peers: SocketAddr,
+    gateway: Gateway,
     certificate_id: Option<&str>,
 ) -> Result<Wechat, Box<dyn Error + Send + Sync>> {
     let registry = Registry::new(aws, REGISTRY.to_owned());
-    let hosts = Hosts {
-        pay: format!("http://{peers}"),
-        ..Hosts::default()
+    let hosts = WechatHosts {
+        pay: gateway,
+        ..WechatHosts::default()
     };
     let account = AccountId::parse(APP_ID)?;
     let first = config::FirstMerchant {
@@ -259,8 +284,8 @@ impl Functions {
         })
     }
 
-    pub(crate) fn peers(&self) -> SocketAddr {
-        self.deployment.peers
+    pub(crate) fn apps(&self) -> SocketAddr {
+        self.deployment.apps
     }
 
     /// A cold process that takes notifications.

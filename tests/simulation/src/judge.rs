@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::engine::{Change, Key, number, string};
-use crate::ledger::{DELIVERY, ORDER, is_look_owed, is_owed, is_watched, payments};
+use crate::ledger::{DELIVERY, ORDER, TELLING, is_look_owed, is_owed, is_watched, payments};
 use crate::plan::{HOUR, MINUTE, SECOND};
 use crate::scheduler::Record;
 use crate::wechat::Wechat;
@@ -48,6 +48,9 @@ pub(crate) struct Judge {
     pub(crate) told_by_hand: BTreeSet<String>,
     /// When the ledger first knew a payment.
     pub(crate) first_known: BTreeMap<String, i64>,
+    /// Of the orders that were put back from a backup, WeChat's numbers of the
+    /// payments that their rows have not found again.
+    put_back: BTreeMap<String, BTreeSet<String>>,
     leases: BTreeMap<Key, Vec<(Record, i64)>>,
 }
 
@@ -57,6 +60,30 @@ impl Judge {
         if !kept && self.broken.is_none() {
             self.broken = Some(promise());
         }
+    }
+
+    /// An order's row is put back: it was this, and will be that.
+    pub(crate) fn put_back(&mut self, pk: &str, live: &Value, row: &Value) {
+        let lost = self.put_back.entry(pk.to_owned()).or_default();
+        let known = payments(row);
+        lost.extend(payments(live).into_iter().map(|payment| payment.id));
+        lost.retain(|id| known.iter().all(|payment| payment.id != *id));
+    }
+
+    /// Whether this order's row was ever put back.
+    pub(crate) fn is_put_back(&self, pk: &str) -> bool {
+        self.put_back.contains_key(pk)
+    }
+
+    /// Whether a payment was lost with that, and is not found again.
+    pub(crate) fn is_lost(&self, pk: &str, transaction_id: &str) -> bool {
+        let lost = self.put_back.get(pk);
+        lost.is_some_and(|lost| lost.contains(transaction_id))
+    }
+
+    /// Whether any is.
+    pub(crate) fn has_lost(&self, pk: &str) -> bool {
+        self.put_back.get(pk).is_some_and(|lost| !lost.is_empty())
     }
 
     /// A row was written, and this is how WeChat stands now.
@@ -84,7 +111,7 @@ impl Judge {
                 self.sums_agree(pk, rows);
             }
             Some(_) => {
-                if before.is_none() && sk == &format!("{DELIVERY}payment.succeeded") {
+                if before.is_none() && sk == TELLING {
                     self.money_is_there(pk, rows);
                 }
                 if before.is_none() && sk == &format!("{DELIVERY}order.closed") {
@@ -94,6 +121,9 @@ impl Judge {
             }
             None => {
                 for payment in payments(after) {
+                    if let Some(lost) = self.put_back.get_mut(pk) {
+                        lost.remove(&payment.id);
+                    }
                     self.first_known.entry(payment.id).or_insert(now);
                 }
                 self.order_written(pk, before, after, rows, wechat);
@@ -140,7 +170,9 @@ impl Judge {
             let Some(wake) = number(row, "wake") else {
                 continue;
             };
-            self.hold(now <= wake.max(calm_at) + UNSEEN, || {
+            let put_back = number(row, "restored_at").unwrap_or_default();
+            let from = calm_at.max(put_back);
+            self.hold(now <= wake.max(from) + UNSEEN, || {
                 format!(
                     "nobody has looked at {pk} {sk} for {} s",
                     (now - wake) / SECOND
@@ -154,7 +186,7 @@ impl Judge {
                     end + if is_look_owed(row) { LAST_LOOK } else { 0 }
                 }
             };
-            self.hold(now <= end.max(calm_at) + SLACK, || {
+            self.hold(now <= end.max(from) + SLACK, || {
                 format!("{pk} {sk} is still owed at its end")
             });
         }

@@ -8,6 +8,8 @@ use crate::engine::{number, string};
 pub(crate) const ORDER: &str = "order";
 /// The beginning of the sort key of what an app must be told.
 pub(crate) const DELIVERY: &str = "delivery#";
+/// The sort key of what an app must be told of its order's payment.
+pub(crate) const TELLING: &str = "delivery#payment.succeeded";
 /// The beginning of a refund's sort key.
 pub(crate) const REFUND: &str = "refund#";
 
@@ -44,6 +46,11 @@ fn payment(row: &Value, own: bool) -> Option<Payment> {
         reserved: number(row, "refund_reserved").unwrap_or_default(),
         refunded: number(row, "refunded").unwrap_or_default(),
     })
+}
+
+/// WeChat's number of the payment that an app must be told of in this row.
+pub(crate) fn told_payment(delivery: &Value) -> Option<&str> {
+    string(delivery.get("payload")?.get("M")?, "transaction_id")
 }
 
 /// The attempts by payment code that have failed: their numbers, and why.

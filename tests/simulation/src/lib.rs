@@ -26,6 +26,7 @@ mod notify;
 mod plan;
 mod random;
 mod refunds;
+mod restore;
 mod scheduler;
 mod serve;
 mod shop;
@@ -34,8 +35,8 @@ mod till;
 mod wechat;
 mod world;
 
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use shared::callback::Caller;
@@ -46,7 +47,8 @@ pub use plan::Plant;
 
 use alarms::Alarms;
 use faults::Tally;
-use scheduler::Scheduler;
+use functions::Hosts;
+use scheduler::{Host, Scheduler};
 use world::World;
 
 /// What one seed came to.
@@ -58,6 +60,8 @@ pub struct Outcome {
     pub broken: Option<String>,
     /// The faults that were injected.
     pub faults: Tally,
+    /// What WeChat's spare host has done, by the path: how often.
+    pub by_spare: BTreeMap<String, u64>,
     /// What became of the orders.
     pub results: Results,
     /// How many network calls were made.
@@ -83,9 +87,11 @@ pub struct Options {
 /// them.
 pub struct Stage {
     scheduler: Arc<Scheduler>,
-    peers: SocketAddr,
+    hosts: Hosts,
     caller: Caller,
     wechat: functions::Wechat,
+    /// The same where WeChat's main host cannot be reached.
+    cut_off: functions::Wechat,
     alarms: Alarms,
     listener: Dispatch,
 }
@@ -97,21 +103,25 @@ impl Stage {
     /// When this machine has no free port, or no TLS stack.
     pub async fn open() -> Result<Self, Box<dyn Error + Send + Sync>> {
         let scheduler = Arc::new(Scheduler::default());
-        let peers = http_server::listen(Arc::clone(&scheduler)).await?;
+        let hosts = Hosts {
+            main: http_server::listen(Arc::clone(&scheduler), Host::Main).await?,
+            spare: http_server::listen(Arc::clone(&scheduler), Host::Spare).await?,
+        };
         let caller = Caller::new(vec!["127.0.0.0/8".parse()?])?;
-        let wechat = functions::wechat(
-            &aws::sdk_config(&scheduler),
-            peers,
-            Some(aws::CERTIFICATE_ID),
-        )?;
+        let aws = aws::sdk_config(&scheduler);
+        let reached_by = |gateway| functions::wechat(&aws, gateway, Some(aws::CERTIFICATE_ID));
+        let wechat = reached_by(hosts.wechat())?;
+        let cut_off = reached_by(hosts.wechat_cut_off())?;
         drop(wechat.merchants.named(None).await);
+        drop(cut_off.merchants.named(None).await);
         let alarms = Alarms::default();
         let listener = Dispatch::new(alarms.clone());
         Ok(Self {
             scheduler,
-            peers,
+            hosts,
             caller,
             wechat,
+            cut_off,
             alarms,
             listener,
         })

@@ -80,8 +80,8 @@ impl World {
                 continue;
             }
             let function = match self.is_faulty() && self.random.chance(15) {
-                true => self.functions.cold_wechat_notify(),
-                false => Arc::clone(&self.functions.wechat_notify),
+                true => self.functions().cold_wechat_notify(),
+                false => Arc::clone(&self.functions().wechat_notify),
             };
             let router = wechat_notify::router(function);
             let request = Request::post("/").body(Body::from(body.clone()));
@@ -141,7 +141,10 @@ impl World {
                 }
             }
         };
-        self.judge.hold(known, || {
+        let paid = self.wechat.pay.order(number);
+        let paid = paid.and_then(|order| order.payment.as_ref());
+        let is_lost = paid.is_some_and(|paid| self.judge.is_lost(&pk, &paid.transaction_id));
+        self.judge.hold(known || is_lost, || {
             format!("WeChat was answered SUCCESS to {notice:?} and {pk} does not know")
         });
         let now = self.now();

@@ -1,9 +1,12 @@
-//! What a seed's world is like before anything happens: apps with their
-//! tempers, orders with their payers, and how bad the network will be.
+//! What a seed's world is like before anything happens: the apps, their orders,
+//! and how bad the network will be.
 
-use shared::domain::order::TradeType;
+mod order;
+
+pub(crate) use order::{ByHand, OrderPlan, Purse, Story, Temper, Visitor, Wish};
 
 use crate::random::Random;
+use order::order;
 
 /// Where every run's clock starts: 2026-09-21 in milliseconds.
 pub(crate) const EPOCH: i64 = 1_790_000_000_000;
@@ -32,15 +35,11 @@ pub enum Plant {
     HastyRefusal,
     /// An order is closed, and nobody is to be told.
     SilentClosing,
-}
-
-/// How an app answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Temper {
-    /// `success` after so many calls that failed.
-    After(u32),
-    /// Never with `success`.
-    Deaf,
+    /// The spare host is asked to charge a code that the main host may have charged.
+    RepeatedCharge,
+    /// Nobody looks whether the app of an order that was put back was told of a
+    /// payment.
+    ForgottenTelling,
 }
 
 /// A third party, as the registry knows it.
@@ -52,118 +51,6 @@ pub(crate) struct AppPlan {
     pub(crate) skip_return_call: bool,
     /// Whether it gives back itself what does not fit.
     pub(crate) refund_by_hand: bool,
-}
-
-/// What a code on a payer's phone comes to, with seconds where it takes time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purse {
-    /// Paid at once, without a password.
-    Pays,
-    /// The payer types the password, and has paid after so long.
-    Types(i64),
-    /// The payer types it wrongly, and the payment has failed after so long.
-    Mistypes(i64),
-    /// The payer puts the phone away.
-    Leaves,
-    /// The payer has just paid when the payment is taken back.
-    Races,
-    /// Refused for good, with this code of WeChat's.
-    Refused(&'static str),
-    /// WeChat does not know, and it is paid after so long.
-    Unsure(i64),
-    /// WeChat does not know, and it is never paid.
-    Lost,
-    /// Nobody answers, and the charge reaches WeChat after so long.
-    Late(i64),
-}
-
-/// A person gives money back in WeChat's merchant platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ByHand {
-    pub(crate) at: i64,
-    /// Of which attempt's payment.
-    pub(crate) attempt: u8,
-    /// How much in a thousand of what is left.
-    pub(crate) share: i64,
-}
-
-/// An app wants money back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wish {
-    pub(crate) at: i64,
-    /// The refund's number within the order.
-    pub(crate) part: String,
-    pub(crate) fee: i64,
-    /// Of which payment, if not of the order's own.
-    pub(crate) transaction_id: Option<String>,
-}
-
-/// What the payer and WeChat do with an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Story {
-    /// Nobody ever pays.
-    Unpaid,
-    /// It is paid and WeChat tells.
-    Paid,
-    /// It is paid and every notification is lost.
-    PaidSilently,
-    /// WeChat notifies another amount first, and then the right one.
-    WrongAmountFirst,
-    /// Another amount is paid than was asked.
-    WrongAmount,
-    /// Two attempts, and the one that WeChat had closed is paid as well.
-    PaidTwice,
-    /// Several payers come, perhaps at once, and each pays what he is served.
-    ManyWays,
-    /// It is paid although WeChat had closed it.
-    PaidAfterClose,
-    /// The till scans the codes on the payer's phone, one after the other.
-    CodeUse,
-}
-
-/// An order, and what its payer and its app will do.
-#[derive(Debug, Clone)]
-pub(crate) struct OrderPlan {
-    /// Whose it is, by its place among the apps.
-    pub(crate) app: usize,
-    pub(crate) order_no: String,
-    /// Its price in fen.
-    pub(crate) total_fee: i64,
-    /// When the app asks for it.
-    pub(crate) created_at: i64,
-    /// How long it may be paid, in seconds.
-    pub(crate) expires_in: i64,
-    /// When the payer pays.
-    pub(crate) paid_at: i64,
-    /// When the app gives it up.
-    pub(crate) closed_at: Option<i64>,
-    /// What happens to it.
-    pub(crate) story: Story,
-    /// WeChat tells the app itself (version 1.0).
-    pub(crate) direct: bool,
-    /// How its app answers.
-    pub(crate) temper: Temper,
-    /// What its app wants back.
-    pub(crate) wishes: Vec<Wish>,
-    /// When its app has WeChat asked, and how many times at once.
-    pub(crate) queries: Vec<(i64, i64)>,
-    /// What people give back of it.
-    pub(crate) by_hand: Vec<ByHand>,
-    /// The codes that the payer shows, one after the other.
-    pub(crate) codes: Vec<(String, Purse)>,
-    /// Who opens the pay page, and when.
-    pub(crate) visits: Vec<(i64, Visitor)>,
-}
-
-/// A payer at the pay page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Visitor {
-    pub(crate) trade_type: TradeType,
-    /// The openid and the address are made of it.
-    pub(crate) number: u8,
-    /// How long the payer takes to pay what was served; without it the page is
-    /// left.
-    pub(crate) pays_after: Option<i64>,
 }
 
 /// Faults in a thousand calls, while there are any.
@@ -194,6 +81,10 @@ pub(crate) struct Plan {
     pub(crate) outages: Vec<(i64, i64)>,
     /// The merchant's balance is empty in these times.
     pub(crate) empty: Vec<(i64, i64)>,
+    /// WeChat's main host cannot be reached in these times.
+    pub(crate) cut_off: Vec<(i64, i64)>,
+    /// It takes calls in these times, and answers none.
+    pub(crate) mute: Vec<(i64, i64)>,
     /// Whether notifications are confirmed by a query.
     pub(crate) confirm: bool,
     /// The bug that was planted.
@@ -218,7 +109,7 @@ impl Plan {
                 refund_by_hand: random.chance(250),
             })
             .collect();
-        let orders = (0..random.within(1, 4))
+        let orders: Vec<OrderPlan> = (0..random.within(1, 4))
             .map(|_| order(random, apps.len()))
             .collect();
         let windows = |random: &mut Random, most: i64, longest: i64| -> Vec<(i64, i64)> {
@@ -240,6 +131,10 @@ impl Plan {
                 (from, from + random.within(MINUTE, 50 * HOUR))
             })
             .collect();
+        let confirm = random.chance(800);
+        let cut_off = failing_hosts(&orders, random);
+        let mut mute = failing_hosts(&orders, random);
+        mute.retain(|_| faulty);
         Self {
             apps,
             orders,
@@ -248,7 +143,9 @@ impl Plan {
             unswept,
             outages,
             empty,
-            confirm: random.chance(800),
+            cut_off,
+            mute,
+            confirm,
             plant,
         }
     }
@@ -259,6 +156,29 @@ impl Plan {
             .iter()
             .any(|(from, until)| (*from..*until).contains(&now))
     }
+}
+
+/// When WeChat's main host fails: around what the hub asks WeChat for, in most
+/// worlds never, and seldom for hours.
+fn failing_hosts(orders: &[OrderPlan], random: &mut Random) -> Vec<(i64, i64)> {
+    let count = random.within(-1, 2).max(0);
+    let window = |random: &mut Random| {
+        let order = orders.get(random.index(orders.len()))?;
+        let wish = order.wishes.get(random.index(order.wishes.len()));
+        let moment = match random.within(0, 3) {
+            0 => order.created_at,
+            1 => order.paid_at,
+            2 => wish.map_or(order.created_at, |wish| wish.at),
+            _ => order.created_at + order.expires_in * SECOND,
+        };
+        let from = moment + random.within(-30 * SECOND, MINUTE);
+        let lasts = match random.within(0, 4) {
+            0 => random.within(MINUTE, 5 * HOUR),
+            _ => random.within(5 * SECOND, 10 * MINUTE),
+        };
+        Some((from, from + lasts))
+    };
+    (0..count).filter_map(|_| window(random)).collect()
 }
 
 fn rates(random: &mut Random) -> Rates {
@@ -275,191 +195,4 @@ fn rates(random: &mut Random) -> Rates {
         message,
         notification,
     }
-}
-
-fn order(random: &mut Random, apps: usize) -> OrderPlan {
-    let created_at = EPOCH + random.within(0, 10 * MINUTE);
-    let expires_in = match random.within(0, 3) {
-        0 => random.within(60, 600),
-        1 | 2 => 7200,
-        _ => random.within(600, 86_400),
-    };
-    let story = match random.within(0, 29) {
-        0..=1 => Story::Unpaid,
-        2..=11 => Story::Paid,
-        12..=14 => Story::PaidSilently,
-        15 => Story::WrongAmountFirst,
-        16 => Story::WrongAmount,
-        20..=24 => Story::CodeUse,
-        17..=18 => Story::PaidTwice,
-        25..=29 => Story::ManyWays,
-        _ => Story::PaidAfterClose,
-    };
-    let longest = (expires_in - 5).min(1800) * SECOND;
-    let temper = match random.within(0, 19) {
-        0..=9 => Temper::After(0),
-        10..=16 => Temper::After(u32::try_from(random.within(1, 8)).unwrap_or(1)),
-        17..=18 => Temper::After(u32::try_from(random.within(9, 16)).unwrap_or(9)),
-        _ => Temper::Deaf,
-    };
-    let closed_at = random
-        .chance(150)
-        .then(|| created_at + random.within(SECOND, longest));
-    let total_fee = random.within(1, 99_999);
-    let paid_at = created_at + random.within(2 * SECOND, longest);
-    let wishes = match random.chance(400) {
-        true => wishes(paid_at, total_fee, random),
-        false => Vec::new(),
-    };
-    let by_hand = match random.chance(250) && story != Story::CodeUse {
-        true => by_hand(paid_at, random),
-        false => Vec::new(),
-    };
-    OrderPlan {
-        by_hand,
-        closed_at,
-        app: random.index(apps),
-        order_no: random.word(10),
-        total_fee,
-        created_at,
-        expires_in,
-        paid_at,
-        wishes,
-        queries: queries(created_at, paid_at, expires_in, random),
-        codes: match story {
-            Story::CodeUse => codes(random),
-            _ => Vec::new(),
-        },
-        visits: match story {
-            Story::ManyWays => visits(created_at, longest, random),
-            _ => Vec::new(),
-        },
-        story,
-        direct: matches!(story, Story::Paid | Story::Unpaid) && random.chance(50),
-        temper,
-    }
-}
-
-/// One to six wishes: some repeat an earlier one, to the fen or not, some come
-/// at the same moment or while the payment is still being settled, and together
-/// they may exceed the payment.
-fn wishes(paid_at: i64, total_fee: i64, random: &mut Random) -> Vec<Wish> {
-    let count = random.within(1, 6);
-    let first = paid_at + random.within(-2 * SECOND, 10 * MINUTE);
-    let at_once = random.chance(300);
-    let mut wishes: Vec<Wish> = Vec::new();
-    for number in 0..count {
-        let fee = match random.within(0, 3) {
-            0 => total_fee,
-            1 => (total_fee / count).max(1),
-            _ => random.within(1, total_fee),
-        };
-        let later = if at_once {
-            0
-        } else {
-            random.within(0, 2 * HOUR)
-        };
-        let mut wish = Wish {
-            at: first + later,
-            part: format!("R{number}"),
-            fee,
-            transaction_id: None,
-        };
-        let earlier = wishes.get(random.index(wishes.len()));
-        if let Some(earlier) = earlier.filter(|_| random.chance(300)) {
-            wish.part.clone_from(&earlier.part);
-            if random.chance(700) {
-                wish.fee = earlier.fee;
-            }
-        }
-        wishes.push(wish);
-    }
-    wishes
-}
-
-/// None for most orders; else while the payer pays, around the end, or whenever.
-fn queries(created_at: i64, paid_at: i64, expires_in: i64, random: &mut Random) -> Vec<(i64, i64)> {
-    if random.chance(600) {
-        return Vec::new();
-    }
-    let count = random.within(1, 6);
-    let query = |random: &mut Random| {
-        let at = match random.within(0, 3) {
-            0 => created_at + random.within(0, 60 * SECOND),
-            1 => paid_at + random.within(-SECOND, 5 * SECOND),
-            2 => created_at + expires_in * SECOND + random.within(-MINUTE, 10 * MINUTE),
-            _ => created_at + random.within(0, HOUR),
-        };
-        let copies = if random.chance(200) { 20 } else { 1 };
-        (at, copies)
-    };
-    (0..count).map(|_| query(random)).collect()
-}
-
-/// Two to five visits of at most three payers: at the same moment, within
-/// seconds, or when WeChat has begun to close what others have left.
-fn visits(created_at: i64, longest: i64, random: &mut Random) -> Vec<(i64, Visitor)> {
-    let mut at = created_at + 2 * SECOND;
-    let count = random.within(2, 5);
-    let mut visit = |random: &mut Random| {
-        let later = match random.within(0, 5) {
-            0..=1 => 0,
-            2..=3 => random.within(0, 5 * SECOND),
-            4 => random.within(0, 90 * SECOND),
-            _ => random.within(5 * MINUTE, 7 * MINUTE),
-        };
-        at = (at + later).min(created_at + longest.max(3 * SECOND));
-        let ways = [TradeType::Native, TradeType::Jsapi, TradeType::Mweb];
-        let pays_after = match random.within(0, 3) {
-            0 => None,
-            1 => Some(random.within(SECOND, 6 * MINUTE)),
-            _ => Some(random.within(SECOND, 20 * SECOND)),
-        };
-        let visitor = Visitor {
-            trade_type: random.pick(&ways).unwrap_or(TradeType::Native),
-            number: u8::try_from(random.within(1, 3)).unwrap_or(1),
-            pays_after,
-        };
-        (at, visitor)
-    };
-    (0..count).map(|_| visit(random)).collect()
-}
-
-/// One to three refunds that people make, some before the hub can know of the
-/// payment.
-fn by_hand(paid_at: i64, random: &mut Random) -> Vec<ByHand> {
-    let count = random.within(1, 3);
-    let one = |random: &mut Random| ByHand {
-        at: paid_at
-            + match random.within(0, 2) {
-                0 => random.within(0, 20 * SECOND),
-                1 => random.within(0, 5 * MINUTE),
-                _ => random.within(0, 4 * HOUR),
-            },
-        attempt: u8::try_from(random.within(1, 2)).unwrap_or(1),
-        share: random.pick(&[1000, 1000, 500, 100]).unwrap_or(1000),
-    };
-    (0..count).map(|_| one(random)).collect()
-}
-
-/// One to four codes; who was refused shows the next one.
-fn codes(random: &mut Random) -> Vec<(String, Purse)> {
-    let count = random.within(1, 4);
-    let code = |random: &mut Random| {
-        let digits = random.within(0, 9_999_999_999_999_999);
-        let purse = match random.within(0, 15) {
-            14..=15 => Purse::Late(random.within(1, 500)),
-            0..=2 => Purse::Pays,
-            3..=4 => Purse::Types(random.within(1, 35)),
-            5 | 12..=13 => Purse::Races,
-            6 => Purse::Mistypes(random.within(1, 40)),
-            7 => Purse::Leaves,
-            8 => Purse::Refused("NOTENOUGH"),
-            9 => Purse::Refused("AUTHCODEEXPIRE"),
-            10 => Purse::Unsure(random.within(0, 40)),
-            _ => Purse::Lost,
-        };
-        (format!("13{digits:016}"), purse)
-    };
-    (0..count).map(|_| code(random)).collect()
 }

@@ -43,7 +43,7 @@ impl World {
         body.remove("order_no");
         let path = format!("/v1/orders/{}/refunds", order.order_no);
         let body = Body::from(Value::Object(body).to_string());
-        let router = orders::router(Arc::clone(&self.functions.orders));
+        let router = orders::router(Arc::clone(&self.functions().orders));
         let pk = self.key_of(index).unwrap_or_default();
         let row = self.engine.rows.get(&(pk, ORDER.to_owned()));
         let known = row.map(payments).unwrap_or_default();
@@ -77,7 +77,7 @@ impl World {
         body.remove("refund_no");
         let path = format!("/v1/orders/{}/refunds/{part}/retry", order.order_no);
         let body = Body::from(Value::Object(body).to_string());
-        let router = orders::router(Arc::clone(&self.functions.orders));
+        let router = orders::router(Arc::clone(&self.functions().orders));
         let invocation = self.ask(router, Request::post(path).body(body));
         self.note(|| format!("#{invocation} hurry {} {part}", order.order_no));
         self.jobs.insert(invocation, Job::Ask);
@@ -125,8 +125,10 @@ impl World {
                 kept == Some(fee)
             }
             (409, Some("refund_conflict")) => kept.is_some() && kept != Some(fee),
-            (409, Some("refund_exceeds")) => self.is_too_much(asked.index, &asked.wish),
-            (409, Some("order_not_paid")) => !asked.was_paid,
+            (409, Some("refund_exceeds")) => {
+                self.is_too_much(asked.index, &asked.wish) || self.judge.has_lost(&pk)
+            }
+            (409, Some("order_not_paid")) => !asked.was_paid || self.judge.is_put_back(&pk),
             (404, Some("order_not_found")) => !asked.was_stored,
             _ => false,
         };

@@ -21,6 +21,15 @@ pub(crate) type Invocation = u64;
 /// One thread of work in it: a request, or one record of a batch.
 pub(crate) type Record = u64;
 
+/// Where a call arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// WeChat's main host; the apps are at its side.
+    Main,
+    /// WeChat's spare host.
+    Spare,
+}
+
 /// A network call, as it is on the wire.
 #[derive(Debug, Clone)]
 pub(crate) enum Call {
@@ -32,6 +41,7 @@ pub(crate) enum Call {
     },
     /// To WeChat or an app.
     Http {
+        host: Host,
         /// The path, without the query.
         path: String,
         /// The query, empty when there is none.

@@ -7,8 +7,9 @@ use crate::aws::{ATTEMPT_MILLIS, secret};
 use crate::engine::{Change, string};
 use crate::events::Event;
 use crate::faults::{Fault, Wire, choose};
+use crate::ledger::{ORDER, TELLING};
 use crate::plan::{Plan, Plant};
-use crate::scheduler::{Call, Parked, Record, Reply};
+use crate::scheduler::{Call, Host, Parked, Record, Reply};
 use crate::world::World;
 
 /// How long the hub lets a call of WeChat and of an app take.
@@ -28,6 +29,12 @@ impl World {
         let wire = wire_of(&parked.call);
         let fault = choose(&self.plan, wire, self.now(), &mut self.random);
         let (record, call) = (parked.record, &parked.call);
+        if is_charge(call) {
+            let is_first = self.charging.insert(record);
+            self.judge.hold(is_first, || {
+                "a code was sent again, and may have been charged".to_owned()
+            });
+        }
         let line = || {
             format!(
                 "  r{record} {} {}",
@@ -46,7 +53,7 @@ impl World {
         match fault {
             Fault::BrokenBefore => self.scheduler.answer(parked, Reply::Broken),
             Fault::AnswerLost => {
-                self.execute(record, &parked.call);
+                self.execute_unheard(record, &parked.call);
                 self.scheduler.answer(parked, Reply::Broken);
             }
             Fault::Refused => self
@@ -58,7 +65,7 @@ impl World {
             }
             Fault::HungBefore => self.hang(parked, patience),
             Fault::HungAfter => {
-                self.execute(record, &parked.call);
+                self.execute_unheard(record, &parked.call);
                 self.hang(parked, patience);
             }
             Fault::DiedBefore => self.die(record).await,
@@ -115,6 +122,14 @@ impl World {
         self.scheduler.kill(invocation).await;
     }
 
+    /// Does what a call asks, and its caller does not learn of it.
+    fn execute_unheard(&mut self, record: Record, call: &Call) {
+        self.execute(record, call);
+        if self.plan.plant == Some(Plant::RepeatedCharge) && is_charge(call) {
+            self.execute(record, call);
+        }
+    }
+
     /// Does what a call asks; nothing: the other side hangs.
     fn execute(&mut self, record: Record, call: &Call) -> Option<Reply> {
         match call {
@@ -130,7 +145,14 @@ impl World {
             Call::Http { path, query, .. } if path.starts_with("/app/") => {
                 self.call_app(record, query)
             }
-            Call::Http { path, body, .. } => Some(self.ask_wechat(path, body)),
+            Call::Http {
+                host, path, body, ..
+            } => {
+                if *host == Host::Spare {
+                    *self.by_spare.entry(path.clone()).or_default() += 1;
+                }
+                Some(self.ask_wechat(path, body))
+            }
         }
     }
 
@@ -227,6 +249,17 @@ impl World {
                 let shard: i64 = string(values, ":shard")?.parse().ok()?;
                 (shard % 4 == 3).then(|| ok(NOTHING.to_owned()))
             }
+            (Plant::ForgottenTelling, "Query") if body.get("IndexName").is_none() => {
+                let (_, answer, _) = self.engine.execute(operation, body);
+                let mut answer: Value = serde_json::from_str(&answer).ok()?;
+                let rows = answer.get_mut("Items")?.as_array_mut()?;
+                rows.retain(|row| {
+                    let pk = string(row, "pk").unwrap_or_default();
+                    let is_telling = string(row, "sk") == Some(TELLING);
+                    !(is_telling && self.judge.is_put_back(pk))
+                });
+                Some(ok(answer.to_string()))
+            }
             (Plant::BlindCommit, "TransactWriteItems") => {
                 const WATCHFUL: &str = "revision = :expected";
                 let blind = body
@@ -289,6 +322,13 @@ impl World {
 
     /// A row was written.
     fn written(&mut self, change: &Change) {
+        if let ((pk, ORDER), Some(row)) = ((&change.key.0, change.key.1.as_str()), &change.after) {
+            let index = self.index_of(pk);
+            let order = index.and_then(|index| self.plan.orders.get(index));
+            if order.is_some_and(|order| !order.put_back.is_empty()) {
+                self.past.entry(pk.clone()).or_default().push(row.clone());
+            }
+        }
         self.wechat.pass(self.now());
         let now = self.now();
         self.judge
@@ -306,14 +346,22 @@ fn wire_of(call: &Call) -> Wire {
         Call::Aws { target, .. } if target.starts_with("AmazonSQS") => Wire::Sqs,
         Call::Aws { .. } => Wire::Secrets,
         Call::Http { path, .. } if path.starts_with("/app/") => Wire::App,
-        Call::Http { .. } => Wire::Wechat,
+        Call::Http { host, .. } => match host {
+            Host::Main => Wire::Wechat,
+            Host::Spare => Wire::Spare,
+        },
     }
+}
+
+/// Whether it charges a payer's code, at whichever host.
+fn is_charge(call: &Call) -> bool {
+    matches!(call, Call::Http { path, .. } if path == "/pay/micropay")
 }
 
 fn patience(wire: Wire) -> i64 {
     match wire {
         Wire::App => APP_MILLIS,
-        Wire::Wechat => WECHAT_MILLIS,
+        Wire::Wechat | Wire::Spare => WECHAT_MILLIS,
         _ => ATTEMPT_MILLIS,
     }
 }
@@ -329,7 +377,7 @@ fn refusal(wire: Wire, random: &mut crate::random::Random) -> Reply {
             "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
         ),
         Wire::Sqs if throttled => error(403, "com.amazonaws.sqs#RequestThrottled"),
-        Wire::App | Wire::Wechat => Reply::Answer(503, "busy".to_owned()),
+        Wire::App | Wire::Wechat | Wire::Spare => Reply::Answer(503, "busy".to_owned()),
         _ => error(500, "InternalServerError"),
     }
 }
@@ -347,9 +395,11 @@ fn describe(call: &Call) -> String {
             let more = [text("UpdateExpression"), text("MessageBody")].join("");
             format!("{} {more}", target.rsplit('.').next().unwrap_or_default())
         }
-        Call::Http { path, query, .. } => {
+        Call::Http {
+            host, path, query, ..
+        } => {
             let attempt = query.split('&').find(|part| part.starts_with("attempt="));
-            format!("{path} {}", attempt.unwrap_or_default())
+            format!("{host:?}{path} {}", attempt.unwrap_or_default())
         }
     }
 }

@@ -34,8 +34,8 @@ impl World {
             "order_no": order.order_no,
             "total_fee": order.total_fee,
             "body": "simulation",
-            "notify_url": format!("http://{}/app/notify", self.functions.peers()),
-            "return_url": format!("http://{}/app/return", self.functions.peers()),
+            "notify_url": format!("http://{}/app/notify", self.functions().apps()),
+            "return_url": format!("http://{}/app/return", self.functions().apps()),
             "expires_in": order.expires_in,
             "timestamp": (self.now() / 1000).to_string(),
             "nonce": self.random.word(16),
@@ -54,8 +54,8 @@ impl World {
         let fields = body.as_object().cloned().unwrap_or_default();
         let body = Value::Object(signed(fields, &order, &app));
         let function = match self.is_faulty() && self.random.chance(50) {
-            true => self.functions.cold_create_order(),
-            false => Arc::clone(&self.functions.create_order),
+            true => self.functions().cold_create_order(),
+            false => Arc::clone(&self.functions().create_order),
         };
         let router = create_order::router(function);
         let request = Request::post("/v1/orders").body(Body::from(body.to_string()));
@@ -74,7 +74,7 @@ impl World {
         body.remove("order_no");
         let path = format!("/v1/orders/{}/close", order.order_no);
         let body = Body::from(Value::Object(body).to_string());
-        let router = orders::router(Arc::clone(&self.functions.orders));
+        let router = orders::router(Arc::clone(&self.functions().orders));
         let invocation = self.ask(router, Request::post(path).body(body));
         self.note(|| format!("#{invocation} close {}", order.order_no));
         self.jobs.insert(invocation, Job::Ask);
@@ -91,7 +91,7 @@ impl World {
             body.remove("order_no");
             let path = format!("/v1/orders/{}/query", order.order_no);
             let body = Body::from(Value::Object(body).to_string());
-            let router = orders::router(Arc::clone(&self.functions.orders));
+            let router = orders::router(Arc::clone(&self.functions().orders));
             let invocation = self.ask(router, Request::post(path).body(body));
             self.note(|| format!("#{invocation} query {}", order.order_no));
             self.jobs.insert(invocation, Job::Ask);
@@ -105,7 +105,7 @@ impl World {
         let sign = demo_shop::sign(&demo_shop::texts(&fields), &app.secret);
         fields.insert("sign".to_owned(), json!(sign));
         let body = Body::from(Value::Object(fields).to_string());
-        let router = orders::router(Arc::clone(&self.functions.orders));
+        let router = orders::router(Arc::clone(&self.functions().orders));
         let request = Request::post("/v1/notifications/verify").body(body);
         let invocation = self.ask(router, request);
         self.note(|| format!("#{invocation} verify {}", order.order_no));
@@ -124,7 +124,7 @@ impl World {
             }
         }
         let path = format!("/v1/orders/{}?{}", order.order_no, query.finish());
-        let router = orders::router(Arc::clone(&self.functions.orders));
+        let router = orders::router(Arc::clone(&self.functions().orders));
         let invocation = self.ask(router, Request::get(path).body(Body::empty()));
         self.note(|| format!("#{invocation} show {}", order.order_no));
         self.jobs.insert(invocation, Job::Ask);

@@ -102,7 +102,7 @@ impl World {
         }
         let scheduler = Arc::clone(&self.scheduler);
         let invocation = if queue == "reconcile" {
-            let function = Arc::clone(&self.functions.reconcile);
+            let function = Arc::clone(&self.functions().reconcile);
             let run = |invocation| async move {
                 let handle = |bell| {
                     let work = reconcile::reconcile(Arc::clone(&function), bell);
@@ -112,7 +112,7 @@ impl World {
             };
             self.scheduler.start(run)
         } else {
-            let function = Arc::clone(&self.functions.deliver);
+            let function = Arc::clone(&self.functions().deliver);
             let run = |invocation| async move {
                 let handle = |bell| {
                     let work = deliver::deliver(Arc::clone(&function), bell);

@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::ambient::Clock;
 
 use crate::alarms::Alarms;
@@ -17,12 +17,12 @@ use crate::aws;
 use crate::engine::{Engine, Key};
 use crate::events::{Event, Job};
 use crate::faults::Tally;
-use crate::functions::{Deployment, Functions};
+use crate::functions::{self, Deployment, Functions};
 use crate::judge::Judge;
 use crate::notify::Notice;
 use crate::plan::{EPOCH, MINUTE, Plan, Temper};
 use crate::random::Random;
-use crate::scheduler::{Invocation, Scheduler};
+use crate::scheduler::{Invocation, Record, Scheduler};
 use crate::wechat::Wechat;
 use crate::{Options, Outcome, Stage};
 
@@ -34,7 +34,9 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) engine: Engine,
     pub(crate) wechat: Wechat,
-    pub(crate) functions: Functions,
+    functions: Functions,
+    /// The same where WeChat's main host cannot be reached.
+    functions_cut_off: Functions,
     pub(crate) judge: Judge,
     pub(crate) tally: Tally,
     /// By the key of the delivery's row.
@@ -47,6 +49,12 @@ pub(crate) struct World {
     pub(crate) jobs: BTreeMap<Invocation, Job>,
     /// The refunds that the hub has confirmed, and their amounts.
     pub(crate) promised: BTreeMap<Key, i64>,
+    /// The states of the orders that will be put back, by their keys.
+    pub(crate) past: BTreeMap<String, Vec<Value>>,
+    /// Who has sent a payer's code to WeChat.
+    pub(crate) charging: BTreeSet<Record>,
+    /// What WeChat's spare host has done, by the path.
+    pub(crate) by_spare: BTreeMap<String, u64>,
     /// The orders that the hub has confirmed.
     pub(crate) stored: BTreeSet<usize>,
     /// What the index showed last, by shard.
@@ -88,20 +96,28 @@ impl World {
             }
             secrets.insert(app.app_id.clone(), app.secret.clone());
         }
-        let functions = Functions::new(Deployment {
-            aws: aws::sdk_config(&stage.scheduler),
-            // It keeps the secret for five minutes of real time: longer than a seed.
-            wechat: stage.wechat.clone(),
-            clock: Clock::Manual(Arc::clone(&clock)),
-            caller: stage.caller.clone(),
-            peers: stage.peers,
-            confirm: plan.confirm,
-        });
+        let aws = aws::sdk_config(&stage.scheduler);
+        let deploy = |wechat: &functions::Wechat, gateway| {
+            let functions = Functions::new(Deployment {
+                aws: aws.clone(),
+                // It keeps the secrets for five minutes of real time: longer than a seed.
+                wechat: wechat.clone(),
+                clock: Clock::Manual(Arc::clone(&clock)),
+                caller: stage.caller.clone(),
+                gateway,
+                apps: stage.hosts.main,
+                confirm: plan.confirm,
+            });
+            functions.ok_or("the schedule is malformed")
+        };
+        let functions = deploy(&stage.wechat, stage.hosts.wechat())?;
+        let functions_cut_off = deploy(&stage.cut_off, stage.hosts.wechat_cut_off())?;
         let codes = plan.orders.iter().flat_map(|order| &order.codes);
         Ok(Self {
             scheduler: Arc::clone(&stage.scheduler),
             wechat: Wechat::new(codes.cloned().collect()),
-            functions: functions.ok_or("the schedule is malformed")?,
+            functions,
+            functions_cut_off,
             alarms: stage.alarms.clone(),
             trace: options.trace.then(|| vec![format!("{plan:#?}")]),
             clock,
@@ -115,6 +131,9 @@ impl World {
             acknowledged: BTreeSet::new(),
             jobs: BTreeMap::new(),
             promised: BTreeMap::new(),
+            past: BTreeMap::new(),
+            charging: BTreeSet::new(),
+            by_spare: BTreeMap::new(),
             stored: BTreeSet::new(),
             shown: BTreeMap::new(),
             calls: 0,
@@ -127,6 +146,14 @@ impl World {
 
     pub(crate) fn now(&self) -> i64 {
         self.clock.load(Ordering::SeqCst)
+    }
+
+    /// The functions as they reach WeChat now.
+    pub(crate) fn functions(&self) -> &Functions {
+        match Plan::within(&self.plan.cut_off, self.now()) {
+            true => &self.functions_cut_off,
+            false => &self.functions,
+        }
     }
 
     /// Something will happen then.
@@ -166,6 +193,7 @@ impl World {
             lasted: self.now() - EPOCH,
             broken: self.judge.broken,
             faults: self.tally,
+            by_spare: self.by_spare,
             calls: self.calls,
             fingerprint: self.fingerprint.finish(),
             trace: self.trace.unwrap_or_default(),

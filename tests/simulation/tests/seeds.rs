@@ -29,7 +29,13 @@ fn no_seed_breaks_a_promise_and_every_fault_fires() {
         .map(|outcome| (outcome.seed, &outcome.broken))
         .collect();
     assert!(promises.is_empty(), "replay with --seed: {promises:?}");
-    for wire in [Wire::DynamoDb, Wire::Sqs, Wire::Wechat, Wire::App] {
+    for wire in [
+        Wire::DynamoDb,
+        Wire::Sqs,
+        Wire::Wechat,
+        Wire::Spare,
+        Wire::App,
+    ] {
         for fault in [
             Fault::BrokenBefore,
             Fault::AnswerLost,
@@ -55,11 +61,19 @@ fn no_seed_breaks_a_promise_and_every_fault_fires() {
     ] {
         assert!(played.faults.count(wire, fault) > 0, "{wire:?} {fault:?}");
     }
+    for path in [
+        "/pay/micropay",
+        "/secapi/pay/reverse",
+        "/secapi/pay/refund",
+        "/pay/closeorder",
+    ] {
+        assert!(played.by_spare.contains_key(path), "{path}");
+    }
     let results = played.results;
     assert!(results.paid > 0 && results.anomalies > 0, "{results:?}");
     assert!(results.refunded > 0 && results.refused > 0, "{results:?}");
     assert!(results.late > 0 && results.found > 0, "{results:?}");
-    assert!(results.closed > 0, "{results:?}");
+    assert!(results.closed > 0 && results.put_back > 0, "{results:?}");
     assert!(
         results.delivered > 0 && results.exhausted > 0,
         "{results:?}"
@@ -111,6 +125,16 @@ fn an_amount_that_is_free_at_the_first_refusal_is_noticed() {
 #[test]
 fn an_order_that_is_closed_in_silence_is_noticed() {
     is_noticed(Plant::SilentClosing);
+}
+
+#[test]
+fn a_code_that_the_spare_host_charges_again_is_noticed() {
+    is_noticed(Plant::RepeatedCharge);
+}
+
+#[test]
+fn a_restored_order_that_does_not_look_at_what_was_told_is_noticed() {
+    is_noticed(Plant::ForgottenTelling);
 }
 
 fn is_noticed(plant: Plant) {

@@ -12,6 +12,7 @@ use crate::aws::Failure;
 use crate::domain::delivery::Delivery;
 use crate::domain::order::Order;
 use crate::domain::refund::Refund;
+use crate::domain::time::Timestamp;
 
 const OPERATION: &str = "commit an order";
 
@@ -30,12 +31,14 @@ impl Ledger {
     ///
     /// A new row that is there already, about the same thing, is left as it is:
     /// an order that was restored from a backup meets what was owed for it. Its
-    /// sums become those of the refunds that are there.
+    /// sums become those of the refunds that are there, and WeChat is asked next
+    /// about the payments that were told and that it does not know.
     pub async fn commit(
         &self,
         order: &mut Order,
         deliveries: &[Delivery],
         refunds: &mut [Refund],
+        now: Timestamp,
     ) -> Result<Saved, Failure> {
         let token = random_hex();
         let expected = order.revision;
@@ -79,9 +82,10 @@ impl Ledger {
             });
             if parts.len() < before {
                 tracing::warn!(order = %order.key(), "what is owed for it was there before");
-                let known = self.partition(&order.key()).await?;
-                let known = known.map(|known| known.refunds).unwrap_or_default();
-                order.recount_all(&merged(&parts, refunds, known));
+                if let Some(known) = self.partition(&order.key()).await? {
+                    known.adopt_told(order, now);
+                    order.recount_all(&merged(&parts, refunds, known.refunds));
+                }
                 if let Some(part) = parts.first_mut() {
                     part.item = orders::write(order, &token)?;
                 }

@@ -153,7 +153,8 @@ fn an_app_keeps_what_a_newer_version_wrote_into_it() {
         "app_id": "demo000000000001", "app_secret": "0123456789abcdef0123456789abcdef",
         "name": "Demo", "disabled": false, "allow_http": true, "allow_direct": false,
         "skip_return_call": false, "refund_by_hand": false, "genprepay": false,
-        "sites": ["https://shop.example/"], "signed_profile": false,
+        "sites": ["https://shop.example/"], "signed_profile": false, "session_keys": false,
+        "merchant": "1900000110", "accounts": ["wx1"],
         "revision": 7, "note": "old",
         "newer": {"merchant": "1900000109"},
     });

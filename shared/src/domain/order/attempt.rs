@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Order, PaymentCode, Refusal, Status, TradeType, is_false};
+use super::{Order, Payment, PaymentCode, Refusal, Status, TradeType, is_false};
 use crate::domain::UnknownAttributes;
 use crate::domain::merchant::AccountId;
 use crate::domain::time::Timestamp;
@@ -370,21 +370,23 @@ impl Order {
 
     /// An order that was restored from a backup may lack an attempt, or hold one
     /// for closed, that was paid: its payment has been told. WeChat is asked about
-    /// it next. False when it was asked about before, and so knows nothing of it.
+    /// it next. False when it was asked about before, and so knows nothing of it,
+    /// unless the order is paid: then nobody has asked.
     pub fn adopt_attempt(&mut self, number: u8, started_at: Timestamp, now: Timestamp) -> bool {
         let is_new = self.attempt(number).is_none();
         if is_new {
-            let ip = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-            let payer = Payer { openid: None, ip };
-            let attempt = Attempt::new(number, TradeType::Native, payer, started_at);
-            self.attempts.push(attempt);
-            self.attempts.sort_by_key(|attempt| attempt.number);
+            self.insert_attempt(number, TradeType::Native, started_at);
             self.ask_now(now);
             if self.status == Status::Failed {
                 self.status = Status::Paying;
             }
-        } else {
+        } else if self.status.is_open() {
             self.ask_later(now);
+        } else if self
+            .attempt(number)
+            .is_some_and(|known| known.payment_code.is_none())
+        {
+            self.ask_now(now);
         }
         let attempt = self.attempt_mut(number);
         // A payer's code that was taken back is over for good.
@@ -392,6 +394,27 @@ impl Order {
             attempt.closed = false;
         }
         is_new
+    }
+
+    fn insert_attempt(&mut self, number: u8, trade_type: TradeType, started_at: Timestamp) {
+        let ip = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let payer = Payer { openid: None, ip };
+        let attempt = Attempt::new(number, trade_type, payer, started_at);
+        self.attempts.push(attempt);
+        self.attempts.sort_by_key(|attempt| attempt.number);
+    }
+
+    /// The attempt is paid; an order that was restored from a backup may lack it.
+    pub(super) fn attempt_paid(&mut self, payment: &Payment, now: Timestamp) {
+        if self.attempt(payment.attempt).is_none() {
+            let trade_type = TradeType::parse(&payment.trade_type);
+            self.insert_attempt(
+                payment.attempt,
+                trade_type.unwrap_or(TradeType::Native),
+                now,
+            );
+        }
+        self.attempt_closed(payment.attempt);
     }
 
     /// The attempt is paid, or WeChat closed it or says that it is closed.

@@ -219,15 +219,11 @@ impl Order {
     }
 
     fn note_refunded(&mut self) {
-        if let Some(payment) = self
-            .payment
-            .as_ref()
-            .filter(|paid| paid.refunded > Fen::ZERO)
-        {
-            self.status = if payment.refunded == payment.total_fee {
-                Status::Refunded
-            } else {
-                Status::PartlyRefunded
+        if let Some(payment) = &self.payment {
+            self.status = match payment.refunded {
+                Fen::ZERO => Status::Paid,
+                all if all == payment.total_fee => Status::Refunded,
+                _ => Status::PartlyRefunded,
             };
         }
     }

@@ -233,6 +233,12 @@ impl Order {
     }
 
     /// Whether the attempt with this number is, or was, taken back.
+    #[must_use]
+    pub fn is_taken_back(&self, number: u8) -> bool {
+        self.taking_back(number).is_some()
+    }
+
+    /// How far that has come.
     pub(super) fn taking_back(&self, number: u8) -> Option<TakingBack> {
         let mut attempts = self.attempts.iter();
         let attempt = attempts.find(|attempt| attempt.number == number)?;

@@ -1094,10 +1094,29 @@ fn an_attempt_that_a_backup_lacks_is_asked_about_at_once_and_then_each_minute() 
         let numbers = order.attempts.iter().map(|attempt| attempt.number);
         assert!(numbers.is_sorted());
     }
+    // Paid by another one, nobody has asked about this one.
+    let mut paid = order(Status::Paid);
+    paid.attempt_closed(1);
+    assert!(!paid.adopt_attempt(1, NOW, at(9)));
+    assert!(!paid.attempt(1).unwrap().closed);
+    assert_eq!(paid.due, Some(at(9)));
     let mut code = till();
     code.fail(1, "NOTENOUGH").unwrap();
     assert!(!code.adopt_attempt(1, NOW, NOW));
     assert!(code.attempt(1).unwrap().closed, "it is not charged again");
+}
+
+#[test]
+fn a_payment_of_an_attempt_that_a_backup_lacks_is_the_orders_as_any_other() {
+    let mut order = order(Status::Paying);
+    let mut paid = payment("tx1", 100);
+    (paid.attempt, paid.trade_type) = (3, "JSAPI".into());
+    assert_eq!(order.pay(&paid.into(), NOW), Settlement::Paid);
+    assert_eq!(order.attempt(3).unwrap().trade_type, TradeType::Jsapi);
+    let attempts = order.attempts.iter();
+    let attempts: Vec<_> = attempts.map(|known| (known.number, known.closed)).collect();
+    assert_eq!(attempts, [(1, false), (3, true)]);
+    assert!(order.is_watched(), "the first can still be paid");
 }
 
 fn returned(refund_id: &str, fee: i64, standing: Standing) -> Returned {
@@ -1141,6 +1160,14 @@ fn what_wechat_has_given_back_is_booked_whatever_was_promised_here() {
     assert_eq!(sums(&order, "tx1"), (70, 30));
     assert_eq!(sums(&order, "tx2"), (7, 0));
     assert_eq!(order.recount("tx9", &all), Err(Refusal::NotPaid));
+    // A row that is there says less than WeChat did.
+    for (status, standing) in [
+        (R::Succeeded, Status::Refunded),
+        (R::Processing, Status::Paid),
+    ] {
+        order.recount("tx1", [&refund("tx1", 100, status)]).unwrap();
+        assert_eq!(order.status, standing);
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ use super::sign::{sign, verify};
 use super::{Client, Speaker};
 use crate::wechat::Error;
 use crate::wechat::address;
+use crate::wechat::asked::{self, Subject};
 use crate::wechat::notification::{Notice, Rejection};
 use crate::wechat::official_account::token::Token;
 use crate::wechat::official_account::{call, sha1_signature};
@@ -49,7 +50,8 @@ impl Speaker<'_> {
         now: Timestamp,
     ) -> Result<Prepay, Error> {
         let app_key = self.client.app_key()?;
-        let out_trade_no = order.out_trade_no(attempt.number).to_string();
+        let number = order.out_trade_no(attempt.number);
+        let out_trade_no = number.to_string();
         let package = params([
             ("bank_type", "WX"),
             ("body", cut(&order.request.body, BODY_MAX_BYTES)),
@@ -94,8 +96,7 @@ impl Speaker<'_> {
         )
         .await;
         let word = answer.as_ref().map_or_else(Error::in_short, |_| "SUCCESS");
-        tracing::info!(order = %order.key(), attempt = attempt.number, path = "/pay/genprepay",
-            answer = word, "asked WeChat");
+        asked::log("/pay/genprepay", Subject::Trade(&number), word);
         let answer = answer?;
         if answer.prepayid.is_empty() {
             return Err(Error::Forged("prepayid is missing"));

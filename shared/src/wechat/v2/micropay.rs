@@ -11,6 +11,7 @@ use crate::domain::time::Timestamp;
 use super::Speaker;
 use super::pay::{order_fields, read_payment};
 use crate::wechat::Error;
+use crate::wechat::asked::Subject;
 
 /// WeChat's answer to a payer's code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +63,8 @@ impl Speaker<'_> {
             ),
             ("auth_code".into(), auth_code.to_owned()),
         ]);
-        match self.post_once("/pay/micropay", fields).await {
+        let about = Subject::Trade(number);
+        match self.post_once("/pay/micropay", fields, about).await {
             Ok(answer) if field(&answer, "out_trade_no") != number.to_string() => {
                 Err(Error::Forged("out_trade_no is another's"))
             }
@@ -95,7 +97,7 @@ impl Speaker<'_> {
     pub async fn reverse(&self, number: &OutTradeNo) -> Result<Reversal, Error> {
         let fields = Params::from([("out_trade_no".to_owned(), number.to_string())]);
         match self
-            .post_with_certificate("/secapi/pay/reverse", fields)
+            .post_with_certificate("/secapi/pay/reverse", fields, Subject::Trade(number))
             .await
         {
             Ok(answer) if field(&answer, "recall") == "Y" => Ok(Reversal::Again),

@@ -5,6 +5,7 @@
 //! Whether the order exists and what it costs is for the caller to compare.
 
 use crate::domain::id::OutTradeNo;
+use crate::domain::merchant::AccountId;
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
@@ -63,7 +64,8 @@ impl Client {
         if !sign::verify(fields, &self.keys.api_key, self.identity.sign_type) {
             return Err(Rejection::Signature);
         }
-        if !self.is_merchants(fields) {
+        let names_account = AccountId::parse(field(fields, "appid")).is_ok();
+        if !self.is_merchants(fields) || !names_account {
             return Err(Rejection::Stranger);
         }
         match field(fields, "result_code") {

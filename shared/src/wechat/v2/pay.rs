@@ -14,6 +14,7 @@ use crate::domain::time::Timestamp;
 use super::receipt::{read_receipt, readable};
 use super::scene::scene_info;
 use super::{Speaker, sign};
+use crate::wechat::asked::Subject;
 use crate::wechat::{Closing, Error, Trade};
 
 /// WeChat cuts nothing: a longer description is PARAM_ERROR.
@@ -33,7 +34,7 @@ impl Speaker<'_> {
     ) -> Result<Prepay, Error> {
         let mut fields = order_fields(&order.request, attempt.trade_type);
         let mut put = |name: &str, value: String| fields.insert(name.to_owned(), value);
-        let out_trade_no = order.out_trade_no(attempt.number).to_string();
+        let number = order.out_trade_no(attempt.number);
         put("spbill_create_ip", attempt.client_ip.to_string());
         put("time_start", attempt.started_at.beijing());
         put("time_expire", order.expiry(attempt).beijing());
@@ -44,9 +45,10 @@ impl Speaker<'_> {
             TradeType::Jsapi => put("openid", attempt.openid.clone().unwrap_or_default()),
             TradeType::Mweb | TradeType::App | TradeType::Genprepay | TradeType::Micropay => None,
         };
-        put("out_trade_no", out_trade_no);
+        put("out_trade_no", number.to_string());
 
-        let mut answer = self.post("/pay/unifiedorder", fields).await?;
+        let about = Subject::Trade(&number);
+        let mut answer = self.post("/pay/unifiedorder", fields, about).await?;
         let prepay_id = answer
             .remove("prepay_id")
             .filter(|id| !id.is_empty())
@@ -72,7 +74,8 @@ impl Speaker<'_> {
     pub async fn query(&self, order: &Order, attempt: u8, now: Timestamp) -> Result<Trade, Error> {
         let number = order.out_trade_no(attempt);
         let fields = Params::from([("out_trade_no".to_owned(), number.to_string())]);
-        let answer = match self.post("/pay/orderquery", fields).await {
+        let about = Subject::Trade(&number);
+        let answer = match self.post("/pay/orderquery", fields, about).await {
             Err(Error::Business { code, .. }) if code == "ORDERNOTEXIST" => {
                 return Ok(Trade::Unknown);
             }
@@ -111,7 +114,8 @@ impl Speaker<'_> {
     /// When WeChat's answer is unusable or unknown.
     pub async fn close(&self, number: &OutTradeNo) -> Result<Closing, Error> {
         let fields = Params::from([("out_trade_no".to_owned(), number.to_string())]);
-        match self.post("/pay/closeorder", fields).await {
+        let about = Subject::Trade(number);
+        match self.post("/pay/closeorder", fields, about).await {
             Ok(_) => Ok(Closing::Closed),
             Err(Error::Business { code, .. }) => match code.as_str() {
                 "ORDERCLOSED" => Ok(Closing::Closed),

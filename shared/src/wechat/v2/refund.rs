@@ -7,7 +7,7 @@ use ecb::cipher::block_padding::Pkcs7;
 use ecb::cipher::{BlockModeDecrypt, KeyInit};
 use md5::{Digest, Md5};
 
-use crate::domain::id::{OutRefundNo, OutTradeNo, RefundSource};
+use crate::domain::id::{OrderKey, OutRefundNo, OutTradeNo, RefundSource};
 use crate::domain::money::Fen;
 use crate::domain::order::{Order, Payment, Returned, Standing};
 use crate::domain::refund::{Answer, Refund};
@@ -18,6 +18,7 @@ use super::pay::{cut, read_payment};
 use super::xml;
 use super::{Client, Speaker};
 use crate::wechat::Error;
+use crate::wechat::asked::Subject;
 use crate::wechat::notification::{RefundNotice, Rejection};
 
 const REFUNDS_MAX: usize = 50;
@@ -45,7 +46,7 @@ impl Speaker<'_> {
             ("notify_url".into(), notify_url.into()),
         ]);
         let err_code = match self
-            .post_with_certificate("/secapi/pay/refund", fields)
+            .post_with_certificate("/secapi/pay/refund", fields, Subject::Refund(&number))
             .await
         {
             Ok(answer) => return accepted(&answer, &number),
@@ -68,14 +69,16 @@ impl Speaker<'_> {
     /// # Errors
     /// When WeChat's answer is unusable or unknown; nothing may be concluded.
     pub async fn refund_query(&self, refund: &Refund) -> Result<Answer, Error> {
-        let number = refund.number().to_string();
+        let number = refund.number();
+        let own = number.to_string();
         // One that a person made is known by WeChat's number only.
         let by = match (refund.refund_no.source(), &refund.refund_id) {
             (RefundSource::Wechat, Some(refund_id)) => ("refund_id", refund_id.as_str()),
-            _ => ("out_refund_no", number.as_str()),
+            _ => ("out_refund_no", own.as_str()),
         };
         let fields = Params::from([(by.0.to_owned(), by.1.to_owned())]);
-        let answer = match self.post("/pay/refundquery", fields).await {
+        let about = Subject::Refund(&number);
+        let answer = match self.post("/pay/refundquery", fields, about).await {
             Err(Error::Business { code, .. }) if code == "REFUNDNOTEXIST" => {
                 return Ok(Answer::Unknown);
             }
@@ -107,6 +110,7 @@ impl Speaker<'_> {
     /// When WeChat's answer is unusable or unknown; nothing may be concluded.
     pub async fn returned(
         &self,
+        order: &OrderKey,
         transaction_id: &str,
         now: Timestamp,
     ) -> Result<Option<Vec<Returned>>, Error> {
@@ -117,7 +121,11 @@ impl Speaker<'_> {
                 ("transaction_id".to_owned(), transaction_id.to_owned()),
                 ("offset".to_owned(), offset.to_string()),
             ]);
-            let answer = match self.post("/pay/refundquery", fields).await {
+            let about = Subject::Payment {
+                order,
+                transaction_id,
+            };
+            let answer = match self.post("/pay/refundquery", fields, about).await {
                 Err(Error::Business { code, .. }) if code == "REFUNDNOTEXIST" => break,
                 other => other?,
             };
@@ -142,13 +150,14 @@ impl Speaker<'_> {
         order: &Order,
         attempt: u8,
     ) -> Result<Option<Payment>, Error> {
-        let number = order.out_trade_no(attempt).to_string();
-        let asked = Params::from([("out_trade_no".to_owned(), number.clone())]);
-        let mut answer = match self.post("/pay/refundquery", asked).await {
+        let number = order.out_trade_no(attempt);
+        let fields = Params::from([("out_trade_no".to_owned(), number.to_string())]);
+        let about = Subject::Trade(&number);
+        let mut answer = match self.post("/pay/refundquery", fields, about).await {
             Err(Error::Business { code, .. }) if is_nothing(&code) => return Ok(None),
             other => other?,
         };
-        if field(&answer, "out_trade_no") != number {
+        if field(&answer, "out_trade_no") != number.to_string() {
             return Err(Error::Forged("out_trade_no is another's"));
         }
         let Some(known) = order.attempt(attempt) else {

@@ -66,7 +66,7 @@ impl Client {
 
     fn paid(&self, plain: &[u8], now: Timestamp) -> Result<Notice, Rejection> {
         let transaction: Transaction = read(plain)?;
-        if !self.is_merchants(&transaction) {
+        if !self.is_merchants(&transaction) || transaction.account().is_none() {
             return Err(Rejection::Stranger);
         }
         if transaction.trade_state != "SUCCESS" {
@@ -171,9 +171,15 @@ mod tests {
         let notice = read("attach", json!("x")).unwrap();
         assert_eq!(notice.number().to_string(), "demo000000000001A00000000101");
         assert_eq!(notice.into_payment().transaction_id, "4200000001");
-        for name in ["appid", "mchid"] {
-            assert!(matches!(read(name, json!("x")), Err(Rejection::Stranger)));
+        for (name, foreign) in [("mchid", "1900000110"), ("mchid", ""), ("appid", "")] {
+            assert!(matches!(
+                read(name, json!(foreign)),
+                Err(Rejection::Stranger)
+            ));
         }
+        // Whether it is the order's account, is for who has the order.
+        let other = read("appid", json!("wx2")).unwrap().into_payment();
+        assert_eq!(other.account.unwrap().as_str(), "wx2");
         let unpaid = read("trade_state", json!("NOTPAY"));
         assert!(matches!(unpaid, Err(Rejection::NoPayment)));
         let foreign = read("out_trade_no", json!("x".repeat(99)));

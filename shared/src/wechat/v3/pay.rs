@@ -6,15 +6,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::receipt::{fee, read_receipt, readable};
-use super::{Client, Speaker, Subject};
+use super::{Client, Speaker};
 use crate::ambient::random_hex;
 use crate::domain::UnknownAttributes;
-use crate::domain::id::OutTradeNo;
+use crate::domain::id::{OrderKey, OutTradeNo};
 use crate::domain::merchant::AccountId;
 use crate::domain::money::Fen;
 use crate::domain::order::{ApiVersion, Attempt, Order, Payment, Prepay, TradeType};
 use crate::domain::signature::Params;
 use crate::domain::time::Timestamp;
+use crate::wechat::asked::Subject;
 use crate::wechat::{Closing, Error, Trade};
 
 /// A longer one is refused as a whole.
@@ -261,12 +262,17 @@ impl Speaker<'_> {
     /// it has no list of a payment's refunds.
     pub(in crate::wechat) async fn has_returned(
         &self,
+        order: &OrderKey,
         transaction_id: &str,
         now: Timestamp,
     ) -> Result<bool, Error> {
         let mch_id = &self.client.identity.mch_id;
         let path = format!("/v3/pay/transactions/id/{transaction_id}?mchid={mch_id}");
-        let transaction: Transaction = self.get(&path, Subject::Payment, now).await?;
+        let about = Subject::Payment {
+            order,
+            transaction_id,
+        };
+        let transaction: Transaction = self.get(&path, about, now).await?;
         let same = transaction.transaction_id.as_deref() == Some(transaction_id);
         if !same || !self.is_ours(&transaction) {
             return Err(Error::Forged("the payment is another's"));
@@ -366,6 +372,11 @@ impl Client {
 }
 
 impl Transaction {
+    /// The account that it names.
+    pub(super) fn account(&self) -> Option<AccountId> {
+        AccountId::parse(&self.appid).ok()
+    }
+
     /// What was paid, under this attempt's number. `now` stands for the time of a
     /// payment that cannot be read: a payment must not wait for that.
     pub(super) fn payment(&self, attempt: u8, now: Timestamp) -> Result<Payment, &'static str> {
@@ -389,7 +400,7 @@ impl Transaction {
             transaction_id: transaction_id.to_owned(),
             attempt,
             api_version: ApiVersion::V3,
-            account: AccountId::parse(&self.appid).ok(),
+            account: self.account(),
             trade_type: self.trade_type.clone().ok_or("trade_type is missing")?,
             total_fee,
             cash_fee: payer_total.unwrap_or(total_fee),

@@ -4,11 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Speaker, Subject};
+use super::Speaker;
 use crate::domain::money::Fen;
 use crate::domain::refund::{Answer, Refund};
 use crate::domain::time::Timestamp;
 use crate::wechat::Error;
+use crate::wechat::asked::Subject;
 
 const PATH: &str = "/v3/refund/domestic/refunds";
 /// A longer reason is refused as a whole.

@@ -40,7 +40,7 @@ use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
 use shared::flows::token_cache::TokenCache;
-use shared::wechat::Hosts;
+use shared::wechat::{Gateway, Hosts};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
@@ -122,7 +122,7 @@ impl Hub {
         let registry = || Registry::new(aws, "registry".to_owned());
         let account = AccountId::parse("wx0000000000000000").unwrap();
         let hosts = Hosts {
-            pay: elsewhere.to_owned(),
+            pay: Gateway::at(elsewhere),
             api: elsewhere.to_owned(),
             ..Hosts::default()
         };

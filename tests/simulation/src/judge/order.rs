@@ -5,7 +5,9 @@ use wechat_simulator::pay::Order;
 
 use super::{Judge, Rows};
 use crate::engine::string;
-use crate::ledger::{DELIVERY, ORDER, REFUND, attempts, failures, is_told_by_hub, payments};
+use crate::ledger::{
+    DELIVERY, ORDER, REFUND, TELLING, attempts, failures, is_told_by_hub, payments, told_payment,
+};
 use crate::wechat::Wechat;
 
 const PAID: [&str; 3] = ["paid", "partly_refunded", "refunded"];
@@ -54,6 +56,13 @@ impl Judge {
             standing == Some(is) || (standing.is_none() && !PAID.contains(&is)),
             || format!("{pk} is {is}, paid with {own:?}"),
         );
+        let telling = rows.get(&(pk.to_owned(), TELLING.to_owned()));
+        if let Some(told) = telling.and_then(told_payment) {
+            let is_its = own.is_none_or(|own| own.id == told) && is != "closed";
+            self.hold(is_its, || {
+                format!("{pk} is {is} with {own:?}, and its app is told of {told}")
+            });
+        }
         let mut owed = Vec::new();
         for payment in &now {
             let id = &payment.id;
@@ -61,7 +70,7 @@ impl Judge {
             let was_gone = payment.reserved == payment.fee && by_people(pk, id, rows);
             if payment.own {
                 if !was_gone {
-                    owed.push(format!("{DELIVERY}payment.succeeded"));
+                    owed.push(TELLING.to_owned());
                 }
                 continue;
             }
