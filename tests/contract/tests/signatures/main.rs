@@ -96,8 +96,9 @@ impl Use {
                 true => Place::Integer,
                 false => Place::Text,
             };
-            let required = schema["required"].as_array().unwrap();
-            found.add(name, place, required.contains(&json!(name)));
+            let required = schema["required"].as_array();
+            let is_required = required.is_some_and(|names| names.contains(&json!(name)));
+            found.add(name, place, is_required);
         }
         found
     }
