@@ -85,7 +85,8 @@ fn next_of_operators(problem: Option<&OperatorProblem>) -> Option<OperatorProble
         Some(P::AppExists) => P::AppChanged,
         Some(P::AppChanged) => P::SecretsOverlap(Refused("rule")),
         Some(P::SecretsOverlap(_)) => P::DeliveryNotExhausted,
-        Some(P::DeliveryNotExhausted) => return None,
+        Some(P::DeliveryNotExhausted) => P::NothingWaits,
+        Some(P::NothingWaits) => return None,
     })
 }
 

@@ -22,6 +22,7 @@ mod notifications;
 mod operators;
 mod phones;
 mod platform;
+mod refund_desk;
 mod refunds;
 mod restores;
 mod roles;

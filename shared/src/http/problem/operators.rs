@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 use super::Problem;
 use crate::domain::id::Refused;
-use crate::flows::{apps, sign_in, staff};
+use crate::flows::{apps, second_person, sign_in, staff};
 
 /// Why an operator's request was refused.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,9 @@ pub enum OperatorProblem {
     /// 409 `delivery_not_exhausted`
     #[error("the order has no such delivery that is exhausted")]
     DeliveryNotExhausted,
+    /// 404 `nothing_waits`
+    #[error("nothing of this name waits for a second person who asks")]
+    NothingWaits,
 }
 
 impl OperatorProblem {
@@ -66,6 +69,7 @@ impl OperatorProblem {
             Self::AppChanged => (StatusCode::CONFLICT, "app_changed"),
             Self::SecretsOverlap(_) => (StatusCode::CONFLICT, "secrets_overlap"),
             Self::DeliveryNotExhausted => (StatusCode::CONFLICT, "delivery_not_exhausted"),
+            Self::NothingWaits => (StatusCode::NOT_FOUND, "nothing_waits"),
         }
     }
 
@@ -110,6 +114,16 @@ impl From<apps::Error> for Problem {
             apps::Error::AccountUnknown(_) => Self::param("add_accounts", "is not registered"),
             apps::Error::Rotation(rule) => OperatorProblem::SecretsOverlap(rule).into(),
             apps::Error::Aws(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<second_person::Error> for Problem {
+    fn from(error: second_person::Error) -> Self {
+        match error {
+            second_person::Error::Promise(error) => error.into(),
+            second_person::Error::NothingWaits => OperatorProblem::NothingWaits.into(),
+            second_person::Error::Aws(failure) => failure.into(),
         }
     }
 }
