@@ -29,7 +29,8 @@ sim: ## play days of payments in which everything fails (ARGS=--help)
 # On the local stack; elsewhere run hubctl as docs/runbook.md says.
 app: ## register an app on the stack that is up (ARGS=--help)
 	@test -f .local/hub.env || { echo "No stack is up: make up"; exit 1; }
-	@set -a; . ./.local/hub.env; target/local/hubctl app create $(ARGS)
+	@set -a; . ./.local/hub.env; target/local/hubctl app create \
+		--account "$$WECHAT_APP_ID" --account "$$WECHAT_MOBILE_APP_ID" --account "$$WECHAT_MINI_APP_ID" $(ARGS)
 
 # cargo's own tools, each version in a folder of its own: a new pin is installed.
 CARGO_FUZZ := .local/tools/cargo-fuzz@0.13.1/bin/cargo-fuzz

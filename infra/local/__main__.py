@@ -17,9 +17,12 @@ with a simulated WeChat and a demo shop. Everything lives in .local/.
 Settings by environment (all optional):
   WECHAT_API_BASE    another payment gateway than the simulator
   WECHAT_OAUTH_BASE  another server for OAuth than the simulator
-  WECHAT_API_VERSION 2 (default) or 3: by which version new payments are opened
+  WECHAT_API_VERSION 3 (default) or 2: by which version new payments are opened
+  WECHAT_PUBLIC_KEY_ID, WECHAT_PUBLIC_KEY
+                     the key (a PEM file) with which another gateway signs version 3
   WECHAT_SIGN_TYPE   HMAC-SHA256 (default) or MD5
-  WECHAT_APP_ID, WECHAT_MCH_ID, WECHAT_API_KEY, WECHAT_APP_SECRET,
+  WECHAT_APP_ID, WECHAT_MOBILE_APP_ID, WECHAT_MINI_APP_ID (one secret for all),
+  WECHAT_MCH_ID, WECHAT_API_KEY, WECHAT_API_V3_KEY, WECHAT_APP_SECRET,
   WECHAT_SERVER_TOKEN,
   HUB_APP_ID, HUB_APP_SECRET
                      instead of the ones made at the first start

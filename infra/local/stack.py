@@ -43,6 +43,12 @@ PORTS = {
     "SIMULATOR_TLS_PORT": "simulator",
     "FAULTS_PORT": "faults",
 }
+# The merchant's accounts, of which the first is the stack's own.
+ACCOUNTS = {
+    "WECHAT_APP_ID": "official_account",
+    "WECHAT_MOBILE_APP_ID": "mobile_app",
+    "WECHAT_MINI_APP_ID": "mini_program",
+}
 # In the order in which they start; they stop in the reverse one.
 PROCESSES = ("emulator", "faults", "forwarder", "simulator", "shop")
 DEPLOYED = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
@@ -70,7 +76,7 @@ class Settings:
         self.pay_base = given("WECHAT_API_BASE", f"https://127.0.0.1:{self.ports['SIMULATOR_TLS_PORT']}")
         self.oauth_base = given("WECHAT_OAUTH_BASE", self.simulator)
         self.sign_type = given("WECHAT_SIGN_TYPE", "HMAC-SHA256")
-        self.api_version = given("WECHAT_API_VERSION", "2")
+        self.api_version = given("WECHAT_API_VERSION", "3")
         self.schedule = given("RETRY_SCHEDULE", SCHEDULES.get(name, SCHEDULES["demo"]))
         self.log_level = given("LOG_LEVEL", "info")
 
@@ -133,6 +139,7 @@ class Stack:
         values |= self._fill_in_version_3(outputs, keys)
         self._start_shop(keys)
         self._import_certificate(values)
+        self._register_accounts(values)
         self._register_app(values)
         for path in {self.env_file, self.folder / "hub.env"}:
             write_private(path, "".join(f"{key}={value}\n" for key, value in values.items()).encode())
@@ -171,7 +178,8 @@ class Stack:
             ("HUB_APP_SECRET", 32),
         ):
             keys.setdefault(key, "".join(secrets.choice(letters) for _ in range(length)))
-        keys.setdefault("WECHAT_APP_ID", "wx" + secrets.token_hex(8))
+        for account in ACCOUNTS:
+            keys.setdefault(account, "wx" + secrets.token_hex(8))
         keys.setdefault("WECHAT_MCH_ID", "1900000109")
         write_private(path, json.dumps(keys, indent=1).encode())
         return {key: os.environ.get(key, value) for key, value in keys.items()}
@@ -339,7 +347,14 @@ class Stack:
         ports = self.settings.ports
         names = ("WECHAT_APP_ID", "WECHAT_APP_SECRET", "WECHAT_MCH_ID", "WECHAT_API_KEY", "WECHAT_API_V3_KEY")
         env = {key: keys[key] for key in names}
+        accounts = self.folder / "accounts.json"
+        known = [
+            {"app_id": keys[name], "kind": kind, "secret": keys["WECHAT_APP_SECRET"], "merchants": [keys["WECHAT_MCH_ID"]]}
+            for name, kind in ACCOUNTS.items()
+        ]
+        write_private(accounts, json.dumps({"merchants": [], "accounts": known}).encode())
         env |= {
+            "SIMULATOR_ACCOUNTS": str(accounts),
             "WECHAT_PAY_SIGN_KEY": keys["WECHAT_APP_KEY"],
             "SIMULATOR_PORT": str(ports["SIMULATOR_PORT"]),
             "SIMULATOR_TLS_PORT": str(ports["SIMULATOR_TLS_PORT"]),
@@ -352,7 +367,7 @@ class Stack:
             # Milliseconds for a second, so that a second stands for a minute here too.
             "NOTIFY_TIME_SCALE": os.environ.get("NOTIFY_TIME_SCALE", "17"),
         }
-        mark = digest_of(binary) + digest_of(self.tls / "server.pem")
+        mark = digest_of(binary) + digest_of(self.tls / "server.pem") + digest_of(accounts)
         self.daemons.ensure("simulator", [binary], env, ports["SIMULATOR_PORT"], mark)
 
     def _start_shop(self, keys: dict) -> None:
@@ -367,11 +382,28 @@ class Stack:
         mark = f"{values['WECHAT_CERTIFICATE_NAME']} {digest_of(p12)}"
         self._hubctl_once("certificate", mark, values, "credentials", "import", values["WECHAT_MCH_ID"], "--p12", p12)
 
+    def _register_accounts(self, values: dict) -> None:
+        """All with one secret, and the app with all of them."""
+        secret = self.folder / "app_secret.txt"
+        write_private(secret, values["WECHAT_APP_SECRET"].encode())
+        for name, kind in ACCOUNTS.items():
+            mark = f"{values['REGISTRY_TABLE']} {values[name]}"
+            self._hubctl_once(
+                kind, mark, values, "account", "create", values[name], "--kind", kind,
+                "--merchant", values["WECHAT_MCH_ID"],
+            )  # fmt: skip
+            mark += f" {digest_of(secret)}"
+            if name != "WECHAT_APP_ID":
+                self._hubctl_once(
+                    f"{kind}-secret", mark, values, "credentials", "import-account", values[name], "--app-secret", secret,
+                )  # fmt: skip
+
     def _register_app(self, values: dict) -> None:
-        mark = f"{values['REGISTRY_TABLE']} {values['HUB_APP_ID']}"
+        mark = f"{values['REGISTRY_TABLE']} {values['HUB_APP_ID']} {' '.join(values[name] for name in ACCOUNTS)}"
         self._hubctl_once(
             "registered", mark, values, "app", "create", "--app-id", values["HUB_APP_ID"],
             "--app-secret", values["HUB_APP_SECRET"], "--allow-http", "--site", self.settings.shop + "/",
+            *(part for name in ACCOUNTS for part in ("--account", values[name])),
         )  # fmt: skip
 
     def _hubctl_once(self, name: str, mark: str, values: dict, *arguments) -> None:

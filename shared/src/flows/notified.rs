@@ -59,7 +59,9 @@ impl Notified {
         tracing::info!(order = %number.order, attempt = number.attempt, transaction_id,
             total_fee = %payment.total_fee, "WeChat tells of a payment");
         let order = self.order(wechat, &number).await?;
-        let account = wechat.account_of(&order, number.attempt).cloned();
+        let mut asked = order.clone();
+        asked.know_attempt_of(&payment, now);
+        let account = wechat.account_of(&asked, number.attempt).cloned();
         if payment.account.is_some() && payment.account != account {
             return Err(Error::Stranger(number));
         }
@@ -71,7 +73,7 @@ impl Notified {
             && payment.total_fee == order.request.total_fee
             && order.attempt(number.attempt).is_some();
         let found = match (self.confirm || !fits) && !known {
-            true => confirm(wechat, &order, number.attempt, &payment.transaction_id, now).await?,
+            true => confirm(wechat, &asked, number.attempt, &payment.transaction_id, now).await?,
             false => payment.into(),
         };
         let (order, _) = self.settler.settle(order, &found, now).await?;

@@ -161,6 +161,7 @@ impl Backends {
             ("WECHAT_PAY_BASE", self.wechat.clone()),
             ("WECHAT_OAUTH_BASE", self.wechat.clone()),
             ("WECHAT_OPEN_BASE", self.wechat.clone()),
+            ("SECRETS_PREFIX", "bench".to_owned()),
             ("WECHAT_SECRET_ID", "wechat".to_owned()),
             ("WECHAT_ACCOUNT_SECRET_ID", ACCOUNT_SECRET.to_owned()),
             ("DELIVER_FIRST_QUEUE_URL", queue("first")),

@@ -320,7 +320,9 @@ async fn refunds_that_come_too_fast_for_wechat_go_out_one_after_the_other() {
             refund_is(&stack, order_no, refund_no, "pending").await;
         }
         let waiting = stack.show_refund(order_no, refund_no).await.body;
-        assert_eq!(waiting["err_code"], "FREQUENCY_LIMITED");
+        // Version 3 says it with a status after which nothing is known.
+        let code = (!stack.is_v3()).then_some("FREQUENCY_LIMITED");
+        assert_eq!(waiting["err_code"], json!(code));
         stack.alarmed("reconcile", order_no, "refund_stuck").await;
         set(&stack, json!({"clock_ahead_seconds": ahead})).await;
         eventually(|| async {

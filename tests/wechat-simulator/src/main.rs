@@ -25,14 +25,15 @@ async fn main() -> Result<(), Stopped> {
         (Some(port), Some(folder)) => Some(TlsListener::bind(port, folder).await?),
         _ => None,
     };
-    // Last, because whoever starts the simulator waits for this one.
-    let listener = TcpListener::bind(("127.0.0.1", config.port)).await?;
-    eprintln!(
-        "wechat-simulator: listening on {} as {}",
-        listener.local_addr()?,
-        config.public_url()
-    );
+    let (port, public_url) = (config.port, config.public_url());
     let app = router(config)?;
+    // Last, because whoever starts the simulator waits for this one, and then reads
+    // the keys that it has made.
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    eprintln!(
+        "wechat-simulator: listening on {} as {public_url}",
+        listener.local_addr()?,
+    );
     let plain = axum::serve(listener, app.clone());
     match tls {
         Some(tls) => {

@@ -375,7 +375,8 @@ impl Order {
     pub fn adopt_attempt(&mut self, number: u8, started_at: Timestamp, now: Timestamp) -> bool {
         let is_new = self.attempt(number).is_none();
         if is_new {
-            self.insert_attempt(number, TradeType::Native, started_at);
+            let attempt = self.lost_attempt(number, TradeType::Native, started_at);
+            self.insert_attempt(attempt);
             self.ask_now(now);
             if self.status == Status::Failed {
                 self.status = Status::Paying;
@@ -396,25 +397,43 @@ impl Order {
         is_new
     }
 
-    fn insert_attempt(&mut self, number: u8, trade_type: TradeType, started_at: Timestamp) {
+    /// One of which only a number is left, through the account that the order names
+    /// elsewhere.
+    fn lost_attempt(&self, number: u8, trade_type: TradeType, started_at: Timestamp) -> Attempt {
         let ip = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let payer = Payer { openid: None, ip };
-        let attempt = Attempt::new(number, trade_type, payer, started_at);
+        let mut attempt = Attempt::new(number, trade_type, payer, started_at);
+        let others = self
+            .attempts
+            .iter()
+            .filter_map(|other| other.account.as_ref());
+        let account = self.request.account.iter().chain(others).next();
+        attempt.account = account.cloned();
+        attempt
+    }
+
+    fn insert_attempt(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
         self.attempts.sort_by_key(|attempt| attempt.number);
     }
 
     /// The attempt is paid; an order that was restored from a backup may lack it.
     pub(super) fn attempt_paid(&mut self, payment: &Payment, now: Timestamp) {
-        if self.attempt(payment.attempt).is_none() {
-            let trade_type = TradeType::parse(&payment.trade_type);
-            self.insert_attempt(
-                payment.attempt,
-                trade_type.unwrap_or(TradeType::Native),
-                now,
-            );
-        }
+        self.know_attempt_of(payment, now);
         self.attempt_closed(payment.attempt);
+    }
+
+    /// The attempt that this payment names, should the order lack it, as WeChat can be
+    /// asked about it.
+    pub fn know_attempt_of(&mut self, payment: &Payment, now: Timestamp) {
+        if self.attempt(payment.attempt).is_some() {
+            return;
+        }
+        let trade_type = TradeType::parse(&payment.trade_type).unwrap_or(TradeType::Native);
+        let mut attempt = self.lost_attempt(payment.attempt, trade_type, now);
+        attempt.api_version = payment.api_version;
+        attempt.account = payment.account.clone().or(attempt.account);
+        self.insert_attempt(attempt);
     }
 
     /// The attempt is paid, or WeChat closed it or says that it is closed.

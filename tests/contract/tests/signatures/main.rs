@@ -97,7 +97,7 @@ impl Use {
                 false => Place::Text,
             };
             let required = schema["required"].as_array();
-            let is_required = required.is_some_and(|names| names.contains(&json!(name)));
+            let is_required = required.is_some_and(|all| all.contains(&json!(name)));
             found.add(name, place, is_required);
         }
         found

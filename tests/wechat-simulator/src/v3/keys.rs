@@ -89,7 +89,7 @@ impl Keys {
             .map_err(|_| Unfit::Keys)?;
         if let Some(folder) = folder {
             let path = folder.join(format!("{mch_id}-public.pem"));
-            fs::write(&path, &public_pem).map_err(|error| Unfit::File(path, error))?;
+            write_whole(&path, &public_pem)?;
         }
         let forger = Signer {
             serial: public.serial.clone(),
@@ -120,9 +120,16 @@ fn kept(file: Option<&Path>) -> Result<PrivateKey, Unfit> {
     let key = PrivateKey::new(&mut SysRng, BITS).map_err(|_| Unfit::Keys)?;
     if let Some(path) = file {
         let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| Unfit::Keys)?;
-        fs::write(path, pem.as_bytes()).map_err(file_error(path))?;
+        write_whole(path, &pem)?;
     }
     Ok(key)
+}
+
+/// Whoever reads the file meanwhile finds all of one text.
+fn write_whole(path: &Path, text: &str) -> Result<(), Unfit> {
+    let unfinished = path.with_extension("unfinished");
+    let written = fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, path));
+    written.map_err(|error| Unfit::File(path.to_owned(), error))
 }
 
 fn platform(mch_id: &str, name: &str, key: PrivateKey) -> Result<Platform, Unfit> {
