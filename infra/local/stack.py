@@ -102,6 +102,8 @@ class Settings:
             "CallbackAllowedNetworks": "127.0.0.0/8",
             # Tests change merchants, and nobody waits for minutes.
             "CredentialsFreshSeconds": "2",
+            # A part of the tests' usual price needs one person, the whole two.
+            "RefundConfirmAbove": "1500",
             # Nobody waits at this till.
             "MicropayQuerySeconds": "2",
             "Architecture": {"aarch64": "arm64"}.get(platform.machine(), platform.machine()),

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use crate::domain::delivery::Schedule;
 use crate::domain::merchant::{AccountId, MchId, Merchant, SignType};
+use crate::domain::money::Fen;
 use crate::domain::order::{ApiVersion, MicropayTiming};
 use crate::wechat::{Gateway, Hosts};
 
@@ -266,6 +267,16 @@ fn hosts() -> Hosts {
 #[must_use]
 pub fn confirm_notifications() -> bool {
     optional("CONFIRM_NOTIFICATIONS").as_deref() != Some("false")
+}
+
+/// `REFUND_CONFIRM_ABOVE`: how much of a payment, in fen, one operator alone may
+/// give back.
+///
+/// # Errors
+/// When it is missing or no amount.
+pub fn refund_confirm_above() -> Result<Fen, Invalid> {
+    const NAME: &str = "REFUND_CONFIRM_ABOVE";
+    Fen::parse(&required(NAME)?).map_err(|rule| invalid(NAME, rule))
 }
 
 /// `RETRY_SCHEDULE`: the offsets of the notifications after the first.

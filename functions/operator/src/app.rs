@@ -1,17 +1,18 @@
-//! Third parties: listed, shown, switched off and on, annotated, and given other
-//! secrets.
+//! Third parties: listed, shown, registered, edited, switched off and on, annotated,
+//! and given other secrets.
 
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use shared::ambient::random_hex;
-use shared::domain::app::{AppSecret, Rotation, Shown};
+use shared::domain::app::{App, AppSecret, Edit, Rotation, Shown};
 use shared::domain::id::AppId;
+use shared::domain::time::Timestamp;
 use shared::flows::apps::Change;
 use shared::http::problem::Problem;
 
@@ -54,6 +55,66 @@ pub(crate) async fn show(
 /// An app's identifier in a path.
 pub(crate) fn parsed(app_id: &str) -> Result<AppId, Problem> {
     AppId::parse(app_id).map_err(Problem::of_param("app_id"))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    app_id: Option<AppId>,
+    app_secret: Option<AppSecret>,
+    #[serde(default)]
+    changes: Edit,
+    reason: Option<String>,
+}
+
+pub(crate) async fn create(
+    State(state): State<Arc<OperatorApi>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let asked: Create = read(&headers, &body)?;
+    let random_id = || parsed(random_hex().get(..16).unwrap_or_default());
+    let app_id = asked.app_id.map_or_else(random_id, Ok)?;
+    let secret = asked.app_secret.map_or_else(random_secret, Ok)?;
+    let actor = caller.because(reason(asked.reason)?);
+    let edit = plain(asked.changes)?;
+    let now = state.clock.now();
+    let new = App::new(app_id, secret);
+    let app = state.apps.create(new, &edit, &actor, now).await?;
+    Ok((StatusCode::CREATED, Json(WithSecret::of(&app, now))).into_response())
+}
+
+fn random_secret() -> Result<AppSecret, Problem> {
+    AppSecret::parse(&random_hex()).map_err(Problem::of_param("app_secret"))
+}
+
+/// Names are shown to people.
+fn plain(mut edit: Edit) -> Result<Edit, Problem> {
+    edit.name = edit
+        .name
+        .map(|name| text("name", name, NOTE_MAX_BYTES))
+        .transpose()?;
+    Ok(edit)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EditApp {
+    changes: Edit,
+    reason: Option<String>,
+}
+
+pub(crate) async fn edit(
+    state: State<Arc<OperatorApi>>,
+    caller: Extension<Caller>,
+    app_id: Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let asked: EditApp = read(&headers, &body)?;
+    let edit = Change::Edit(plain(asked.changes)?);
+    change(&state, &caller, &app_id, edit, asked.reason).await
 }
 
 #[derive(Deserialize)]
@@ -148,8 +209,16 @@ enum Old {
 #[derive(Serialize)]
 struct WithSecret<'a> {
     app_secret: &'a str,
-    #[serde(flatten)]
-    shown: Shown<'a>,
+    app: Shown<'a>,
+}
+
+impl<'a> WithSecret<'a> {
+    fn of(app: &'a App, now: Timestamp) -> Self {
+        Self {
+            app_secret: app.app_secret.expose(),
+            app: app.shown(now),
+        }
+    }
 }
 
 pub(crate) async fn rotate(
@@ -177,13 +246,11 @@ pub(crate) async fn rotate(
         (Old::IsReplaced, None) => Rotation::Again,
     };
     let actor = caller.because(reason(asked.reason)?);
-    let secret = AppSecret::parse(&random_hex()).map_err(Problem::of_param("app_secret"))?;
+    let secret = random_secret()?;
     let app_id = parsed(&app_id)?;
     let app = state
         .apps
         .rotate(&app_id, rotation, secret, &actor, now)
         .await?;
-    let shown = app.shown(now);
-    let app_secret = app.app_secret.expose();
-    Ok(Json(WithSecret { app_secret, shown }).into_response())
+    Ok(Json(WithSecret::of(&app, now)).into_response())
 }

@@ -51,8 +51,8 @@ pub(crate) async fn list(
     let since = asked.text("since", 40)?.map(|text| time("since", text));
     let since = since.transpose()?.unwrap_or_default();
     let after = asked.text("cursor", 300)?;
-    let ledger = &state.redelivery.ledger;
-    let found = ledger
+    let found = state
+        .ledger()
         .exhausted(&app.app_id, since, now, after, limit)
         .await?;
     let deliveries = found.listed.iter().map(shown).collect();

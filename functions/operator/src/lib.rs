@@ -8,6 +8,7 @@ mod body;
 mod delivery;
 mod door;
 mod enrolment;
+mod order;
 mod session;
 mod trail;
 
@@ -16,13 +17,17 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::HeaderName;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use shared::ambient::Clock;
 use shared::aws::audit::Audit;
+use shared::aws::ledger::Ledger;
+use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::domain::operator::Action;
 use shared::flows::apps::Apps;
+use shared::flows::ask::Asking;
 use shared::flows::redelivery::Redelivery;
+use shared::flows::second_person::RefundDesk;
 use shared::flows::sign_in::SignIn;
 use shared::flows::staff::Staff;
 use shared::http::guarded;
@@ -44,8 +49,22 @@ pub struct OperatorApi {
     pub apps: Apps,
     /// How they are told again.
     pub redelivery: Redelivery,
+    /// How WeChat is asked about an order.
+    pub asking: Asking,
+    /// Where WeChat is asked about an order later.
+    pub reconcile: Queue,
+    /// How people give money back.
+    pub refund_desk: RefundDesk,
+    /// The hub's own address.
+    pub public_url: String,
     /// In which header a proxy says who called it.
     pub address_header: Option<HeaderName>,
+}
+
+impl OperatorApi {
+    fn ledger(&self) -> &Ledger {
+        &self.redelivery.ledger
+    }
 }
 
 /// The routes that template.yaml sends here.
@@ -61,7 +80,11 @@ pub fn router(state: Arc<OperatorApi>) -> Router {
     let keys = |handler| held(Action::ManageKeys, handler);
     let change_app = |handler| held(Action::ChangeApps, handler);
     let resend = |handler| held(Action::Resend, handler);
+    let read_order = |handler| held(Action::ReadOrders, handler);
+    let refund = |handler| held(Action::Refund, handler);
     let app = "/v1/operator/apps/{app_id}";
+    let order = "/v1/operator/orders/{app_id}/{order_no}";
+    let waiting = "/v1/operator/confirmations/{id}";
     let deliveries = format!("{app}/deliveries");
     let routes = open
         .route("/v1/operator/session", own(get(session::show)))
@@ -71,7 +94,12 @@ pub fn router(state: Arc<OperatorApi>) -> Router {
         .route("/v1/operator/api-keys/{id}", keys(get(api_key::show)))
         .route("/v1/operator/api-keys/{id}", keys(delete(api_key::revoke)))
         .route("/v1/operator/apps", held(Action::ReadApps, get(app::list)))
+        .route(
+            "/v1/operator/apps",
+            held(Action::IssueSecrets, post(app::create)),
+        )
         .route(app, held(Action::ReadApps, get(app::show)))
+        .route(app, change_app(patch(app::edit)))
         .route(&format!("{app}/disable"), change_app(post(app::disable)))
         .route(&format!("{app}/enable"), change_app(post(app::enable)))
         .route(&format!("{app}/annotate"), change_app(post(app::annotate)))
@@ -90,6 +118,23 @@ pub fn router(state: Arc<OperatorApi>) -> Router {
         .route(
             &format!("{deliveries}/resend-all"),
             resend(post(delivery::resend_all)),
+        )
+        .route("/v1/operator/orders", read_order(get(order::find)))
+        .route(order, read_order(get(order::show)))
+        .route(
+            &format!("{order}/query"),
+            held(Action::QueryOrders, post(order::ask)),
+        )
+        .route(
+            &format!("{order}/close"),
+            held(Action::CloseOrders, post(order::close)),
+        )
+        .route(&format!("{order}/refunds"), refund(post(order::give_back)))
+        .route(waiting, read_order(get(order::show_waiting)))
+        .route(waiting, refund(delete(order::reject)))
+        .route(
+            &format!("{waiting}/confirm"),
+            held(Action::ConfirmRefunds, post(order::confirm)),
         )
         .route(
             "/v1/operator/audit",

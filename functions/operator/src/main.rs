@@ -6,11 +6,17 @@ use operator::{OperatorApi, router};
 use shared::ambient::Clock;
 use shared::aws::audit::Audit;
 use shared::aws::ledger::Ledger;
+use shared::aws::merchants::Merchants;
+use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
 use shared::config;
 use shared::flows::apps::Apps;
+use shared::flows::ask::Asking;
 use shared::flows::redelivery::Redelivery;
+use shared::flows::refunds::Refunds;
+use shared::flows::second_person::RefundDesk;
+use shared::flows::settle::Settler;
 use shared::flows::sign_in::SignIn;
 use shared::flows::staff::Staff;
 
@@ -20,6 +26,17 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = sdk_config(&config::aws()?);
     let registry = Registry::new(&aws, config::registry_table()?);
     let audit = Audit::new(&aws, config::audit_table()?);
+    let ledger = Ledger::new(&aws, config::ledger_table()?);
+    let settings = config::merchants()?;
+    let first_merchant = settings.first.as_ref();
+    let first_merchant = first_merchant.map(|first| first.merchant.mch_id.clone());
+    let merchants = Merchants::new(&aws, registry.clone(), settings)?;
+    let settler = Settler {
+        ledger: ledger.clone(),
+        registry: registry.clone(),
+        deliver_first: Queue::new(&aws, config::deliver_first_queue_url()?),
+        grace_seconds: config::grace_seconds()?,
+    };
     let state = OperatorApi {
         clock: Clock::System,
         sign_in: SignIn {
@@ -34,11 +51,25 @@ async fn main() -> Result<(), lambda_http::Error> {
         apps: Apps {
             registry: registry.clone(),
             audit: audit.clone(),
+            first_merchant,
         },
         redelivery: Redelivery {
-            ledger: Ledger::new(&aws, config::ledger_table()?),
+            ledger,
             audit: audit.clone(),
         },
+        asking: Asking {
+            settler: settler.clone(),
+            merchants: merchants.clone(),
+        },
+        reconcile: Queue::new(&aws, config::reconcile_queue_url()?),
+        refund_desk: RefundDesk {
+            refunds: Refunds { settler, merchants },
+            registry: registry.clone(),
+            audit: audit.clone(),
+            notify_url: config::notify_url()?,
+            confirm_above: config::refund_confirm_above()?,
+        },
+        public_url: config::public_url()?,
         registry,
         audit,
         address_header: config::payer_address_header()?,

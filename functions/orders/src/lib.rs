@@ -16,17 +16,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use shared::ambient::Clock;
-use shared::aws::ledger::{Ledger, Saved};
+use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::domain::app::App;
 use shared::domain::id::OrderKey;
-use shared::domain::order::{Closure, Curious, Order};
+use shared::domain::order::{Closure, Order};
 use shared::domain::time::Timestamp;
 use shared::flows::addresses::pay_url;
 use shared::flows::ask::Asking;
 use shared::flows::notified::Notified;
-use shared::flows::race::Race;
+use shared::flows::query::query_now;
 use shared::flows::refunds::Refunds;
 use shared::http::guarded;
 use shared::http::problem::Problem;
@@ -124,10 +124,7 @@ async fn shown(state: &Orders, key: &OrderKey, app: &App) -> Result<Response, Pr
     Ok(Json(view::Order::of(&partition, pay_url)).into_response())
 }
 
-/// An app whose client comes back from WeChat wants to know at once, or whether
-/// people have given back what was paid, or whether what was taken back was
-/// charged after all. When WeChat says nothing, or was asked a moment ago, the
-/// ledger answers.
+/// An app whose client comes back from WeChat wants to know at once.
 async fn query(
     State(state): State<Arc<Orders>>,
     Path(order_no): Path<String>,
@@ -138,18 +135,10 @@ async fn query(
     let signed = state.asked("query", &path, &body, now).await?;
     let key = signed.order_key(&order_no)?;
     let order = state.order(&key).await?;
-    if order.status.is_open() {
-        let asking = &state.asking;
-        asking.ask_out_of_turn(order, Curious::App, now).await?;
-    } else {
-        let order = state.asking.look_out_of_turn(order, now).await?;
-        state.refunds.look(order, now).await?;
-    }
+    query_now(&state.asking, &state.refunds, order, now).await?;
     shown(&state, &key, &signed.app).await
 }
 
-/// Nobody is asked to pay any more at once. WeChat does not close an order in
-/// its first five minutes, so closing it is a question for later.
 async fn close(
     State(state): State<Arc<Orders>>,
     Path(order_no): Path<String>,
@@ -160,35 +149,10 @@ async fn close(
     let signed = state.asked("close", &path, &body, now).await?;
     let key = signed.order_key(&order_no)?;
     let order = state.order(&key).await?;
-    let (order, closure) = give_up(&state, order, now).await?;
-    let status = match closure {
+    let given_up = state.asking.give_up(order, &state.reconcile, now).await?;
+    let status = match given_up.closure {
         Closure::Closed | Closure::Repeated => StatusCode::OK,
         Closure::Pending => StatusCode::ACCEPTED,
     };
-    Ok((status, Json(view::ClosedOrder::of(&order))).into_response())
-}
-
-async fn give_up(
-    state: &Orders,
-    mut order: Order,
-    now: Timestamp,
-) -> Result<(Order, Closure), Problem> {
-    let mut race = Race::new("give an order up");
-    loop {
-        let closure = order.give_up(now)?;
-        let saved = match closure {
-            Closure::Repeated => return Ok((order, closure)),
-            Closure::Closed => state.asking.settler.close(&mut order, now).await?,
-            Closure::Pending => state.ledger.save(&mut order).await?,
-        };
-        match saved {
-            Saved::Changed(row) => order = *row,
-            Saved::Done => {
-                tracing::info!(order = %order.key(), "the app gave the order up");
-                state.reconcile.ring_for_order(&order, now).await;
-                return Ok((order, closure));
-            }
-        }
-        race.lost().await?;
-    }
+    Ok((status, Json(view::ClosedOrder::of(&given_up.order))).into_response())
 }

@@ -1,8 +1,6 @@
 //! `POST /v1/orders/{order_no}/refunds` gives a part of a payment back,
 //! idempotent on the refund's number; `GET .../refunds/{refund_no}` shows it, and
 //! `POST .../refunds/{refund_no}/retry` asks WeChat about it now.
-//! The promise is committed with the order's sums before WeChat is asked, so
-//! that all refunds together never exceed the payment.
 
 use std::sync::Arc;
 
@@ -11,26 +9,15 @@ use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use shared::aws::ledger::{Partition, Saved};
 use shared::domain::id::{OutRefundNo, RefundNo, RefundSource};
 use shared::domain::money::Fen;
-use shared::domain::order::{Order, Refusal};
-use shared::domain::refund::{Promise, Refund, Status};
-use shared::domain::time::Timestamp;
-use shared::flows::race::Race;
+use shared::domain::refund::Status;
+use shared::flows::promise::{Promised, Wanted};
 use shared::http::problem::Problem;
 use shared::http::request::{Fields, Signed};
 use shared::http::view;
 
 use crate::Orders;
-
-/// What an app asks for.
-struct Request {
-    number: OutRefundNo,
-    fee: Fen,
-    reason: Option<String>,
-    transaction_id: Option<String>,
-}
 
 pub(crate) async fn create(
     State(state): State<Arc<Orders>>,
@@ -41,7 +28,8 @@ pub(crate) async fn create(
     let fields = Fields::from_json(&body)?.with_path("order_no", order_no.clone())?;
     let signed = Signed::fresh(fields, &state.registry, now).await?;
     let request = read(&signed, &order_no)?;
-    let (refund, is_new) = promise(&state, &request, now).await?;
+    let promised = state.refunds.promise(&request, None, now).await?;
+    let Promised { refund, is_new } = promised;
     // A repeat finds it where it stands; who died before asking is overtaken
     // by the sweeper.
     let refund = match is_new {
@@ -110,7 +98,7 @@ fn number(signed: &Signed, order_no: &str, refund_no: &str) -> Result<OutRefundN
     })
 }
 
-fn read(signed: &Signed, order_no: &str) -> Result<Request, Problem> {
+fn read(signed: &Signed, order_no: &str) -> Result<Wanted, Problem> {
     let fields = &signed.fields;
     fields.only(&[
         "order_no",
@@ -130,62 +118,10 @@ fn read(signed: &Signed, order_no: &str) -> Result<Request, Problem> {
     let fee = fields
         .integer("refund_fee")?
         .ok_or_else(|| Problem::param("refund_fee", "is required"))?;
-    Ok(Request {
+    Ok(Wanted {
         number: number(signed, order_no, refund_no)?,
         fee: Fen::positive(fee).map_err(Problem::of_param("refund_fee"))?,
         reason: fields.text("reason", 80)?.map(str::to_owned),
         transaction_id: fields.text("transaction_id", 32)?.map(str::to_owned),
     })
-}
-
-/// The refund, promised: it and the order's sums are in the ledger. Whether this
-/// call promised it, or one before.
-async fn promise(
-    state: &Orders,
-    request: &Request,
-    now: Timestamp,
-) -> Result<(Refund, bool), Problem> {
-    let key = &request.number.order;
-    let mut race = Race::new("promise a refund");
-    loop {
-        let partition = state.ledger.partition(key).await?;
-        let Partition {
-            mut order, refunds, ..
-        } = partition.ok_or(Problem::OrderNotFound)?;
-        let mut refund = fresh(&order, request, now)?;
-        let mut known = refunds.iter();
-        match known.find(|known| known.refund_no == refund.refund_no) {
-            Some(known) if known.is_same_request(&refund) => return Ok((known.clone(), false)),
-            Some(_) => return Err(Problem::RefundConflict),
-            None => {}
-        }
-        // An order that was restored from a backup may not know them.
-        order.recount_all(&refunds);
-        order.reserve_refund(&refund.transaction_id, refund.refund_fee)?;
-        let promised = std::slice::from_mut(&mut refund);
-        let saved = state.ledger.commit(&mut order, &[], promised, now).await?;
-        if let Saved::Done = saved {
-            tracing::info!(order = %key, refund_no = %refund.refund_no, "refund promised");
-            return Ok((refund, true));
-        }
-        race.lost().await?;
-    }
-}
-
-fn fresh(order: &Order, request: &Request, now: Timestamp) -> Result<Refund, Problem> {
-    let payment = match &request.transaction_id {
-        Some(id) => order.payment_of(id),
-        None => order.payment.as_ref(),
-    };
-    let promise = Promise {
-        payment: payment.ok_or(Refusal::NotPaid)?,
-        refund_no: request.number.refund_no.clone(),
-        refund_fee: request.fee,
-        reason: request.reason.clone(),
-        due: now,
-    };
-    let mut refund = Refund::new(order, promise, now);
-    // By this call; the sweeper asks only if it dies.
-    let _claimed = refund.claim(now);
-    Ok(refund)
 }

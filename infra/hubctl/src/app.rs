@@ -1,17 +1,15 @@
-//! Third parties that may use the hub: their switches, sites and secrets. Every
-//! change is written with an entry of the audit trail, under the condition that
-//! nobody else has changed the app since it was read.
+//! Third parties that may use the hub: their switches, sites and secrets.
 
 use aws_config::SdkConfig;
 use clap::{Args, Subcommand};
-use serde_json::json;
 use shared::ambient::{Clock, random_hex};
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
-use shared::domain::app::{App, AppSecret, Rotation, check_site};
+use shared::domain::app::{self, App, AppSecret, Rotation};
 use shared::domain::id::AppId;
 use shared::domain::merchant::{AccountId, MchId};
 use shared::domain::time::Timestamp;
+use shared::flows::apps::{self, Apps};
 
 use crate::audit::Trail;
 use crate::{Done, Stop, confirm, print};
@@ -50,6 +48,14 @@ struct Place {
 impl Place {
     fn registry(&self, config: &SdkConfig) -> Registry {
         Registry::new(config, self.registry_table.clone())
+    }
+
+    fn apps(&self, config: &SdkConfig, trail: &Trail, first_merchant: Option<MchId>) -> Apps {
+        Apps {
+            registry: self.registry(config),
+            audit: trail.table(config),
+            first_merchant,
+        }
     }
 }
 
@@ -252,127 +258,45 @@ pub(crate) async fn run(command: Command) -> Done {
         Command::Create(new) => create(new).await,
         Command::List(list) => tell_all(list).await,
         Command::Show(show) => tell(show).await,
-        Command::Edit(asked) => edit(asked).await,
-        Command::Disable(disable) => {
-            change(&disable, "app.disable", |app| {
-                app.disabled = true;
-                Ok(())
-            })
-            .await
+        Command::Edit(asked) => {
+            let edit = apps::Change::Edit(asked.edit());
+            change(&asked.change, asked.first.first_merchant, edit).await
         }
-        Command::Enable(enable) => {
-            change(&enable, "app.enable", |app| {
-                app.disabled = false;
-                Ok(())
-            })
-            .await
-        }
-        Command::Annotate(annotate) => {
-            change(&annotate.change, "app.annotate", |app| {
-                app.note.clone_from(&annotate.note);
-                Ok(())
-            })
-            .await
+        Command::Disable(asked) => change(&asked, None, apps::Change::Disable).await,
+        Command::Enable(asked) => change(&asked, None, apps::Change::Enable).await,
+        Command::Annotate(asked) => {
+            change(&asked.change, None, apps::Change::Annotate(asked.note)).await
         }
         Command::Rotate(asked) => rotate(asked).await,
     }
 }
 
-async fn edit(asked: Edit) -> Done {
-    let registry = asked.change.place.registry(&sdk_config_for_people().await);
-    let mut after = read(&registry, &asked.change.app_id).await?;
-    asked.apply(&mut after).map_err(Stop::Refused)?;
-    if asked.merchant.is_some() || !asked.add_accounts.is_empty() {
-        asked.first.check(&registry, &after).await?;
-    }
-    change(&asked.change, "app.edit", |app| asked.apply(app)).await
-}
-
-impl First {
-    /// Whether an app's merchant and accounts are registered and belong together.
-    async fn check(&self, registry: &Registry, app: &App) -> Done {
-        let merchant = app.merchant.as_ref().or(self.first_merchant.as_ref());
-        if let Some(mch_id) = &app.merchant
-            && self.first_merchant.as_ref() != Some(mch_id)
-            && registry.merchant(mch_id).await?.is_none()
-        {
-            let text = format!("there is no merchant {mch_id}: hubctl merchant create {mch_id}");
-            return Err(Stop::NotFound(text).into());
-        }
-        for id in &app.accounts {
-            let Some(account) = registry.account(id).await? else {
-                let text = format!("there is no account {id}: hubctl account create {id}");
-                return Err(Stop::NotFound(text).into());
-            };
-            if merchant.is_some_and(|merchant| !account.merchants.contains(merchant)) {
-                let text = format!(
-                    "the account {id} is not bound to the app's merchant: bind it in WeChat's \
-                     platform, then hubctl account edit {id} --add-merchant MCH_ID"
-                );
-                return Err(Stop::Refused(text).into());
-            }
-        }
-        if app.merchant.is_some() && app.merchant != self.first_merchant && app.accounts.is_empty()
-        {
-            let text = "an app of another merchant than the first needs its accounts, too";
-            return Err(Stop::Refused(text.to_owned()).into());
-        }
-        Ok(())
-    }
-
-    /// Where the stack has no first of its own, the only one that is registered.
-    async fn complete(&self, registry: &Registry, app: &mut App) -> Done {
-        if self.first_merchant.is_some() || app.merchant.is_some() {
-            return Ok(());
-        }
-        let known = registry.directory().await?;
-        let mut merchants = known.merchants.into_iter();
-        app.merchant = merchants.next();
-        if app.merchant.is_none() || merchants.next().is_some() {
-            let text = "name the app's --merchant: there is none, or more than one";
-            return Err(Stop::Refused(text.to_owned()).into());
-        }
-        if app.accounts.is_empty() && known.accounts.len() == 1 {
-            app.accounts.extend(known.accounts);
-        }
-        Ok(())
-    }
-}
-
 async fn create(new: Create) -> Done {
-    for site in &new.sites {
-        check_site(site, new.allow_http).map_err(|rule| format!("--site {site} {rule}"))?;
-    }
     let random_id = || AppId::parse(&random_hex().chars().take(16).collect::<String>());
     let app_id = new.app_id.map_or_else(random_id, Ok)?;
     let app_secret = new.app_secret.map_or_else(random_secret, Ok)?;
-    let mut app = App {
-        name: new.name,
-        allow_http: new.allow_http,
-        allow_direct: new.allow_direct,
-        skip_return_call: new.skip_return_call,
-        refund_by_hand: new.refund_by_hand,
-        genprepay: new.genprepay,
-        sites: new.sites,
-        signed_profile: new.signed_profile,
-        session_keys: new.session_keys,
+    let edit = app::Edit {
+        name: Some(new.name),
+        allow_http: Some(new.allow_http),
+        allow_direct: Some(new.allow_direct),
+        skip_return_call: Some(new.skip_return_call),
+        refund_by_hand: Some(new.refund_by_hand),
+        genprepay: Some(new.genprepay),
+        signed_profile: Some(new.signed_profile),
+        session_keys: Some(new.session_keys),
         merchant: new.merchant,
-        accounts: new.accounts,
-        ..App::new(app_id, app_secret)
+        add_accounts: new.accounts,
+        remove_accounts: Vec::new(),
+        add_sites: new.sites,
+        remove_sites: Vec::new(),
     };
     let config = sdk_config_for_people().await;
-    let registry = new.place.registry(&config);
-    new.first.complete(&registry, &mut app).await?;
-    new.first.check(&registry, &app).await?;
-    let subject = app.app_id.to_string();
-    let entry = new.trail.entry(&config, "app.create", subject).await;
-    let entry = entry.between(&json!({}), &app.shown(Clock::System.now()));
-    let audit = new.trail.table(&config);
-    if !registry.add_app(&app, &audit, &entry).await? {
-        let text = format!("an app with the id {} exists already", app.app_id);
-        return Err(Stop::Refused(text).into());
-    }
-    hand_out(&app);
+    let first = new.first.first_merchant;
+    let apps = new.place.apps(&config, &new.trail, first);
+    let actor = new.trail.actor(&config).await;
+    let app = App::new(app_id, app_secret);
+    let created = apps.create(app, &edit, &actor, Clock::System.now()).await;
+    hand_out(&created.map_err(stop)?);
     Ok(())
 }
 
@@ -412,138 +336,104 @@ async fn tell_all(list: List) -> Done {
 
 async fn tell(show: Show) -> Done {
     let registry = show.place.registry(&sdk_config_for_people().await);
-    let app = read(&registry, &show.app_id).await?;
+    let app = registry.app_to_change(&show.app_id).await?;
+    let app = app.ok_or_else(|| stop(apps::Error::NotFound(show.app_id)))?;
     print::object(&app.shown(Clock::System.now()), show.json)
 }
 
-async fn read(registry: &Registry, app_id: &AppId) -> Result<App, Box<dyn std::error::Error>> {
-    let app = registry.app_to_change(app_id).await?;
-    app.ok_or_else(|| Stop::NotFound(format!("there is no app {app_id}")).into())
-}
-
 impl Edit {
-    fn apply(&self, app: &mut App) -> Result<(), String> {
-        if let Some(name) = &self.name {
-            app.name.clone_from(name);
+    fn edit(&self) -> app::Edit {
+        app::Edit {
+            name: self.name.clone(),
+            allow_http: self.allow_http,
+            allow_direct: self.allow_direct,
+            skip_return_call: self.skip_return_call,
+            refund_by_hand: self.refund_by_hand,
+            genprepay: self.genprepay,
+            signed_profile: self.signed_profile,
+            session_keys: self.session_keys,
+            merchant: self.merchant.clone(),
+            add_accounts: self.add_accounts.clone(),
+            remove_accounts: self.remove_accounts.clone(),
+            add_sites: self.add_sites.clone(),
+            remove_sites: self.remove_sites.clone(),
         }
-        for (new, switch) in [
-            (self.allow_http, &mut app.allow_http),
-            (self.allow_direct, &mut app.allow_direct),
-            (self.skip_return_call, &mut app.skip_return_call),
-            (self.refund_by_hand, &mut app.refund_by_hand),
-            (self.genprepay, &mut app.genprepay),
-            (self.signed_profile, &mut app.signed_profile),
-            (self.session_keys, &mut app.session_keys),
-        ] {
-            *switch = new.unwrap_or(*switch);
-        }
-        for site in &self.remove_sites {
-            let before = app.sites.len();
-            app.sites.retain(|known| known != site);
-            if app.sites.len() == before {
-                return Err(format!("--remove-site {site} is none of its sites"));
-            }
-        }
-        for site in &self.add_sites {
-            check_site(site, app.allow_http).map_err(|rule| format!("--add-site {site} {rule}"))?;
-            if !app.sites.contains(site) {
-                app.sites.push(site.clone());
-            }
-        }
-        if let Some(merchant) = &self.merchant {
-            app.merchant = Some(merchant.clone());
-        }
-        app.accounts
-            .retain(|known| !self.remove_accounts.contains(known));
-        for account in &self.add_accounts {
-            if !app.accounts.contains(account) {
-                app.accounts.push(account.clone());
-            }
-        }
-        Ok(())
     }
 }
 
-/// Reads an app, changes it, and writes it with its entry if that is a change.
-async fn change(
-    asked: &Change,
-    action: &str,
-    apply: impl FnOnce(&mut App) -> Result<(), String>,
-) -> Done {
+async fn change(asked: &Change, first: Option<MchId>, change: apps::Change) -> Done {
     let config = sdk_config_for_people().await;
-    let registry = asked.place.registry(&config);
-    let before = read(&registry, &asked.app_id).await?;
-    let mut app = before.clone();
-    apply(&mut app).map_err(Stop::Refused)?;
-    if app == before {
-        eprintln!("Nothing to change.");
-        return Ok(());
+    let apps = asked.place.apps(&config, &asked.trail, first);
+    let actor = asked.trail.actor(&config).await;
+    let changed = apps.change(&asked.app_id, change, &actor, Clock::System.now());
+    match changed.await.map_err(stop)?.is_new {
+        true => eprintln!("Changed, from the next request on."),
+        false => eprintln!("Nothing to change."),
     }
-    write(asked, &config, action, &before, app).await?;
-    eprintln!("Changed, from the next request on.");
     Ok(())
-}
-
-async fn write(asked: &Change, config: &SdkConfig, action: &str, before: &App, app: App) -> Done {
-    let subject = asked.app_id.to_string();
-    let entry = asked.trail.entry(config, action, subject).await;
-    let now = entry.at;
-    let entry = entry.between(&before.shown(now), &app.shown(now));
-    let (registry, audit) = (asked.place.registry(config), asked.trail.table(config));
-    match registry.change_app(app, &audit, &entry).await? {
-        true => Ok(()),
-        false => Err(Stop::lost_race("app").into()),
-    }
 }
 
 async fn rotate(asked: Rotate) -> Done {
     let config = sdk_config_for_people().await;
     let change = &asked.change;
-    let before = read(&change.place.registry(&config), &change.app_id).await?;
+    let apps = change.place.apps(&config, &change.trail, None);
+    let before = apps.read(&change.app_id).await.map_err(stop)?;
     let now = Clock::System.now();
-    let (rotation, action, what) = asked.kind(&before, now);
-    let mut app = before.clone();
-    let new = asked.app_secret.clone().map_or_else(random_secret, Ok)?;
-    app.rotate(new, rotation, now).map_err(|rule| {
-        let ends = before.previous_secret(now).map(|old| old.until.rfc3339());
-        let ends = ends.map(|ends| {
-            format!(" ({ends}): --again replaces the newer one, --now leaves only a new one")
-        });
-        let text = format!("the app {rule}{}", ends.unwrap_or_default());
-        Stop::Refused(text)
-    })?;
+    let (rotation, what) = asked.kind(&before, now);
     confirm(&what, asked.yes)?;
-    write(change, &config, action, &before, app.clone()).await?;
+    let new = asked.app_secret.clone().map_or_else(random_secret, Ok)?;
+    let actor = change.trail.actor(&config).await;
+    let rotated = apps.rotate(&change.app_id, rotation, new, &actor, now);
+    let app = rotated.await.map_err(|error| {
+        let ends = before.previous_secret(now).map(|old| old.until.rfc3339());
+        match (&error, ends) {
+            (apps::Error::Rotation(_), Some(ends)) => Stop::Refused(format!(
+                "{error} ({ends}): --again replaces the newer one, --now leaves only a new one"
+            ))
+            .into(),
+            _ => stop(error),
+        }
+    })?;
     hand_out(&app);
     Ok(())
 }
 
+fn stop(error: apps::Error) -> Box<dyn std::error::Error> {
+    let text = error.to_string();
+    match error {
+        apps::Error::NotFound(_)
+        | apps::Error::MerchantUnknown(_)
+        | apps::Error::AccountUnknown(_) => Stop::NotFound(text).into(),
+        apps::Error::Exists(_)
+        | apps::Error::Broken(_)
+        | apps::Error::Misfit(_)
+        | apps::Error::Rotation(_)
+        | apps::Error::Changed => Stop::Refused(text).into(),
+        apps::Error::Aws(failure) => failure.into(),
+    }
+}
+
 impl Rotate {
-    /// What is asked, its name in the trail, and what a person is told before.
-    fn kind(&self, app: &App, now: Timestamp) -> (Rotation, &'static str, String) {
+    /// What is asked, and what a person is told before.
+    fn kind(&self, app: &App, now: Timestamp) -> (Rotation, String) {
         let name = print::plain(&format!("{} {}", app.app_id, app.name));
         match (self.now, self.again) {
             (true, _) => (
                 Rotation::Now,
-                "app.rotate.now",
                 format!("{name}: the present secret ends at once, with all its pay addresses."),
             ),
             (_, true) => (
                 Rotation::Again,
-                "app.rotate.again",
                 format!("{name}: the newer secret ends at once, the older one when it was to."),
             ),
             _ => {
                 let until = now.plus_seconds(self.overlap_hours.saturating_mul(3600));
-                let until_text = until.rfc3339();
-                (
-                    Rotation::Overlap(until),
-                    "app.rotate",
-                    format!(
-                        "{name}: the present secret may be used until {until_text}. Callbacks \
-                         carry the new signature from now on."
-                    ),
-                )
+                let text = format!(
+                    "{name}: the present secret may be used until {}. Callbacks carry the new \
+                     signature from now on.",
+                    until.rfc3339()
+                );
+                (Rotation::Overlap(until), text)
             }
         }
     }

@@ -27,6 +27,15 @@ pub struct Period {
     pub before: String,
 }
 
+/// An entry that a change elsewhere is committed with.
+#[derive(Debug, Clone, Copy)]
+pub struct Audited<'a> {
+    /// Where it goes.
+    pub audit: &'a Audit,
+    /// What it says.
+    pub entry: &'a Entry,
+}
+
 /// A page of the trail.
 #[derive(Debug)]
 pub struct Page {
@@ -54,17 +63,11 @@ impl Audit {
         entry: &Entry,
     ) -> Result<bool, Failure> {
         const OPERATION: &str = "commit a change with its audit entry";
-        let put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(row(entry)?))
-            .condition_expression("attribute_not_exists(pk)")
-            .build()
-            .map_err(Failure::of(OPERATION))?;
         let done = self
             .client
             .transact_write_items()
             .set_transact_items(Some(changes))
-            .transact_items(TransactWriteItem::builder().put(put).build())
+            .transact_items(self.adding(entry)?)
             .send()
             .await;
         let Err(error) = done else { return Ok(true) };
@@ -82,6 +85,17 @@ impl Audit {
             true => self.has(entry).await,
             false => Err(Failure::of(OPERATION)(error)),
         }
+    }
+
+    /// The part of a transaction that adds an entry.
+    pub(super) fn adding(&self, entry: &Entry) -> Result<TransactWriteItem, Failure> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(row(entry)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .map_err(Failure::of("add an audit entry"))?;
+        Ok(TransactWriteItem::builder().put(put).build())
     }
 
     /// Writes an entry before something that cannot be in one transaction with it:

@@ -1,6 +1,10 @@
 //! A third party's account: its secret, its switches, and the addresses it may
 //! name.
 
+mod edit;
+
+pub use edit::{Broken, Edit};
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

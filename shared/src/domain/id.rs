@@ -226,6 +226,20 @@ impl RefundNo {
         Self::parse(&format!("{OUTSIDE}{refund_id}"))
     }
 
+    /// The number of a refund that an operator asks for under this name: the hub's own,
+    /// so that no app's is like it.
+    ///
+    /// # Errors
+    /// When the name is too long, or has what no number has.
+    pub fn of_operator(name: &str) -> Result<Self, Refused> {
+        match (1..=24).contains(&name.len()) {
+            true => Self::parse(&format!("{AUTOMATIC}op-{name}")),
+            false => Err(Refused(
+                "must be 1 to 24 characters of 0-9, A-Z, a-z, - and _",
+            )),
+        }
+    }
+
     /// Who asked for the refund.
     #[must_use]
     pub fn source(&self) -> RefundSource {
@@ -250,7 +264,7 @@ const OUTSIDE: &str = "ext-";
 pub enum RefundSource {
     /// The app.
     App,
-    /// The hub, because the payment did not fit its order.
+    /// The hub, because the payment did not fit its order, or one of its operators.
     Hub,
     /// A person, in WeChat's merchant platform.
     Wechat,
@@ -381,6 +395,12 @@ mod tests {
         let own = RefundNo::automatic("4200001").unwrap();
         assert_eq!(own.as_str(), "auto-4200001");
         assert_eq!(own.source(), RefundSource::Hub);
+        let operators = RefundNo::of_operator("R-1").unwrap();
+        assert_eq!(operators.as_str(), "auto-op-R-1");
+        assert_eq!(operators.source(), RefundSource::Hub);
+        for bad in ["", "a b", "a#b", &"x".repeat(25)] {
+            assert!(RefundNo::of_operator(bad).is_err(), "{bad}");
+        }
         let outside = RefundNo::outside(&"5".repeat(32)).unwrap();
         assert_eq!(outside.source(), RefundSource::Wechat);
         assert_eq!(RefundNo::parse("R1").unwrap().source(), RefundSource::App);

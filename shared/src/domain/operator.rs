@@ -2,6 +2,7 @@
 //! operators, their sessions and the keys of machines. Passwords, codes and the
 //! pauses between log-ins have files of their own.
 
+pub mod confirmation;
 pub mod password;
 pub mod throttle;
 pub mod totp;
@@ -91,10 +92,12 @@ impl Role {
         let allowed: &[Self] = match action {
             Action::OwnAccount => &Self::ALL,
             Action::ManageKeys => &[Self::Owner],
-            Action::ReadApps | Action::ReadDeliveries => &Self::ALL,
-            Action::ChangeApps | Action::IssueSecrets | Action::Resend => {
+            Action::ReadApps | Action::ReadDeliveries | Action::ReadOrders => &Self::ALL,
+            Action::ChangeApps | Action::IssueSecrets | Action::Resend | Action::CloseOrders => {
                 &[Self::Owner, Self::Operator]
             }
+            Action::QueryOrders | Action::Refund => &[Self::Owner, Self::Operator, Self::Finance],
+            Action::ConfirmRefunds => &[Self::Owner, Self::Finance],
             Action::ReadTrail => &[Self::Owner, Self::Auditor],
         };
         allowed.contains(&self)
@@ -110,9 +113,9 @@ pub enum Action {
     ManageKeys,
     /// See apps, without their secrets.
     ReadApps,
-    /// Switch apps off and on, and annotate them.
+    /// Edit apps, switch them off and on, and annotate them.
     ChangeApps,
-    /// Give apps secrets, and see each once.
+    /// Register apps, give them secrets, and see each once.
     IssueSecrets,
     /// See what apps were told in vain.
     ReadDeliveries,
@@ -120,13 +123,23 @@ pub enum Action {
     Resend,
     /// See who changed what.
     ReadTrail,
+    /// See orders with all that belongs to them.
+    ReadOrders,
+    /// Have WeChat asked about an order.
+    QueryOrders,
+    /// Give an order up.
+    CloseOrders,
+    /// Give money back, up to the limit alone.
+    Refund,
+    /// Let go what another has asked for above the limit.
+    ConfirmRefunds,
 }
 
 impl Action {
     /// Whether a machine's key never allows it.
     #[must_use]
     pub fn is_for_people(self) -> bool {
-        matches!(self, Self::OwnAccount)
+        matches!(self, Self::OwnAccount | Self::ConfirmRefunds)
     }
 }
 
@@ -448,6 +461,11 @@ mod tests {
             (ReadDeliveries, "oofa"),
             (Resend, "oo.."),
             (ReadTrail, "o..a"),
+            (ReadOrders, "oofa"),
+            (QueryOrders, "oof."),
+            (CloseOrders, "oo.."),
+            (Refund, "oof."),
+            (ConfirmRefunds, "o.f."),
         ] {
             let allowed = Role::ALL.map(|role| role.may(action));
             let expected: Vec<bool> = may.chars().map(|letter| letter != '.').collect();

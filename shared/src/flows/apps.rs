@@ -2,13 +2,16 @@
 //! changed by a rule, and written with its entry in the audit trail unless somebody
 //! else has changed it meanwhile.
 
+use serde_json::json;
+
 use crate::ambient::random_hex;
 use crate::aws::Failure;
 use crate::aws::audit::Audit;
 use crate::aws::registry::Registry;
-use crate::domain::app::{App, AppSecret, Rotation};
+use crate::domain::app::{App, AppSecret, Broken, Edit, Rotation};
 use crate::domain::audit::Actor;
 use crate::domain::id::{AppId, Refused};
+use crate::domain::merchant::{AccountId, MchId};
 use crate::domain::time::Timestamp;
 
 /// Why an app is as it was.
@@ -17,9 +20,24 @@ pub enum Error {
     /// There is no such app.
     #[error("there is no app {0}")]
     NotFound(AppId),
-    /// The change breaks this rule.
+    /// The identifier of a new app is taken.
+    #[error("an app with the id {0} exists already")]
+    Exists(AppId),
+    /// The edit breaks a rule.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// The merchant that it names is not registered.
+    #[error("there is no merchant {0}: hubctl merchant create {0}")]
+    MerchantUnknown(MchId),
+    /// One of its accounts is not registered.
+    #[error("there is no account {0}: hubctl account create {0}")]
+    AccountUnknown(AccountId),
+    /// What it names does not belong together, by this rule.
+    #[error("{0}")]
+    Misfit(Broken),
+    /// It has two secrets, or too few, for this rotation.
     #[error("the app {0}")]
-    Refused(Refused),
+    Rotation(Refused),
     /// Somebody else has changed it since it was read.
     #[error("somebody else has changed the app just now: look at it, and try again")]
     Changed,
@@ -31,6 +49,8 @@ pub enum Error {
 /// What becomes of an app without another secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
+    /// This is changed.
+    Edit(Edit),
     /// Every request of it is refused.
     Disable,
     /// Its requests are taken again.
@@ -55,9 +75,36 @@ pub struct Apps {
     pub registry: Registry,
     /// Who changed what.
     pub audit: Audit,
+    /// Whom apps mean that name no merchant, where there is such a one.
+    pub first_merchant: Option<MchId>,
 }
 
 impl Apps {
+    /// Registers an app. Where the installation has no first merchant, the only one
+    /// that is registered is its own unless it names another.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], what [`Apps::change`] says of an edit, and AWS.
+    pub async fn create(
+        &self,
+        new: App,
+        edit: &Edit,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<App, Error> {
+        let mut app = new;
+        app.edit(edit)?;
+        self.complete(&mut app).await?;
+        self.check_merchant(&app).await?;
+        let subject = app.app_id.to_string();
+        let entry = actor.entry("app.create", subject, now, &random_hex());
+        let entry = entry.between(&json!({}), &app.shown(now));
+        match self.registry.add_app(&app, &self.audit, &entry).await? {
+            true => Ok(app),
+            false => Err(Error::Exists(app.app_id)),
+        }
+    }
+
     /// The app as it is at this moment.
     ///
     /// # Errors
@@ -70,7 +117,7 @@ impl Apps {
     /// Changes an app. What is so already leaves no entry.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Changed`] and AWS.
+    /// [`Error::NotFound`], [`Error::Changed`], the rule that an edit breaks, and AWS.
     pub async fn change(
         &self,
         app_id: &AppId,
@@ -81,6 +128,13 @@ impl Apps {
         let before = self.read(app_id).await?;
         let mut app = before.clone();
         let action = match change {
+            Change::Edit(edit) => {
+                app.edit(&edit)?;
+                if edit.merchant.is_some() || !edit.add_accounts.is_empty() {
+                    self.check_merchant(&app).await?;
+                }
+                "app.edit"
+            }
             Change::Disable => {
                 app.disabled = true;
                 "app.disable"
@@ -104,7 +158,7 @@ impl Apps {
     /// Gives an app another secret.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Refused`], [`Error::Changed`] and AWS.
+    /// [`Error::NotFound`], [`Error::Rotation`], [`Error::Changed`] and AWS.
     pub async fn rotate(
         &self,
         app_id: &AppId,
@@ -115,7 +169,7 @@ impl Apps {
     ) -> Result<App, Error> {
         let before = self.read(app_id).await?;
         let mut app = before.clone();
-        app.rotate(secret, rotation, now).map_err(Error::Refused)?;
+        app.rotate(secret, rotation, now).map_err(Error::Rotation)?;
         let action = match rotation {
             Rotation::Overlap(_) => "app.rotate",
             Rotation::Again => "app.rotate.again",
@@ -141,5 +195,56 @@ impl Apps {
             true => Ok(()),
             false => Err(Error::Changed),
         }
+    }
+
+    /// Whether an app's merchant and accounts are registered and belong together.
+    async fn check_merchant(&self, app: &App) -> Result<(), Error> {
+        let first = self.first_merchant.as_ref();
+        let merchant = app.merchant.as_ref().or(first);
+        if let Some(mch_id) = &app.merchant
+            && first != Some(mch_id)
+            && self.registry.merchant(mch_id).await?.is_none()
+        {
+            return Err(Error::MerchantUnknown(mch_id.clone()));
+        }
+        for id in &app.accounts {
+            let account = self.registry.account(id).await?;
+            let account = account.ok_or_else(|| Error::AccountUnknown(id.clone()))?;
+            if merchant.is_some_and(|merchant| !account.merchants.contains(merchant)) {
+                return Err(Error::Misfit(Broken {
+                    field: "accounts",
+                    rule: "must be bound to the app's merchant: bind them in WeChat's platform, \
+                           then hubctl account edit ACCOUNT --add-merchant MCH_ID",
+                }));
+            }
+        }
+        if app.merchant.is_some() && app.merchant != self.first_merchant && app.accounts.is_empty()
+        {
+            return Err(Error::Misfit(Broken {
+                field: "accounts",
+                rule: "must be named for an app of another merchant than the first",
+            }));
+        }
+        Ok(())
+    }
+
+    /// Where the installation has no first merchant, the only one that is registered.
+    async fn complete(&self, app: &mut App) -> Result<(), Error> {
+        if self.first_merchant.is_some() || app.merchant.is_some() {
+            return Ok(());
+        }
+        let known = self.registry.directory().await?;
+        let mut merchants = known.merchants.into_iter();
+        app.merchant = merchants.next();
+        if app.merchant.is_none() || merchants.next().is_some() {
+            return Err(Error::Misfit(Broken {
+                field: "merchant",
+                rule: "must be named: there is none, or more than one",
+            }));
+        }
+        if app.accounts.is_empty() && known.accounts.len() == 1 {
+            app.accounts.extend(known.accounts);
+        }
+        Ok(())
     }
 }

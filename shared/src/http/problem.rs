@@ -15,7 +15,7 @@ use crate::aws::Failure;
 use crate::domain::id::Refused;
 use crate::domain::order::Refusal;
 use crate::error::causes;
-use crate::flows::{checkout, login, notified, token_cache};
+use crate::flows::{checkout, giving_up, login, notified, promise, token_cache};
 use crate::wechat;
 
 /// Why a request was refused.
@@ -263,6 +263,26 @@ impl From<notified::Error> for Problem {
             }
             notified::Error::Query(error) => error.into(),
             notified::Error::Aws(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<promise::Error> for Problem {
+    fn from(error: promise::Error) -> Self {
+        match error {
+            promise::Error::OrderNotFound => Self::OrderNotFound,
+            promise::Error::Conflict => Self::RefundConflict,
+            promise::Error::Refused(refusal) => refusal.into(),
+            promise::Error::Aws(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<giving_up::Error> for Problem {
+    fn from(error: giving_up::Error) -> Self {
+        match error {
+            giving_up::Error::Refused(refusal) => refusal.into(),
+            giving_up::Error::Aws(failure) => failure.into(),
         }
     }
 }

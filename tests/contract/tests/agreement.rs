@@ -81,10 +81,12 @@ fn next_of_operators(problem: Option<&OperatorProblem>) -> Option<OperatorProble
         Some(P::CsrfInvalid) => P::Forbidden,
         Some(P::Forbidden) => P::ApiKeyNotFound,
         Some(P::ApiKeyNotFound) => P::AppNotFound,
-        Some(P::AppNotFound) => P::AppChanged,
+        Some(P::AppNotFound) => P::AppExists,
+        Some(P::AppExists) => P::AppChanged,
         Some(P::AppChanged) => P::SecretsOverlap(Refused("rule")),
         Some(P::SecretsOverlap(_)) => P::DeliveryNotExhausted,
-        Some(P::DeliveryNotExhausted) => return None,
+        Some(P::DeliveryNotExhausted) => P::NothingWaits,
+        Some(P::NothingWaits) => return None,
     })
 }
 

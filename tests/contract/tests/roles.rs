@@ -14,7 +14,13 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// The beginnings of the keys of who operates the hub.
-const PEOPLES: [&str; 4] = ["operator#", "session#", "apikey#", "throttle#"];
+const PEOPLES: [&str; 5] = [
+    "operator#",
+    "session#",
+    "apikey#",
+    "throttle#",
+    "confirmation#",
+];
 
 /// Each role's statements about the registry: actions, and the keys' beginnings.
 fn of_the_registry() -> BTreeMap<String, Vec<(Value, Vec<String>)>> {

@@ -217,7 +217,7 @@ async fn each_function_reads_the_secrets_that_it_needs_and_no_other() {
         ("DELIVER", [false, false, false]),
         ("RECONCILE", [true, false, true]),
         ("SWEEP", [false, false, false]),
-        ("OPERATOR", [false, false, false]),
+        ("OPERATOR", [true, false, true]),
     ] {
         let role = as_function(&stack, &format!("{function}_FUNCTION_NAME")).await;
         let manager = aws_sdk_secretsmanager::Client::new(&role);

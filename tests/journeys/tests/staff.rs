@@ -10,14 +10,16 @@ use serde_json::{Value, json};
 
 /// Each route behind the door, and which roles it lets pass: owner, operator,
 /// finance, auditor; in capitals, if no machine's key does.
-const ROUTES: [(&str, &str, &str); 16] = [
+const ROUTES: [(&str, &str, &str); 26] = [
     ("GET", "session", "OOFA"),
     ("POST", "password", "OOFA"),
     ("POST", "api-keys", "o..."),
     ("GET", "api-keys/{id}", "o..."),
     ("DELETE", "api-keys/{id}", "o..."),
     ("GET", "apps", "oofa"),
+    ("POST", "apps", "oo.."),
     ("GET", "apps/{app_id}", "oofa"),
+    ("PATCH", "apps/{app_id}", "oo.."),
     ("POST", "apps/{app_id}/disable", "oo.."),
     ("POST", "apps/{app_id}/enable", "oo.."),
     ("POST", "apps/{app_id}/annotate", "oo.."),
@@ -25,6 +27,14 @@ const ROUTES: [(&str, &str, &str); 16] = [
     ("GET", "apps/{app_id}/deliveries", "oofa"),
     ("POST", "apps/{app_id}/deliveries/resend", "oo.."),
     ("POST", "apps/{app_id}/deliveries/resend-all", "oo.."),
+    ("GET", "orders", "oofa"),
+    ("GET", "orders/{app_id}/{order_no}", "oofa"),
+    ("POST", "orders/{app_id}/{order_no}/query", "oof."),
+    ("POST", "orders/{app_id}/{order_no}/close", "oo.."),
+    ("POST", "orders/{app_id}/{order_no}/refunds", "oof."),
+    ("GET", "confirmations/{id}", "oofa"),
+    ("DELETE", "confirmations/{id}", "oof."),
+    ("POST", "confirmations/{id}/confirm", "O.F."),
     ("GET", "audit", "o..a"),
     // The last one, because it ends the session.
     ("DELETE", "session", "OOFA"),
@@ -459,10 +469,11 @@ async fn each_route_lets_the_roles_pass_that_the_table_says() {
     for (method, path, may) in ROUTES {
         let path = path.replace("{id}", "0000000000000000");
         let path = path.replace("{app_id}", &stack.app.id);
-        let body = if method == "POST" {
-            json!({})
-        } else {
-            Value::Null
+        let path = path.replace("{order_no}", "A000000001");
+        let body = match method {
+            // An app would be registered by an empty body.
+            "POST" | "PATCH" => json!({"nobody": "asks for this"}),
+            _ => Value::Null,
         };
         let nobody = stack.desk(&Proof::default(), method, &path, &body).await;
         assert_eq!(code(&nobody), (401, "login_required"), "{method} {path}");

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{
 use super::{Item, Ledger, Saved, deliveries, has_token, orders, refunds, revision, text};
 use crate::ambient::random_hex;
 use crate::aws::Failure;
+use crate::aws::audit::Audited;
 use crate::domain::delivery::Delivery;
 use crate::domain::order::Order;
 use crate::domain::refund::Refund;
@@ -40,6 +41,30 @@ impl Ledger {
         refunds: &mut [Refund],
         now: Timestamp,
     ) -> Result<Saved, Failure> {
+        self.commit_all(order, deliveries, refunds, now, None).await
+    }
+
+    /// The same for a refund that a person asked for, with the entry in the audit
+    /// trail.
+    pub async fn commit_audited(
+        &self,
+        order: &mut Order,
+        refunds: &mut [Refund],
+        now: Timestamp,
+        audited: &Audited<'_>,
+    ) -> Result<Saved, Failure> {
+        self.commit_all(order, &[], refunds, now, Some(audited))
+            .await
+    }
+
+    async fn commit_all(
+        &self,
+        order: &mut Order,
+        deliveries: &[Delivery],
+        refunds: &mut [Refund],
+        now: Timestamp,
+        audited: Option<&Audited<'_>>,
+    ) -> Result<Saved, Failure> {
         let token = random_hex();
         let expected = order.revision;
         order.revision += 1;
@@ -60,7 +85,7 @@ impl Ledger {
             parts.push(Part { item, revision });
         }
         loop {
-            let Err(error) = self.write_all(&parts).await? else {
+            let Err(error) = self.write_all(&parts, audited).await? else {
                 return Ok(Saved::Done);
             };
             let reasons = match error.as_service_error() {
@@ -100,11 +125,19 @@ impl Ledger {
         }
     }
 
-    async fn write_all(&self, parts: &[Part]) -> Result<Written, Failure> {
-        let mut items = Vec::with_capacity(parts.len());
+    async fn write_all(
+        &self,
+        parts: &[Part],
+        audited: Option<&Audited<'_>>,
+    ) -> Result<Written, Failure> {
+        let mut items = Vec::with_capacity(parts.len() + 1);
         for part in parts {
             let put = self.expecting(part)?;
             items.push(TransactWriteItem::builder().put(put).build());
+        }
+        // The last one: what became of the others is told by their places.
+        if let Some(Audited { audit, entry }) = audited {
+            items.push(audit.adding(entry)?);
         }
         let transaction = self.client.transact_write_items();
         let written = transaction.set_transact_items(Some(items)).send().await;

@@ -1,5 +1,5 @@
-//! Operators, their sessions, the keys of machines, and the pauses between
-//! log-ins, as rows of the registry. Only the function `operator` has a role that
+//! Operators, their sessions, the keys of machines, what waits for a second person,
+//! and the pauses between log-ins, as rows of the registry. Only the function `operator` has a role that
 //! names them.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem, Update};
@@ -9,6 +9,7 @@ use crate::aws::Failure;
 use crate::aws::audit::Audit;
 use crate::aws::item::{self, Item, millis, number, refused, string};
 use crate::domain::audit::Entry;
+use crate::domain::operator::confirmation::Confirmation;
 use crate::domain::operator::throttle::{Counted, Throttle};
 use crate::domain::operator::{ApiKey, Operator, OperatorName, Session};
 use crate::domain::time::Timestamp;
@@ -38,6 +39,10 @@ fn session_key(hash: &str) -> String {
 
 fn api_key_key(id: &str) -> String {
     format!("apikey#{id}")
+}
+
+fn confirmation_key(id: &str) -> String {
+    format!("confirmation#{id}")
 }
 
 fn key(pk: String) -> Item {
@@ -131,13 +136,7 @@ impl Registry {
         audit: &Audit,
         entry: &Entry,
     ) -> Result<(), Failure> {
-        let delete = Delete::builder()
-            .table_name(&self.table)
-            .set_key(Some(key(session_key(hash))))
-            .condition_expression("attribute_exists(pk)")
-            .build()
-            .map_err(Failure::of("end a session"))?;
-        let delete = TransactWriteItem::builder().delete(delete).build();
+        let delete = self.deleting(session_key(hash))?;
         audit.commit(vec![delete], entry).await.map(drop)
     }
 
@@ -178,6 +177,58 @@ impl Registry {
             .map_err(Failure::of("revoke an API key"))?;
         let update = TransactWriteItem::builder().update(update).build();
         audit.commit(vec![update], entry).await
+    }
+
+    /// What waits for a second person, by its name, perhaps too long.
+    pub async fn confirmation(&self, id: &str) -> Result<Option<Confirmation>, Failure> {
+        self.row(confirmation_key(id), "read what waits").await
+    }
+
+    /// Lets something wait. False when something of this name waits already.
+    pub async fn add_confirmation(
+        &self,
+        waiting: &Confirmation,
+        now: Timestamp,
+        audit: &Audit,
+        entry: &Entry,
+    ) -> Result<bool, Failure> {
+        let put = self.put_row(confirmation_key(&waiting.id), waiting, "let a refund wait")?;
+        let put = put
+            .item("expires_at", number(waiting.ends_at.seconds()))
+            // DynamoDB removes what has ended late.
+            .condition_expression("attribute_not_exists(pk) OR ends_at <= :now")
+            .expression_attribute_values(":now", millis(now));
+        audit.commit(vec![built(put)?], entry).await
+    }
+
+    /// Takes back what waits. False when nothing does.
+    pub async fn reject_confirmation(
+        &self,
+        id: &str,
+        audit: &Audit,
+        entry: &Entry,
+    ) -> Result<bool, Failure> {
+        let delete = self.deleting(confirmation_key(id))?;
+        audit.commit(vec![delete], entry).await
+    }
+
+    /// Forgets what was confirmed.
+    pub async fn forget_confirmation(&self, id: &str) -> Result<(), Failure> {
+        let delete = self.client.delete_item().table_name(&self.table);
+        let delete = delete.set_key(Some(key(confirmation_key(id))));
+        let forgotten = delete.send().await;
+        forgotten.map_err(Failure::of("forget what was confirmed"))?;
+        Ok(())
+    }
+
+    fn deleting(&self, pk: String) -> Result<TransactWriteItem, Failure> {
+        let delete = Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(pk)))
+            .condition_expression("attribute_exists(pk)")
+            .build()
+            .map_err(Failure::of("delete a row"))?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
     /// What is remembered of somebody's tries to get in.

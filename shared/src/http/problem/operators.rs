@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 use super::Problem;
 use crate::domain::id::Refused;
-use crate::flows::{apps, sign_in, staff};
+use crate::flows::{apps, second_person, sign_in, staff};
 
 /// Why an operator's request was refused.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,9 @@ pub enum OperatorProblem {
     /// 404 `app_not_found`
     #[error("there is no app with this app_id")]
     AppNotFound,
+    /// 409 `app_exists`
+    #[error("there is an app with this app_id already")]
+    AppExists,
     /// 409 `app_changed`
     #[error("somebody else has changed the app just now: look at it, and try again")]
     AppChanged,
@@ -45,6 +48,9 @@ pub enum OperatorProblem {
     /// 409 `delivery_not_exhausted`
     #[error("the order has no such delivery that is exhausted")]
     DeliveryNotExhausted,
+    /// 404 `nothing_waits`
+    #[error("nothing of this name waits for a second person who asks")]
+    NothingWaits,
 }
 
 impl OperatorProblem {
@@ -59,9 +65,11 @@ impl OperatorProblem {
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             Self::ApiKeyNotFound => (StatusCode::NOT_FOUND, "api_key_not_found"),
             Self::AppNotFound => (StatusCode::NOT_FOUND, "app_not_found"),
+            Self::AppExists => (StatusCode::CONFLICT, "app_exists"),
             Self::AppChanged => (StatusCode::CONFLICT, "app_changed"),
             Self::SecretsOverlap(_) => (StatusCode::CONFLICT, "secrets_overlap"),
             Self::DeliveryNotExhausted => (StatusCode::CONFLICT, "delivery_not_exhausted"),
+            Self::NothingWaits => (StatusCode::NOT_FOUND, "nothing_waits"),
         }
     }
 
@@ -98,8 +106,24 @@ impl From<apps::Error> for Problem {
         match error {
             apps::Error::NotFound(_) => OperatorProblem::AppNotFound.into(),
             apps::Error::Changed => OperatorProblem::AppChanged.into(),
-            apps::Error::Refused(rule) => OperatorProblem::SecretsOverlap(rule).into(),
+            apps::Error::Exists(_) => OperatorProblem::AppExists.into(),
+            apps::Error::Broken(broken) | apps::Error::Misfit(broken) => {
+                Self::param(broken.field, broken.rule)
+            }
+            apps::Error::MerchantUnknown(_) => Self::param("merchant", "is not registered"),
+            apps::Error::AccountUnknown(_) => Self::param("add_accounts", "is not registered"),
+            apps::Error::Rotation(rule) => OperatorProblem::SecretsOverlap(rule).into(),
             apps::Error::Aws(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<second_person::Error> for Problem {
+    fn from(error: second_person::Error) -> Self {
+        match error {
+            second_person::Error::Promise(error) => error.into(),
+            second_person::Error::NothingWaits => OperatorProblem::NothingWaits.into(),
+            second_person::Error::Aws(failure) => failure.into(),
         }
     }
 }
