@@ -14,7 +14,7 @@ mod transport;
 pub mod v2;
 pub mod v3;
 
-pub use payments::{Closing, Paid, Trade, Wechat};
+pub use payments::{Closing, Paid, Proven, Trade, Wechat};
 pub use transport::{Gateway, Http};
 pub use v2::micropay::{Charge, Reversal};
 

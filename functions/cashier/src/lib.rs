@@ -15,7 +15,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use shared::ambient::Clock;
-use shared::aws::accounts::Named;
 use shared::aws::ledger::Ledger;
 use shared::aws::registry::Registry;
 use shared::domain::app::App;
@@ -204,13 +203,12 @@ fn ended(order: &Order, app: &App, visit: &Visit) -> Result<Response, Problem> {
 /// Through which official account the payer's openid is learned; none for an order
 /// that is paid in a mini program, which has openids of its own.
 async fn account(state: &Cashier, order: &Order, app: &App) -> Result<Option<AccountId>, Problem> {
-    let accounts = &state.checkout.accounts;
-    let Some(named) = &order.request.account else {
-        let chosen = accounts.choose(app, Need::OfficialAccount).await?;
-        return chosen.map(Some).ok_or(Problem::AccountMissing);
-    };
-    let checked = accounts.check(app, named, Need::OfficialAccount).await?;
-    Ok((checked == Named::Serves).then(|| named.clone()))
+    let checkout = &state.checkout;
+    let account = checkout.account(order, app, Need::OfficialAccount).await?;
+    match (account, &order.request.account) {
+        (None, None) => Err(Problem::AccountMissing),
+        (account, _) => Ok(account),
+    }
 }
 
 /// Sends the browser to WeChat for the openid; it comes back to this address

@@ -4,6 +4,7 @@
 mod micropay;
 mod request;
 
+use micropay::Scan;
 pub use micropay::Till;
 
 use std::sync::Arc;
@@ -79,21 +80,33 @@ async fn create(
         openid: request.openid.clone(),
         ip: request.client_ip.unwrap_or_else(caller),
     };
-    check_account(&state, &signed.app, &request).await?;
     let method = method(&request, &signed.app);
     let mut order = Order::new(key, request, random_hex(), now);
     order.merchant = Some(state.checkout.merchants.payee(&signed.app)?);
     if let Some(code) = auth_code {
-        let channel = state
-            .checkout
-            .channel(&order, &signed.app, TradeType::Micropay);
-        let account = channel.await?.account;
-        return micropay::charge(&state, order, &code, &account, payer.ip, now).await;
+        let scan = Scan {
+            code,
+            client_ip: payer.ip,
+        };
+        return micropay::charge(&state, &signed.app, order, &scan, now).await;
     }
     // The attempt is stored with the order: one write instead of two.
-    if let Some(trade_type) = method {
-        let channel = state.checkout.channel(&order, &signed.app, trade_type);
-        order.open_attempt(trade_type, payer.clone(), channel.await?, now)?;
+    let opened = open(
+        &state,
+        &signed.app,
+        &mut order,
+        method.map(|way| (way, &payer)),
+        now,
+    );
+    if let Err(problem) = opened.await {
+        // What the app may not any more changes nothing of what it has.
+        let known = known(&state, &order).await?.ok_or(problem)?;
+        let current = known
+            .attempts
+            .last()
+            .filter(|_| known.check_open(now).is_ok());
+        let placed = placed(&state, &known, current, &signed.app, now).await?;
+        return Ok((StatusCode::OK, Json(placed)).into_response());
     }
     let (order, status) = match state.ledger.create(&order).await? {
         Created::New => {
@@ -118,6 +131,35 @@ async fn create(
     let attempt = attempt.filter(|_| order.check_open(now).is_ok());
     let placed = placed(&state, &order, attempt.as_ref(), &signed.app, now).await?;
     Ok((status, Json(placed)).into_response())
+}
+
+/// Opens the first attempt at a new order, if it is known how it is paid.
+async fn open(
+    state: &CreateOrder,
+    app: &App,
+    order: &mut Order,
+    way: Option<(TradeType, &Payer)>,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    admit(state, app, order).await?;
+    if let Some((trade_type, payer)) = way {
+        let channel = state.checkout.channel(order, app, trade_type).await?;
+        order.open_attempt(trade_type, payer.clone(), channel, now)?;
+    }
+    Ok(())
+}
+
+/// The same order, if it was placed before.
+async fn known(state: &CreateOrder, order: &Order) -> Result<Option<Order>, Problem> {
+    let known = state.ledger.order(&order.key()).await?;
+    Ok(known.filter(|known| known.request.is_same(&order.request)))
+}
+
+/// Whether the app may place this order now.
+async fn admit(state: &CreateOrder, app: &App, order: &Order) -> Result<(), Problem> {
+    check_account(state, app, &order.request).await?;
+    state.checkout.admitting(order).await?;
+    Ok(())
 }
 
 /// An account that the order names is the app's, and WeChat takes such payments

@@ -10,8 +10,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use shared::aws::ledger::{Created, Saved};
 use shared::aws::queue::Queue;
-use shared::domain::merchant::AccountId;
-use shared::domain::order::{CodeUse, MicropayTiming, Order, ShownCode, Status};
+use shared::domain::app::App;
+use shared::domain::order::{CodeUse, MicropayTiming, Order, ShownCode, Status, TradeType};
 use shared::domain::time::Timestamp;
 use shared::error::causes;
 use shared::flows::race::Race;
@@ -20,8 +20,8 @@ use shared::http::problem::Problem;
 use shared::http::view::{Paid, PlacedOrder};
 use shared::wechat::Charge;
 
-use crate::CreateOrder;
 use crate::request::AuthCode;
+use crate::{CreateOrder, admit, known};
 
 /// What payments by code need.
 #[derive(Debug)]
@@ -36,56 +36,90 @@ pub struct Till {
     pub reconcile: Queue,
 }
 
+/// A payer's code, and where the till is.
+pub(crate) struct Scan {
+    pub(crate) code: AuthCode,
+    pub(crate) client_ip: IpAddr,
+}
+
 /// Charges a code for a new order, or for the same one again.
 pub(crate) async fn charge(
     state: &CreateOrder,
+    app: &App,
     mut order: Order,
-    code: &AuthCode,
-    account: &AccountId,
-    client_ip: IpAddr,
+    scan: &Scan,
     now: Timestamp,
 ) -> Result<Response, Problem> {
-    let shown = ShownCode {
-        digest: &code.digest(),
-        timing: state.till.timing,
-        client_ip,
-        account,
-    };
-    let mut code_use = order.use_payment_code(&shown, now)?;
-    let mut status = StatusCode::CREATED;
-    match state.ledger.create(&order).await? {
-        Created::New => tracing::info!(order = %order.key(), "order created"),
-        Created::Exists(known) if known.request.is_same(&order.request) => {
+    let (mut status, code_use);
+    match use_code(state, app, &mut order, scan, now).await {
+        Ok(used) => match state.ledger.create(&order).await? {
+            Created::New => {
+                tracing::info!(order = %order.key(), "order created");
+                (status, code_use) = (StatusCode::CREATED, used);
+            }
+            Created::Exists(known) if known.request.is_same(&order.request) => {
+                status = StatusCode::OK;
+                (order, code_use) = use_again(state, app, *known, scan, now).await?;
+            }
+            Created::Exists(_) => return Err(Problem::OrderConflict),
+        },
+        // What the app may not any more changes nothing of what it has.
+        Err(problem) => {
+            let known = known(state, &order).await?.ok_or(problem)?;
             status = StatusCode::OK;
-            (order, code_use) = use_again(state, *known, &shown, now).await?;
+            (order, code_use) = use_again(state, app, known, scan, now).await?;
         }
-        Created::Exists(_) => return Err(Problem::OrderConflict),
     }
     if let CodeUse::New(attempt) = code_use {
-        order = call(state, order, attempt, code, client_ip, now).await?;
+        order = call(state, order, attempt, scan, now).await?;
     }
     match order.status {
         Status::Failed => Err(Problem::PaymentRefused {
             err_code: err_code(&order),
         }),
-        Status::Paying => Ok((StatusCode::ACCEPTED, placed(&order)).into_response()),
+        Status::Paying => {
+            status = StatusCode::ACCEPTED;
+            Ok((status, placed(&order)).into_response())
+        }
         _ => Ok((status, placed(&order)).into_response()),
     }
 }
 
-/// A paid order is shown as it is; a failed one takes the new code.
+/// Opens the attempt of a code, through the order's own merchant.
+async fn use_code(
+    state: &CreateOrder,
+    app: &App,
+    order: &mut Order,
+    scan: &Scan,
+    now: Timestamp,
+) -> Result<CodeUse, Problem> {
+    admit(state, app, order).await?;
+    let channel = state.checkout.channel(order, app, TradeType::Micropay);
+    let shown = ShownCode {
+        digest: &scan.code.digest(),
+        timing: state.till.timing,
+        client_ip: scan.client_ip,
+        account: &channel.await?.account,
+    };
+    Ok(order.use_payment_code(&shown, now)?)
+}
+
+/// A paid order is shown as it is, and so is one whose code this is; a failed one
+/// takes the new code.
 async fn use_again(
     state: &CreateOrder,
+    app: &App,
     mut order: Order,
-    shown: &ShownCode<'_>,
+    scan: &Scan,
     now: Timestamp,
 ) -> Result<(Order, CodeUse), Problem> {
+    let digest = scan.code.digest();
     let mut race = Race::new("take a payment code");
     loop {
-        if order.payment.is_some() {
+        if order.payment.is_some() || order.is_charged_with(&digest) {
             return Ok((order, CodeUse::Known));
         }
-        match order.use_payment_code(shown, now)? {
+        match use_code(state, app, &mut order, scan, now).await? {
             CodeUse::Known => return Ok((order, CodeUse::Known)),
             CodeUse::New(attempt) => match state.ledger.save(&mut order).await? {
                 Saved::Done => return Ok((order, CodeUse::New(attempt))),
@@ -101,13 +135,12 @@ async fn call(
     state: &CreateOrder,
     order: Order,
     attempt: u8,
-    code: &AuthCode,
-    client_ip: IpAddr,
+    scan: &Scan,
     now: Timestamp,
 ) -> Result<Order, Problem> {
     let wechat = state.checkout.merchants.of(&order).await?;
     let charged = wechat
-        .micropay(&order, attempt, code.expose(), client_ip, now)
+        .micropay(&order, attempt, scan.code.expose(), scan.client_ip, now)
         .await;
     let Till {
         settler, reconcile, ..

@@ -21,7 +21,6 @@ use shared::domain::merchant::{AccountId, Need};
 use shared::flows::token_cache::TokenCache;
 use shared::http::guarded;
 use shared::http::problem::Problem;
-use shared::wechat::official_account::Client;
 
 /// What the function works with.
 #[derive(Debug)]
@@ -43,15 +42,8 @@ pub struct Oauth {
 impl Oauth {
     /// The account through which this app learns who somebody is.
     async fn account(&self, app: &App, need: Need) -> Result<AccountId, Problem> {
-        let account = self.accounts.choose(app, need).await?;
+        let account = self.accounts.choose(app, need, None).await?;
         account.ok_or(Problem::AccountMissing)
-    }
-
-    /// The client for the account that a login went through.
-    async fn client(&self, account: Option<&AccountId>) -> Result<Arc<Client>, Problem> {
-        let account = account.or_else(|| self.accounts.first());
-        let account = account.ok_or(Problem::AccountMissing)?;
-        Ok(self.accounts.client(account).await?)
     }
 }
 

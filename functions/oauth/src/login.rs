@@ -150,9 +150,11 @@ async fn identify(
         // Too long, or no text: not one that WeChat gave.
         Err(_) => return Err(Problem::CodeInvalid),
     };
-    let wechat = state.client(account).await?;
+    let account = account.or_else(|| state.accounts.first());
+    let account = account.ok_or(Problem::AccountMissing)?;
+    let wechat = state.accounts.client(account).await?;
     wechat.exchange_code(code, scope).await.map_err(|error| {
-        error.alarm_if_ours();
+        error.alarm_if_ours(account);
         match error.business_code() {
             // Anybody can bring a code that WeChat did not give, or gave before.
             Some("40029" | "40163" | "42003") => Problem::CodeInvalid,

@@ -29,7 +29,7 @@ pub(crate) async fn session(
     let account = account(&state, &app, &fields).await?;
     let wechat = state.accounts.client(&account).await?;
     let session = wechat.exchange_js_code(js_code).await.map_err(|error| {
-        error.alarm_if_ours();
+        error.alarm_if_ours(&account);
         match error.business_code() {
             // Anybody can bring a code that WeChat did not give, or gave before.
             Some("40029" | "40163") => Problem::CodeInvalid,

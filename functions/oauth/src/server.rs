@@ -46,7 +46,8 @@ async fn asked_by_wechat(state: &Oauth, query: &str) -> Result<Fields, Problem> 
     if !sent.is_ok_and(|sent| sent.seconds_apart(now) <= CLOCK_SKEW_SECONDS) {
         return Err(Problem::TimestampExpired);
     }
-    let wechat = state.client(None).await?;
+    let first = state.accounts.first().ok_or(Problem::AccountMissing)?;
+    let wechat = state.accounts.client(first).await?;
     if !wechat.is_from_server(signature, timestamp, nonce) {
         return Err(Problem::SignInvalid);
     }

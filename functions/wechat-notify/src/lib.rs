@@ -96,13 +96,11 @@ async fn receive(
 ) -> Result<(), Refused> {
     let now = state.clock.now();
     let wechat = match mch_id.map(MchId::parse) {
-        None => state.merchants.named(None).await?,
-        Some(mch_id) => {
-            let mch_id = mch_id.map_err(|_| Rejection::Stranger)?;
-            let found = state.merchants.find(&mch_id).await?;
-            found.ok_or(Rejection::Stranger)?
-        }
+        None => state.merchants.find_first().await?,
+        Some(Ok(mch_id)) => state.merchants.find(&mch_id).await?,
+        Some(Err(_)) => None,
     };
+    let wechat = wechat.ok_or(Rejection::Stranger)?;
     match wechat.read_notification(received, now)? {
         Notification::Payment(notice) => {
             // Version 3 says so inside what is sealed only.
@@ -135,6 +133,9 @@ async fn refunded(
     });
     for number in notice.refund.into_iter().chain(found.ok()) {
         if let Some(refund) = state.ledger.refund(&number).await? {
+            if !wechat.is(refund.merchant.as_ref()) {
+                return Err(Rejection::Stranger.into());
+            }
             let confirmed = state.refunds.confirm(refund, now).await?;
             return confirmed.map(drop).ok_or(Refused::Unconfirmed);
         }

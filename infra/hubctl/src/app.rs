@@ -12,6 +12,7 @@ use shared::domain::time::Timestamp;
 use shared::flows::apps::{self, Apps};
 
 use crate::audit::Trail;
+use crate::first::FirstMerchant;
 use crate::{Done, Stop, confirm, print};
 
 #[derive(Subcommand)]
@@ -110,18 +111,7 @@ pub(crate) struct Create {
     #[arg(long = "account", value_name = "APPID", value_parser = AccountId::parse)]
     accounts: Vec<AccountId>,
     #[command(flatten)]
-    first: First,
-}
-
-/// The stack's first merchant and account.
-#[derive(Args)]
-struct First {
-    /// The parameter `WechatMchId`.
-    #[arg(long, value_name = "MCH_ID", env = "WECHAT_MCH_ID", value_parser = MchId::parse)]
-    first_merchant: Option<MchId>,
-    /// The parameter `WechatAppId`.
-    #[arg(long, value_name = "APPID", env = "WECHAT_APP_ID", value_parser = AccountId::parse)]
-    first_account: Option<AccountId>,
+    first: FirstMerchant,
 }
 
 #[derive(Args)]
@@ -192,7 +182,7 @@ pub(crate) struct Edit {
     #[arg(long = "remove-account", value_name = "APPID", value_parser = AccountId::parse)]
     remove_accounts: Vec<AccountId>,
     #[command(flatten)]
-    first: First,
+    first: FirstMerchant,
     /// One more address prefix of its pages. Repeatable.
     #[arg(long = "add-site", value_name = "SITE")]
     add_sites: Vec<String>,
@@ -260,7 +250,8 @@ pub(crate) async fn run(command: Command) -> Done {
         Command::Show(show) => tell(show).await,
         Command::Edit(asked) => {
             let edit = apps::Change::Edit(asked.edit());
-            change(&asked.change, asked.first.first_merchant, edit).await
+            let first = asked.first.id().cloned();
+            change(&asked.change, first, edit).await
         }
         Command::Disable(asked) => change(&asked, None, apps::Change::Disable).await,
         Command::Enable(asked) => change(&asked, None, apps::Change::Enable).await,
@@ -291,7 +282,7 @@ async fn create(new: Create) -> Done {
         remove_sites: Vec::new(),
     };
     let config = sdk_config_for_people().await;
-    let first = new.first.first_merchant;
+    let first = new.first.id().cloned();
     let apps = new.place.apps(&config, &new.trail, first);
     let actor = new.trail.actor(&config).await;
     let app = App::new(app_id, app_secret);
@@ -309,6 +300,16 @@ fn random_secret() -> Result<AppSecret, shared::domain::id::Refused> {
 fn hand_out(app: &App) {
     println!("app_id={}", app.app_id);
     println!("app_secret={}", app.app_secret.expose());
+    let merchant = app.merchant.as_ref().map(MchId::as_str);
+    let accounts: Vec<&str> = app.accounts.iter().map(AccountId::as_str).collect();
+    eprintln!(
+        "Its orders pay {}, through {}.",
+        merchant.unwrap_or("the stack's first merchant"),
+        match accounts.is_empty() {
+            true => "the stack's first account".to_owned(),
+            false => accounts.join(", "),
+        }
+    );
     eprintln!("Keep the secret now: it is not shown again.");
 }
 

@@ -20,6 +20,7 @@ use x509_parser::pem::parse_x509_pem;
 
 use crate::audit::Trail;
 use crate::certificate::Certificate;
+use crate::first::FirstMerchant;
 use crate::merchant::Secrets;
 use crate::{Done, Stop};
 
@@ -81,9 +82,8 @@ pub(crate) struct Import {
     /// A platform certificate of WeChat's, PEM. Repeatable.
     #[arg(long = "platform-certificate", value_name = "FILE")]
     platform_certificates: Vec<PathBuf>,
-    /// The parameter `WechatMchId`.
-    #[arg(long, value_name = "MCH_ID", env = "WECHAT_MCH_ID", value_parser = MchId::parse)]
-    first_merchant: Option<MchId>,
+    #[command(flatten)]
+    first: FirstMerchant,
     #[command(flatten)]
     secrets: Secrets,
     /// The ledger (the stack's output `LedgerTable`), where the warnings of the
@@ -186,7 +186,7 @@ fn told(what: &str, id: &str) {
 
 impl Import {
     fn is_first(&self) -> bool {
-        self.first_merchant.as_ref() == Some(&self.mch_id)
+        self.first.is(&self.mch_id)
     }
 
     fn opened(&self) -> Result<Option<Certificate>, Box<dyn std::error::Error>> {
@@ -205,16 +205,9 @@ impl Import {
     }
 
     /// Where a kind of this merchant's secrets is.
-    fn secret(&self, kind: Kind) -> String {
-        let secrets = &self.secrets;
-        let first = match kind {
-            Kind::PaymentKeys => &secrets.first_secret,
-            Kind::PaymentKeysV3 => &secrets.first_v3_secret,
-            Kind::Certificate => &secrets.first_certificate,
-            Kind::Account => &secrets.first_account_secret,
-        };
-        let first = first.clone().filter(|_| self.is_first());
-        first.unwrap_or_else(|| kind.name(&secrets.secrets_prefix, self.mch_id.as_str()))
+    fn secret(&self, kind: Kind) -> Result<String, Stop> {
+        self.secrets
+            .name(kind, self.mch_id.as_str(), self.is_first())
     }
 
     async fn changes(
@@ -227,7 +220,7 @@ impl Import {
         put(&mut keys, "api_key", self.api_key.as_deref())?;
         put(&mut keys, "app_key", self.app_key.as_deref())?;
         if !keys.is_empty() {
-            let id = self.secret(Kind::PaymentKeys);
+            let id = self.secret(Kind::PaymentKeys)?;
             let text = merged(&stored(config, &id).await?, keys);
             PaymentKeys::parse(&text)?;
             changes.push(Change {
@@ -242,7 +235,7 @@ impl Import {
         if let Some(id) = &self.public_key_id {
             keys.insert("public_key_id".to_owned(), json!(id));
         }
-        let id = self.secret(Kind::PaymentKeysV3);
+        let id = self.secret(Kind::PaymentKeysV3)?;
         let known = stored(config, &id).await?;
         let speaks_v3 =
             !keys.is_empty() || v3::Keys::parse(&known).is_ok_and(|keys| keys.is_some());
@@ -267,7 +260,7 @@ impl Import {
         }
         if let Some(certificate) = certificate {
             changes.push(Change {
-                id: self.secret(Kind::Certificate),
+                id: self.secret(Kind::Certificate)?,
                 text: certificate.pem.clone(),
                 what: "version 2's client certificate",
             });
@@ -300,11 +293,10 @@ async fn take_account(import: ImportAccount) -> Done {
         let text = "nothing to import: name --app-secret or --server-token";
         return Err(Stop::Refused(text.to_owned()).into());
     }
-    let secrets = &import.secrets;
-    let is_first = secrets.first_account.as_ref() == Some(&import.account);
-    let first = secrets.first_account_secret.clone().filter(|_| is_first);
-    let named = || Kind::Account.name(&secrets.secrets_prefix, import.account.as_str());
-    let id = first.unwrap_or_else(named);
+    let is_first = import.secrets.first_account.id() == Some(&import.account);
+    let id = import
+        .secrets
+        .name(Kind::Account, import.account.as_str(), is_first)?;
     let text = merged(&stored(&config, &id).await?, keys);
     Keys::parse(&text)?;
     let trail = &import.trail;

@@ -11,6 +11,7 @@ mod audit;
 mod certificate;
 mod credentials;
 mod delivery;
+mod first;
 mod merchant;
 mod operator;
 mod order;

@@ -12,13 +12,15 @@ use shared::aws::accounts::Accounts;
 use shared::aws::merchants::Merchants;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
+use shared::aws::secrets::Kind;
 use shared::config;
 use shared::domain::id::OutTradeNo;
-use shared::domain::merchant::{AccountId, MchId, Merchant, SignType};
+use shared::domain::merchant::{MchId, Merchant, SignType};
 use shared::domain::order::ApiVersion;
-use shared::wechat::{self, Gateway, Hosts};
+use shared::wechat::{self, Gateway, Hosts, Proven};
 
 use crate::audit::Trail;
+use crate::first::{FirstAccount, FirstMerchant};
 use crate::{Done, Stop, print};
 
 #[derive(Subcommand)]
@@ -49,9 +51,8 @@ pub(crate) struct Place {
     /// The registry (the stack's output `RegistryTable`).
     #[arg(long, value_name = "TABLE", env = "REGISTRY_TABLE")]
     pub(crate) registry_table: String,
-    /// The parameter `WechatMchId`.
-    #[arg(long, value_name = "MCH_ID", env = "WECHAT_MCH_ID", value_parser = MchId::parse)]
-    pub(crate) first_merchant: Option<MchId>,
+    #[command(flatten)]
+    pub(crate) first: FirstMerchant,
     /// The parameter `WechatApiVersion`.
     #[arg(long, value_name = "2|3", env = "WECHAT_API_VERSION", value_parser = version)]
     first_api_version: Option<ApiVersion>,
@@ -65,6 +66,15 @@ fn version(text: &str) -> Result<ApiVersion, &'static str> {
         "2" => Ok(ApiVersion::V2),
         "3" => Ok(ApiVersion::V3),
         _ => Err("must be 2 or 3"),
+    }
+}
+
+fn gateway(text: &str) -> Result<String, &'static str> {
+    let base = text.trim_end_matches('/');
+    let host = base.strip_prefix("https://").unwrap_or_default();
+    match base.is_empty() || !(host.is_empty() || host.contains(['/', '?', '#', '@', ' '])) {
+        true => Ok(base.to_owned()),
+        false => Err("must be https:// and a host"),
     }
 }
 
@@ -82,12 +92,18 @@ impl Place {
         if let Some(row) = registry.merchant(mch_id).await? {
             return Ok(row);
         }
-        if self.first_merchant.as_ref() != Some(mch_id) {
+        if !self.first.is(mch_id) {
             return Err(Stop::NotFound(format!("there is no merchant {mch_id}")).into());
         }
-        let version = self.first_api_version.unwrap_or_default();
+        // Its row would say something else than the stack does.
+        let (Some(version), Some(sign_type)) = (self.first_api_version, self.first_sign_type)
+        else {
+            let text = "the stack's first merchant has no row yet: name the parameters that it has, \
+                        WECHAT_API_VERSION and WECHAT_SIGN_TYPE";
+            return Err(Stop::Refused(text.to_owned()).into());
+        };
         let mut first = Merchant::new(mch_id.clone(), version);
-        first.sign_type = self.first_sign_type.unwrap_or_default();
+        first.sign_type = sign_type;
         Ok(first)
     }
 }
@@ -152,7 +168,7 @@ struct Settings {
     sign_type: Option<SignType>,
     /// Another gateway than the stack's, https://apihk.mch.weixin.qq.com say; empty
     /// for the stack's.
-    #[arg(long)]
+    #[arg(long, value_name = "URL", value_parser = gateway)]
     pay_base: Option<String>,
 }
 
@@ -168,8 +184,7 @@ impl Settings {
             merchant.sign_type = sign_type;
         }
         if let Some(base) = &self.pay_base {
-            let base = base.trim_end_matches('/');
-            merchant.pay_base = (!base.is_empty()).then(|| base.to_owned());
+            merchant.pay_base = (!base.is_empty()).then(|| base.clone());
         }
     }
 }
@@ -216,9 +231,8 @@ pub(crate) struct Secrets {
     /// How the names of all other secrets begin (the stack's output `SecretsPrefix`).
     #[arg(long, value_name = "PREFIX", env = "SECRETS_PREFIX")]
     pub(crate) secrets_prefix: String,
-    /// The parameter `WechatAppId`.
-    #[arg(long, value_name = "APPID", env = "WECHAT_APP_ID", value_parser = AccountId::parse)]
-    pub(crate) first_account: Option<AccountId>,
+    #[command(flatten)]
+    pub(crate) first_account: FirstAccount,
     /// The stack's output `WechatSecretName`.
     #[arg(long, value_name = "NAME", env = "WECHAT_SECRET_NAME")]
     pub(crate) first_secret: Option<String>,
@@ -231,6 +245,31 @@ pub(crate) struct Secrets {
     /// The stack's output `WechatAccountSecretName`.
     #[arg(long, value_name = "NAME", env = "WECHAT_ACCOUNT_SECRET_NAME")]
     pub(crate) first_account_secret: Option<String>,
+}
+
+impl Secrets {
+    /// The name of a secret that was made with the stack.
+    pub(crate) fn first(&self, kind: Kind) -> Result<&str, Stop> {
+        let (name, variable) = match kind {
+            Kind::PaymentKeys => (&self.first_secret, "WECHAT_SECRET_NAME"),
+            Kind::PaymentKeysV3 => (&self.first_v3_secret, "WECHAT_V3_SECRET_NAME"),
+            Kind::Certificate => (&self.first_certificate, "WECHAT_CERTIFICATE_NAME"),
+            Kind::Account => (&self.first_account_secret, "WECHAT_ACCOUNT_SECRET_NAME"),
+        };
+        name.as_deref().ok_or_else(|| {
+            Stop::Refused(format!(
+                "{variable} must name the secret that was made with the stack"
+            ))
+        })
+    }
+
+    /// The name of the secret that belongs to this merchant or account.
+    pub(crate) fn name(&self, kind: Kind, id: &str, is_first: bool) -> Result<String, Stop> {
+        match is_first {
+            true => self.first(kind).map(str::to_owned),
+            false => Ok(kind.name(&self.secrets_prefix, id)),
+        }
+    }
 }
 
 pub(crate) async fn run(command: Command) -> Done {
@@ -259,8 +298,13 @@ pub(crate) async fn run(command: Command) -> Done {
 }
 
 async fn create(new: Create) -> Done {
+    let mch_id = &new.change.mch_id;
+    if new.change.place.first.is(mch_id) {
+        let text = format!("it is the stack's first: hubctl merchant edit {mch_id}");
+        return Err(Stop::Refused(text).into());
+    }
     let config = sdk_config_for_people().await;
-    let mut merchant = Merchant::new(new.change.mch_id.clone(), ApiVersion::V3);
+    let mut merchant = Merchant::new(mch_id.clone(), ApiVersion::V3);
     new.settings.apply(&mut merchant);
     let change = &new.change;
     let entry = change
@@ -297,7 +341,7 @@ async fn tell_all(list: List) -> Done {
     let config = sdk_config_for_people().await;
     let registry = list.place.registry(&config);
     let mut known = registry.directory().await?.merchants;
-    known.extend(list.place.first_merchant.clone());
+    known.extend(list.place.first.id().cloned());
     let mut merchants = Vec::new();
     for mch_id in &known {
         merchants.push(list.place.read(&registry, mch_id).await?);
@@ -347,12 +391,12 @@ impl Check {
         registry: &Registry,
     ) -> Result<Merchants, Box<dyn std::error::Error>> {
         let secrets = &self.secrets;
-        let first = match (&self.place.first_merchant, &secrets.first_account) {
+        let first = match (self.place.first.id(), secrets.first_account.id()) {
             (Some(first), Some(account)) => Some(config::FirstMerchant {
                 merchant: self.place.read(registry, first).await?,
                 account: account.clone(),
-                secret_id: secrets.first_secret.clone().unwrap_or_default(),
-                v3_secret_id: secrets.first_v3_secret.clone(),
+                secret_id: secrets.first(Kind::PaymentKeys)?.to_owned(),
+                v3_secret_id: Some(secrets.first(Kind::PaymentKeysV3)?.to_owned()),
             }),
             _ => None,
         };
@@ -372,7 +416,7 @@ impl Check {
         registry: &Registry,
     ) -> Result<Accounts, Box<dyn std::error::Error>> {
         let settings = config::Accounts {
-            first: self.secrets.first_account.clone(),
+            first: self.secrets.first_account.id().cloned(),
             secret_id: self.secrets.first_account_secret.clone(),
             hosts: self.hosts(),
             secrets_prefix: self.secrets.secrets_prefix.clone(),
@@ -391,15 +435,15 @@ async fn ask_wechat(check: Check) -> Done {
         return Err(Stop::NotFound(format!("there is no merchant {}", check.mch_id)).into());
     };
     let mut bound = Vec::new();
-    if check.place.first_merchant.as_ref() == Some(&check.mch_id) {
-        bound.extend(check.secrets.first_account.clone());
+    if check.place.first.is(&check.mch_id) {
+        bound.extend(check.secrets.first_account.id().cloned());
     }
     for id in registry.directory().await?.accounts {
         let row = registry.account(&id).await?;
-        bound.extend(
-            row.filter(|row| row.merchants.contains(&check.mch_id))
-                .map(|_| id),
-        );
+        let is_bound = row.is_some_and(|row| row.merchants.contains(&check.mch_id));
+        if is_bound && !bound.contains(&id) {
+            bound.push(id);
+        }
     }
     let now = Clock::System.now();
     // No app has this identifier, so no order has this number.
@@ -428,7 +472,10 @@ async fn ask_wechat(check: Check) -> Done {
         };
         rows.push([account.to_string(), "account's secret".to_owned(), token]);
     }
-    let is_good = !rows.is_empty() && rows.iter().all(|[_, _, verdict]| verdict == "good");
+    let is_bad = rows
+        .iter()
+        .any(|[_, _, verdict]| verdict.starts_with("BAD"));
+    let is_good = !rows.is_empty() && !is_bad;
     print::table(["ACCOUNT", "CREDENTIAL", "VERDICT"], rows);
     match is_good {
         true => Ok(()),
@@ -440,9 +487,15 @@ async fn ask_wechat(check: Check) -> Done {
     }
 }
 
-fn payments_verdict(answer: Result<(), wechat::Error>) -> String {
-    let Err(error) = answer else {
-        return "good".to_owned();
+fn payments_verdict(answer: Result<Proven, wechat::Error>) -> String {
+    let error = match answer {
+        Ok(Proven::Yes) => return "good".to_owned(),
+        Ok(Proven::No) => {
+            let text =
+                "not proven: WeChat signs nothing for this merchant before its first payment";
+            return text.to_owned();
+        }
+        Err(error) => error,
     };
     let help = match error.business_code() {
         Some("APPID_MCHID_NOT_MATCH") => "bind the account to the merchant in WeChat's platform",

@@ -11,7 +11,7 @@ use super::registry::Registry;
 use super::secrets::{Kind, Known, Secrets};
 use crate::config;
 use crate::domain::app::App;
-use crate::domain::merchant::{Account, AccountId, Need, choose};
+use crate::domain::merchant::{Account, AccountId, MchId, Need, choose};
 use crate::wechat::official_account::{Client, Keys};
 use crate::wechat::{Hosts, Http};
 
@@ -90,16 +90,26 @@ impl Accounts {
         self.0.settings.first.as_ref()
     }
 
-    /// Of an app's accounts the one that serves; for an app that names none, the
-    /// installation's first serves for everything.
-    pub async fn choose(&self, app: &App, need: Need) -> Result<Option<AccountId>, Failure> {
+    /// Of an app's accounts the one that serves, and is bound to this merchant if one
+    /// is given; for an app that names none, the installation's first serves for
+    /// everything.
+    pub async fn choose(
+        &self,
+        app: &App,
+        need: Need,
+        merchant: Option<&MchId>,
+    ) -> Result<Option<AccountId>, Failure> {
         if app.accounts.is_empty() {
-            return Ok(self.first().cloned());
+            return match self.first() {
+                Some(first) if self.is_enabled(first).await? => Ok(Some(first.clone())),
+                _ => Ok(None),
+            };
         }
         let mut rows = Vec::new();
         for account in &app.accounts {
             rows.extend(self.row(account).await?);
         }
+        rows.retain(|row| merchant.is_none_or(|merchant| row.merchants.contains(merchant)));
         let rows = rows.iter().map(AsRef::as_ref);
         Ok(choose(rows, need).map(|account| account.account.clone()))
     }
@@ -112,7 +122,10 @@ impl Accounts {
         need: Need,
     ) -> Result<Named, Failure> {
         if app.accounts.is_empty() && self.first() == Some(account) {
-            return Ok(Named::Serves);
+            return Ok(match self.is_enabled(account).await? {
+                true => Named::Serves,
+                false => Named::Foreign,
+            });
         }
         let row = match app.accounts.contains(account) {
             true => self.row(account).await?,
@@ -123,6 +136,19 @@ impl Accounts {
             Some(_) => Named::Unsuited,
             None => Named::Foreign,
         })
+    }
+
+    /// Whether anybody may log in or pay through it. The installation's first needs no
+    /// row.
+    pub async fn is_enabled(&self, account: &AccountId) -> Result<bool, Failure> {
+        let row = self.row(account).await?;
+        Ok(row.map_or(self.first() == Some(account), |row| !row.disabled))
+    }
+
+    /// Whether payments of this type go through an account, as far as is known.
+    pub async fn serves(&self, account: &AccountId, need: Need) -> Result<bool, Failure> {
+        let row = self.row(account).await?;
+        Ok(row.is_none_or(|row| need.is_met(row.kind)))
     }
 
     async fn row(&self, account: &AccountId) -> Result<Option<Arc<Account>>, Failure> {

@@ -120,6 +120,14 @@ impl Merchants {
         found.ok_or_else(|| missing(mch_id.as_str()))
     }
 
+    /// The installation's first merchant, where there is one.
+    pub async fn find_first(&self) -> Result<Option<Arc<Wechat>>, Failure> {
+        match self.first() {
+            Some(first) => self.find(first).await,
+            None => Ok(None),
+        }
+    }
+
     /// The same for a number that anybody may have named. None: nobody knows it.
     pub async fn find(&self, mch_id: &MchId) -> Result<Option<Arc<Wechat>>, Failure> {
         let known = {
@@ -127,13 +135,13 @@ impl Merchants {
             Arc::clone(known.entry(mch_id.clone()).or_default())
         };
         let load = |old| load(Arc::clone(&self.0), mch_id.clone(), old);
-        let loaded = known.get(self.0.settings.fresh, load).await?;
-        if loaded.is_none() {
+        let loaded = known.get(self.0.settings.fresh, load).await;
+        if !matches!(loaded, Ok(Some(_))) {
             // Strangers' numbers are not remembered.
             let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.remove(mch_id);
         }
-        Ok(loaded.map(|loaded| Arc::clone(&loaded.wechat)))
+        Ok(loaded?.map(|loaded| Arc::clone(&loaded.wechat)))
     }
 }
 
@@ -233,7 +241,7 @@ impl Inner {
             Ok(keys) => Some(self.v2(identity, keys, texts, old)),
             // A merchant of version 3 alone has none.
             Err(rule) if v3.is_some() => {
-                tracing::info!(rule, "version 2 of WeChat Pay is not spoken");
+                tracing::info!(rule, mch_id = %merchant.mch_id, "version 2 of WeChat Pay is not spoken");
                 None
             }
             Err(rule) => {
@@ -255,6 +263,7 @@ impl Inner {
         texts: &Texts,
         old: Option<&Loaded>,
     ) -> v2::Client {
+        let mch_id = identity.mch_id.to_string();
         let mut v2 = v2::Client::new(identity, keys, self.http.clone());
         // Payments need none, so a bad one must not stop them. Said once, and
         // again when a good one was replaced.
@@ -264,6 +273,7 @@ impl Inner {
         {
             tracing::warn!(
                 cause = causes(&error),
+                mch_id,
                 "no client certificate has been imported: version 2's refunds are out of order"
             );
         }

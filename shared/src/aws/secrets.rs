@@ -17,7 +17,7 @@ use super::Failure;
 
 /// What has not been looked at for so many times longer than it is fresh, because
 /// nobody has called the function, is looked at before the request and not behind it.
-const OLD: u32 = 6;
+const OLD: u32 = 2;
 
 /// Where a kind of secret is found: the names' first part is what a role grants.
 #[derive(Debug, Clone, Copy)]
@@ -116,14 +116,14 @@ pub(super) struct Known<T>(Mutex<State<T>>);
 #[derive(Debug)]
 struct State<T> {
     made: Option<(Arc<T>, Instant)>,
-    is_refreshing: bool,
+    refreshing_since: Option<Instant>,
 }
 
 impl<T> Default for Known<T> {
     fn default() -> Self {
         Self(Mutex::new(State {
             made: None,
-            is_refreshing: false,
+            refreshing_since: None,
         }))
     }
 }
@@ -147,13 +147,23 @@ impl<T: Send + Sync + 'static> Known<T> {
         match at.elapsed() {
             age if age < fresh => {}
             age if age < fresh.saturating_mul(OLD) => {
-                if !std::mem::replace(&mut state.is_refreshing, true) {
+                // One that was frozen with its function, or panicked, never ends.
+                let under_way = state.refreshing_since;
+                if under_way.is_none_or(|since| since.elapsed() >= fresh) {
                     let (known, next) = (Arc::clone(self), make(Some(Arc::clone(&made))));
+                    state.refreshing_since = Some(Instant::now());
                     tokio::spawn(async move {
                         let next = next.await;
                         let mut state = known.0.lock().await;
-                        state.replace(next);
-                        state.is_refreshing = false;
+                        // What somebody else has made meanwhile is newer.
+                        if state
+                            .made
+                            .as_ref()
+                            .is_some_and(|(_, made_at)| *made_at == at)
+                        {
+                            state.replace(next);
+                        }
+                        state.refreshing_since = None;
                     });
                 }
             }

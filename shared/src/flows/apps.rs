@@ -130,7 +130,8 @@ impl Apps {
         let action = match change {
             Change::Edit(edit) => {
                 app.edit(&edit)?;
-                if edit.merchant.is_some() || !edit.add_accounts.is_empty() {
+                let of_accounts = edit.add_accounts.iter().chain(&edit.remove_accounts);
+                if edit.merchant.is_some() || of_accounts.count() > 0 {
                     self.check_merchant(&app).await?;
                 }
                 "app.edit"

@@ -1,13 +1,15 @@
 //! The one way an order gets to WeChat: reuse the current payment attempt or
 //! open the next one, ask WeChat, keep the answer.
 
+use std::sync::Arc;
+
 use crate::aws::Failure;
 use crate::aws::accounts::Accounts;
 use crate::aws::ledger::{Ledger, Saved};
 use crate::aws::merchants::Merchants;
 use crate::aws::queue::Queue;
 use crate::domain::app::App;
-use crate::domain::merchant::Need;
+use crate::domain::merchant::{AccountId, Need};
 use crate::domain::order::{
     Attempt, Channel, Order, Payer, Preparation, Prepay, Refusal, TradeType,
 };
@@ -174,18 +176,44 @@ impl Checkout {
         app: &App,
         trade_type: TradeType,
     ) -> Result<Channel, Error> {
-        let wechat = self.merchants.of(order).await?;
-        if wechat.merchant().disabled {
-            return Err(Error::MerchantDisabled);
-        }
-        let account = match &order.request.account {
-            Some(account) => Some(account.clone()),
-            None => self.accounts.choose(app, Need::Pay(trade_type)).await?,
-        };
+        let wechat = self.admitting(order).await?;
+        let account = self.account(order, app, Need::Pay(trade_type)).await?;
         Ok(Channel {
             account: account.ok_or(Error::NoAccount)?,
             api_version: wechat.merchant().api_version,
         })
+    }
+
+    /// The order's merchant, if it may still be paid.
+    pub async fn admitting(&self, order: &Order) -> Result<Arc<Wechat>, Error> {
+        let wechat = self.merchants.of(order).await?;
+        match wechat.merchant().disabled {
+            true => Err(Error::MerchantDisabled),
+            false => Ok(wechat),
+        }
+    }
+
+    /// Through which account the order's merchant is paid in this way: the one that the
+    /// order names, or that it went through before, or one of the app's that are bound
+    /// to that merchant. The app may have another merchant by now.
+    pub async fn account(
+        &self,
+        order: &Order,
+        app: &App,
+        need: Need,
+    ) -> Result<Option<AccountId>, Error> {
+        let accounts = &self.accounts;
+        let before = order.attempts.iter().rev();
+        let before = before.filter_map(|attempt| attempt.account.as_ref());
+        for account in order.request.account.iter().chain(before) {
+            if accounts.serves(account, need).await? && accounts.is_enabled(account).await? {
+                return Ok(Some(account.clone()));
+            }
+        }
+        if order.request.account.is_some() {
+            return Ok(None);
+        }
+        Ok(accounts.choose(app, need, order.merchant.as_ref()).await?)
     }
 
     async fn ask(

@@ -233,9 +233,10 @@ impl TokenCache {
         let Issued { token, expires_in } = match (fetched, flight.old) {
             (Ok(issued), _) => issued,
             (Err(error), old) => {
-                tracing::warn!(%error, kind = ?flight.credential.kind, "a credential could not be fetched");
+                let Credential { kind, account } = &flight.credential;
+                tracing::warn!(%error, ?kind, %account, "a credential could not be fetched");
                 if let Error::Wechat(error) = &error {
-                    error.alarm_if_ours();
+                    error.alarm_if_ours(&flight.credential.account);
                 }
                 // Whoever waits for it need not.
                 if let Err(failure) = self.registry.give_up_token(&flight.lease).await {

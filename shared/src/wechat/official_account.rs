@@ -97,11 +97,11 @@ struct Refusal {
 impl Error {
     /// Raises an alarm when WeChat names a mistake of the account's settings,
     /// which ends every call of this side until a person mends it.
-    pub fn alarm_if_ours(&self) {
+    pub fn alarm_if_ours(&self, account: &AccountId) {
         // Unknown appid, wrong secret, address not on the list, no permission.
         if let Some("40013" | "40125" | "40164" | "48001") = self.business_code() {
-            tracing::error!(alarm = "configuration", error = %self,
-                "WeChat refuses the official account's calls");
+            tracing::error!(alarm = "configuration", %account, error = %self,
+                "WeChat refuses the account's calls");
         }
     }
 }

@@ -12,7 +12,7 @@ use super::official_account::token::Token;
 use super::v2::micropay::{Charge, Reversal};
 use super::{Error, v2, v3};
 use crate::domain::id::{OrderKey, OutTradeNo, RefundSource};
-use crate::domain::merchant::{AccountId, Merchant};
+use crate::domain::merchant::{AccountId, MchId, Merchant};
 use crate::domain::order::{
     ApiVersion, Attempt, Order, Payment, Prepay, Returned, TradeType, Version,
 };
@@ -35,6 +35,15 @@ pub enum Trade {
     Failed,
     /// WeChat has no such order.
     Unknown,
+}
+
+/// Whether an answer proves the credential that it was asked for with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proven {
+    /// It does.
+    Yes,
+    /// WeChat has nothing signed for this merchant before its first payment.
+    No,
 }
 
 /// Which payment is asked about, by WeChat's number.
@@ -129,7 +138,13 @@ impl Wechat {
     /// installation's first.
     #[must_use]
     pub fn is_paid_by(&self, order: &Order) -> bool {
-        match &order.merchant {
+        self.is(order.merchant.as_ref())
+    }
+
+    /// Whether a row that names this merchant, or none, means this one.
+    #[must_use]
+    pub fn is(&self, merchant: Option<&MchId>) -> bool {
+        match merchant {
             Some(mch_id) => *mch_id == self.merchant.mch_id,
             None => self.first.is_some(),
         }
@@ -417,23 +432,29 @@ impl Wechat {
         }
     }
 
-    /// Asks for something harmless about a payment that there is not, once with each
-    /// credential; who is asked, and what is wrong.
+    /// Asks for something harmless, about a payment that there is not, once with each
+    /// credential; whose answer it is, and whether it proves the credential.
     pub async fn check(
         &self,
         account: &AccountId,
         number: &OutTradeNo,
         now: Timestamp,
-    ) -> Vec<(&'static str, Result<(), Error>)> {
+    ) -> Vec<(&'static str, Result<Proven, Error>)> {
+        let proven = |_| Proven::Yes;
         let mut answers = Vec::new();
         if let Some(v2) = &self.v2 {
             let v2 = v2.through(account);
-            answers.push(("version 2's key", v2.close(number).await.map(drop)));
-            answers.push(("client certificate", v2.reverse(number).await.map(drop)));
+            answers.push(("version 2's key", v2.close(number).await.map(proven)));
+            let taken_back = v2.reverse(number).await;
+            answers.push(("client certificate", taken_back.map(|_| Proven::Yes)));
         }
         if let Some(v3) = &self.v3 {
-            let closed = v3.through(account).close(number, now).await;
-            answers.push(("version 3's keys", closed.map(drop)));
+            let v3 = v3.through(account);
+            let closed = v3.close(number, now).await;
+            answers.push(("version 3's private key", closed.map(proven)));
+            let certificates = v3.has_certificates(number, now).await;
+            let signed = certificates.map(|has| if has { Proven::Yes } else { Proven::No });
+            answers.push(("WeChat's key, APIv3 key", signed));
         }
         answers
     }

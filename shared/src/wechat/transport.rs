@@ -39,7 +39,7 @@ impl Gateway {
         }
     }
 
-    /// The same with a spare host at this address.
+    /// The same with a spare host at this address, as the simulation has one.
     #[must_use]
     pub fn with_spare(self, base: &str) -> Self {
         Self {

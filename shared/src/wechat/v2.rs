@@ -156,6 +156,7 @@ impl Speaker<'_> {
             // Here, because every caller would have to alarm.
             tracing::error!(
                 alarm = "configuration",
+                mch_id = %self.client.identity.mch_id,
                 path,
                 "the merchant's client certificate has not been imported"
             );

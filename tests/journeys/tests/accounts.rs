@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use journeys::{Stack, WECHAT, eventually};
+use journeys::{DESKTOP, PHONE, Stack, WECHAT, auth_code, eventually};
 use serde_json::{Value, json};
 use shared::ambient::random_hex;
 use shared::domain::app::App;
@@ -438,11 +438,66 @@ async fn a_disabled_merchant_takes_nothing_and_gives_back_what_it_took() {
     })
     .await;
     assert_eq!(code, "merchant_disabled");
+    let later = stack
+        .create(&stack.order(json!({"trade_type": null})))
+        .await;
+    assert_eq!(later.status, 403, "{later:?}");
+    let till = json!({"trade_type": "MICROPAY", "auth_code": auth_code("01")});
+    let till = stack.create(&stack.order(till)).await;
+    assert_eq!(till.status, 403, "{till:?}");
+    let same = json!({"order_no": order["order_no"]});
+    let same = stack.create(&stack.order(same)).await;
+    assert_eq!((same.status, &same.body["status"]), (200, &json!("paid")));
     let back = stack
         .refund(&order["order_no"], "R1", json!({"refund_fee": 1999}))
         .await;
     assert!(matches!(back.status, 200..=202), "{back:?}");
     stack.told(&order["order_no"], "refund.succeeded").await;
+}
+
+#[tokio::test]
+async fn an_app_that_moves_leaves_its_open_orders_where_they_are() {
+    let first = Stack::new().await;
+    let (old, new) = (
+        Brand::register(&first, version(&first)).await,
+        Brand::register(&first, version(&first)).await,
+    );
+    let stack = old.stack().await;
+    let asked = stack.order(json!({"trade_type": null}));
+    let order = stack.create(&asked).await.body;
+    let address = order["pay_url"].as_str().unwrap();
+    stack.page(address, DESKTOP, "en").await;
+    let app_id = stack.app.id.clone();
+    let mut moved = vec!["app", "edit", &app_id, "--merchant", &new.mch_id];
+    moved.extend(["--add-account", &new.official]);
+    for (account, _) in old.accounts() {
+        moved.extend(["--remove-account", account]);
+    }
+    done(&stack, &moved).await;
+    let fresh = stack.native(json!({})).await;
+    let known = stack.at_wechat(&fresh["trade_no"]).await;
+    assert_eq!(known["mch_id"], *new.mch_id, "{known}");
+    // Another way to pay needs another attempt.
+    stack.page(address, PHONE, "en").await;
+    let trade_no = order["trade_no"].as_str().unwrap();
+    let second = json!(format!("{}02", &trade_no[..26]));
+    let known = stack.at_wechat(&second).await;
+    assert_eq!(known["mch_id"], *old.mch_id, "{known}");
+    assert_eq!(known["app_id"], *old.official, "{known}");
+    paid_and_back(
+        &stack,
+        &json!({"order_no": order["order_no"], "trade_no": second}),
+    )
+    .await;
+    let again = stack
+        .create(&stack.order(json!({
+            "trade_type": null, "order_no": order["order_no"],
+        })))
+        .await;
+    assert_eq!(
+        (again.status, &again.body["status"]),
+        (200, &json!("refunded"))
+    );
 }
 
 #[tokio::test]

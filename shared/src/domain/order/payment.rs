@@ -20,7 +20,8 @@ pub struct Payment {
     /// By which version WeChat confirmed it.
     #[serde(default, skip_serializing_if = "ApiVersion::is_v2")]
     pub api_version: ApiVersion,
-    /// Through which account, if it is not the installation's first.
+    /// Through which account; none in rows of before there were several: the
+    /// installation's first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountId>,
     /// In WeChat's words; a payer may use another way than the order's.

@@ -116,6 +116,14 @@ impl Attempt {
 }
 
 impl Order {
+    /// Whether the current attempt is this code's.
+    #[must_use]
+    pub fn is_charged_with(&self, code_digest: &str) -> bool {
+        let current = self.attempts.last();
+        let code = current.and_then(|attempt| attempt.payment_code.as_ref());
+        code.is_some_and(|code| code.code_digest == code_digest)
+    }
+
     /// A till has scanned the payer's code.
     ///
     /// # Errors
@@ -127,11 +135,10 @@ impl Order {
         now: Timestamp,
     ) -> Result<CodeUse, Refusal> {
         let (code_digest, timing) = (shown.digest, shown.timing);
-        let current = self.attempts.last();
-        let known = current.and_then(|attempt| attempt.payment_code.as_ref());
-        if known.is_some_and(|code| code.code_digest == code_digest) {
+        if self.is_charged_with(code_digest) {
             return Ok(CodeUse::Known);
         }
+        let current = self.attempts.last();
         // After a failed code the payer shows a new one.
         if !(self.status == Status::Failed && now < self.expires_at) {
             self.check_open(now)?;
