@@ -30,13 +30,13 @@ fn account(text: &str) -> Result<Parameter<AccountId>, Refused> {
 #[derive(Args)]
 pub(crate) struct FirstMerchant {
     /// The parameter `WechatMchId`; none, if it is empty.
-    #[arg(long = "first-merchant", value_name = "MCH_ID", env = "WECHAT_MCH_ID", value_parser = merchant)]
-    id: Parameter<MchId>,
+    #[arg(long, value_name = "MCH_ID", env = "WECHAT_MCH_ID", value_parser = merchant)]
+    first_merchant: Parameter<MchId>,
 }
 
 impl FirstMerchant {
     pub(crate) fn id(&self) -> Option<&MchId> {
-        self.id.0.as_ref()
+        self.first_merchant.0.as_ref()
     }
 
     pub(crate) fn is(&self, mch_id: &MchId) -> bool {
@@ -47,12 +47,12 @@ impl FirstMerchant {
 #[derive(Args)]
 pub(crate) struct FirstAccount {
     /// The parameter `WechatAppId`; none, if it is empty.
-    #[arg(long = "first-account", value_name = "APPID", env = "WECHAT_APP_ID", value_parser = account)]
-    id: Parameter<AccountId>,
+    #[arg(long, value_name = "APPID", env = "WECHAT_APP_ID", value_parser = account)]
+    first_account: Parameter<AccountId>,
 }
 
 impl FirstAccount {
     pub(crate) fn id(&self) -> Option<&AccountId> {
-        self.id.0.as_ref()
+        self.first_account.0.as_ref()
     }
 }
