@@ -42,13 +42,6 @@ use crate::judge::Judge;
 pub use crate::judge::Received;
 pub use crate::surroundings::{Ran, Row};
 
-/// The installation's official account, mobile app and mini program.
-const ACCOUNTS: [&str; 3] = [
-    "WECHAT_APP_ID",
-    "WECHAT_MOBILE_APP_ID",
-    "WECHAT_MINI_APP_ID",
-];
-
 /// A browser on a desktop.
 pub const DESKTOP: &str = "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0 Safari/537.36";
 /// The browser inside WeChat.
@@ -109,9 +102,6 @@ impl Stack {
             Credentials::new("test", "test", None, None, "tests"),
         );
         let mut app = an_app();
-        app.accounts = ACCOUNTS
-            .map(|name| AccountId::parse(&settings[name]).unwrap())
-            .to_vec();
         change(&mut app);
         let registry = Registry::new(&aws, settings["REGISTRY_TABLE"].clone());
         let audit = Audit::new(&aws, settings["AUDIT_TABLE"].clone());
