@@ -75,7 +75,8 @@ enum Tried {
     Delivered(Vec<Attempt>),
     /// None of these was.
     Failed(Vec<Attempt>),
-    /// Its hosts just timed out: nobody was called, and this comes next.
+    /// Its hosts just timed out, or its app is paused: nobody was called, and this
+    /// comes next.
     PutOff(Next),
 }
 
@@ -102,6 +103,10 @@ async fn attempt(state: &Deliver, claim: &Claim) -> Result<Tried, Failure> {
     let Some(app) = state.registry.app(&delivery.app_id).await? else {
         return Ok(refusal("the app is no longer registered"));
     };
+    if app.paused {
+        tracing::info!(order = %delivery.key(), step = delivery.step, "parked, the app is paused");
+        return Ok(Tried::PutOff(delivery.park(state.clock.now())));
+    }
     let mut addresses = delivery.addresses(&app);
     let callable = callable(state, claim, &addresses);
     if !callable.is_empty() {

@@ -145,6 +145,28 @@ pub(crate) async fn enable(
     change(&state, &caller, &app_id, Change::Enable, why.reason).await
 }
 
+pub(crate) async fn pause(
+    state: State<Arc<OperatorApi>>,
+    caller: Extension<Caller>,
+    app_id: Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let why: Why = read(&headers, &body)?;
+    change(&state, &caller, &app_id, Change::Pause, why.reason).await
+}
+
+pub(crate) async fn resume(
+    state: State<Arc<OperatorApi>>,
+    caller: Extension<Caller>,
+    app_id: Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let why: Why = read(&headers, &body)?;
+    change(&state, &caller, &app_id, Change::Resume, why.reason).await
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Annotate {

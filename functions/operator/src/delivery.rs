@@ -1,4 +1,5 @@
-//! What apps were told in vain: listed, and sent again one by one or in batches.
+//! What apps were told in vain: listed, and sent again one by one or in batches. What
+//! was kept for an app that is paused no more is woken.
 
 use std::sync::Arc;
 
@@ -8,9 +9,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use shared::ambient::random_hex;
 use shared::aws::ledger::{Listed, sort_key};
 use shared::domain::id::{OrderKey, OrderNo};
 use shared::domain::time::Timestamp;
+use shared::flows::pausing;
 use shared::flows::redelivery::Batch;
 use shared::http::problem::{OperatorProblem, Problem};
 
@@ -131,15 +134,9 @@ pub(crate) async fn resend_all(
 ) -> Result<Response, Problem> {
     let asked: ResendAll = read(&headers, &body)?;
     let since = time("since", &asked.since)?;
-    let (limit, per_second) = (
-        asked.limit.unwrap_or(BATCH_MAX),
-        asked.per_second.unwrap_or(5),
-    );
+    let (limit, per_second) = (asked.limit.unwrap_or(BATCH_MAX), pace(asked.per_second)?);
     if !(1..=BATCH_MAX).contains(&limit) {
         return Err(Problem::param("limit", "must be 1 to 25"));
-    }
-    if !(1..=100).contains(&per_second) {
-        return Err(Problem::param("per_second", "must be 1 to 100"));
     }
     let app = state.apps.read(&parsed(&app_id)?).await?;
     let batch = Batch {
@@ -158,4 +155,46 @@ pub(crate) async fn resend_all(
         next: sent.next,
     })
     .into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wake {
+    per_second: Option<i64>,
+    cursor: Option<String>,
+    reason: Option<String>,
+}
+
+/// What became of a batch: `Woken` in openapi.yaml.
+#[derive(Serialize)]
+struct Woken {
+    woken: u32,
+    next: Option<String>,
+}
+
+pub(crate) async fn wake(
+    State(state): State<Arc<OperatorApi>>,
+    Extension(caller): Extension<Caller>,
+    Path(app_id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let asked: Wake = read(&headers, &body)?;
+    let per_second = pace(asked.per_second)?;
+    let app = state.apps.read(&parsed(&app_id)?).await?;
+    let (actor, now) = (caller.because(reason(asked.reason)?), state.clock.now());
+    let entry = actor.entry("delivery.wake", app_id, now, &random_hex());
+    state.audit.announce(&entry).await?;
+    let after = asked.cursor.as_deref();
+    let batch = pausing::wake(state.ledger(), &app.app_id, after, per_second, now);
+    let pausing::Woken { woken, next } = batch.await?;
+    Ok(Json(Woken { woken, next }).into_response())
+}
+
+fn pace(per_second: Option<i64>) -> Result<i64, Problem> {
+    let per_second = per_second.unwrap_or(5);
+    match (1..=100).contains(&per_second) {
+        true => Ok(per_second),
+        false => Err(Problem::param("per_second", "must be 1 to 100")),
+    }
 }

@@ -10,6 +10,7 @@ mod door;
 mod enrolment;
 mod order;
 mod session;
+mod test_event;
 mod trail;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use shared::aws::audit::Audit;
 use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
+use shared::callback::Caller;
 use shared::domain::operator::Action;
 use shared::flows::apps::Apps;
 use shared::flows::ask::Asking;
@@ -55,6 +57,8 @@ pub struct OperatorApi {
     pub reconcile: Queue,
     /// How people give money back.
     pub refund_desk: RefundDesk,
+    /// How an app is called for a test.
+    pub caller: Caller,
     /// The hub's own address.
     pub public_url: String,
     /// In which header a proxy says who called it.
@@ -102,6 +106,10 @@ pub fn router(state: Arc<OperatorApi>) -> Router {
         .route(app, change_app(patch(app::edit)))
         .route(&format!("{app}/disable"), change_app(post(app::disable)))
         .route(&format!("{app}/enable"), change_app(post(app::enable)))
+        .route(&format!("{app}/pause"), change_app(post(app::pause)))
+        .route(&format!("{app}/resume"), change_app(post(app::resume)))
+        .route(&format!("{app}/test-event"), resend(post(test_event::send)))
+        .route(&format!("{deliveries}/wake"), resend(post(delivery::wake)))
         .route(&format!("{app}/annotate"), change_app(post(app::annotate)))
         .route(
             &format!("{app}/rotate"),

@@ -10,6 +10,7 @@ use shared::aws::merchants::Merchants;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
+use shared::callback::Caller;
 use shared::config;
 use shared::flows::apps::Apps;
 use shared::flows::ask::Asking;
@@ -69,6 +70,7 @@ async fn main() -> Result<(), lambda_http::Error> {
             notify_url: config::notify_url()?,
             confirm_above: config::refund_confirm_above()?,
         },
+        caller: Caller::new(config::callback_networks()?)?,
         public_url: config::public_url()?,
         registry,
         audit,

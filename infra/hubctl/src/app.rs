@@ -33,6 +33,13 @@ pub(crate) enum Command {
     /// Takes an app's requests again.
     #[command(after_help = "  hubctl app enable teashop000000001 --reason \"repaired\"")]
     Enable(Change),
+    /// Tells an app nothing for now: what is owed to it is kept.
+    #[command(
+        after_help = "  hubctl app pause teashop000000001 --reason \"they move their servers\""
+    )]
+    Pause(Change),
+    /// Tells an app again, within a day also what was kept: see `delivery wake`.
+    Resume(Change),
     /// Writes down what operators want to remember about an app.
     Annotate(Annotate),
     /// Gives an app a new secret and prints it, once.
@@ -255,6 +262,8 @@ pub(crate) async fn run(command: Command) -> Done {
         }
         Command::Disable(asked) => change(&asked, None, apps::Change::Disable).await,
         Command::Enable(asked) => change(&asked, None, apps::Change::Enable).await,
+        Command::Pause(asked) => change(&asked, None, apps::Change::Pause).await,
+        Command::Resume(asked) => change(&asked, None, apps::Change::Resume).await,
         Command::Annotate(asked) => {
             change(&asked.change, None, apps::Change::Annotate(asked.note)).await
         }
@@ -323,7 +332,11 @@ async fn tell_all(list: List) -> Done {
         return print::json(&shown);
     }
     let rows = apps.iter().map(|app| {
-        let state = if app.disabled { "disabled" } else { "" };
+        let state = match (app.disabled, app.paused) {
+            (true, _) => "disabled",
+            (_, true) => "paused",
+            _ => "",
+        };
         [
             app.app_id.to_string(),
             state.to_owned(),

@@ -11,6 +11,7 @@ use shared::aws::ledger::{Ledger, Listed, sort_key};
 use shared::aws::{Failure, sdk_config_for_people};
 use shared::domain::id::{AppId, OrderKey, OrderNo};
 use shared::domain::time::Timestamp;
+use shared::flows::pausing;
 use shared::flows::redelivery::Batch;
 
 use crate::audit::Trail;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Resend(Resend),
     /// The same for all of an app's since a time.
     ResendAll(ResendAll),
+    /// Tells an app that was resumed what was kept for it, now.
+    Wake(Wake),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -109,11 +112,33 @@ pub(crate) struct ResendAll {
     yes: bool,
 }
 
+#[derive(Args)]
+#[command(after_help = "\
+Without this it is told within a day. All that is owed to anybody in that time is
+looked at. A run that was interrupted is resumed by running it again.
+
+  hubctl app resume teashop000000001
+  hubctl delivery wake teashop000000001")]
+pub(crate) struct Wake {
+    /// The app's identifier.
+    #[arg(value_parser = AppId::parse)]
+    app_id: AppId,
+    /// How many in a second: the app has just come back.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(i64).range(1..=100))]
+    per_second: i64,
+    /// The ledger (the stack's output `LedgerTable`).
+    #[arg(long, value_name = "TABLE", env = "LEDGER_TABLE")]
+    ledger_table: String,
+    #[command(flatten)]
+    trail: Trail,
+}
+
 pub(crate) async fn run(command: Command) -> Done {
     match command {
         Command::List(list) => show(list).await,
         Command::Resend(resend) => resend_one(resend).await,
         Command::ResendAll(resend) => resend_all(resend).await,
+        Command::Wake(asked) => wake_all(asked).await,
     }
 }
 
@@ -235,5 +260,35 @@ async fn resend_all(asked: ResendAll) -> Done {
     }
     bar.finish_and_clear();
     eprintln!("{resent} are due again, {left} were not exhausted any more.");
+    Ok(())
+}
+
+async fn wake_all(asked: Wake) -> Done {
+    let config = sdk_config_for_people().await;
+    let ledger = Ledger::new(&config, asked.ledger_table);
+    let entry = asked
+        .trail
+        .entry(&config, "delivery.wake", asked.app_id.to_string());
+    asked.trail.table(&config).announce(&entry.await).await?;
+    let (mut woken, mut after) = (0, None);
+    loop {
+        let now = Clock::System.now();
+        let batch = pausing::wake(
+            &ledger,
+            &asked.app_id,
+            after.as_deref(),
+            asked.per_second,
+            now,
+        );
+        let batch = batch.await?;
+        woken += batch.woken;
+        let pause = i64::from(batch.woken) / asked.per_second;
+        after = match batch.next {
+            None => break,
+            next => next,
+        };
+        tokio::time::sleep(Duration::from_secs(u64::try_from(pause)?)).await;
+    }
+    eprintln!("{woken} are due now.");
     Ok(())
 }

@@ -12,7 +12,7 @@ mod owed;
 mod refunds;
 
 pub use credentials::of_row as credential_of_row;
-pub use deliveries::{Claim, Exhausted, Lease, Listed, sort_key};
+pub use deliveries::{Claim, Exhausted, Lease, Listed, Parked, sort_key};
 pub use orders::{Created, Saved};
 pub use owed::Owed;
 pub use refunds::of_row as refund_of_row;

@@ -92,6 +92,9 @@ pub struct App {
     /// already owed to it is still delivered.
     #[serde(default)]
     pub disabled: bool,
+    /// It is told nothing for now: what is owed to it is kept.
+    #[serde(default)]
+    pub paused: bool,
     /// May name `http://` addresses; everybody else must use `https://`.
     #[serde(default)]
     pub allow_http: bool,
@@ -141,6 +144,7 @@ pub struct Shown<'a> {
     name: &'a str,
     note: &'a str,
     disabled: bool,
+    paused: bool,
     allow_http: bool,
     allow_direct: bool,
     skip_return_call: bool,
@@ -165,6 +169,7 @@ impl App {
             name: &self.name,
             note: &self.note,
             disabled: self.disabled,
+            paused: self.paused,
             allow_http: self.allow_http,
             allow_direct: self.allow_direct,
             skip_return_call: self.skip_return_call,
@@ -189,6 +194,7 @@ impl App {
             name: String::new(),
             note: String::new(),
             disabled: false,
+            paused: false,
             allow_http: false,
             allow_direct: false,
             skip_return_call: false,

@@ -222,6 +222,20 @@ impl Delivery {
         }
     }
 
+    /// The same step a day later, because its app is paused. Not before is it due: it
+    /// is neither rung nor overdue. Due and woken at one moment, it is known for
+    /// parked.
+    #[must_use]
+    pub fn park(&self, now: Timestamp) -> Next {
+        let later = now.plus_seconds(PARKED_SECONDS);
+        Next::Retry {
+            step: self.step,
+            due: later,
+            wake: later,
+            delay: None,
+        }
+    }
+
     /// What follows when this step failed at `now`. Steps are never skipped;
     /// one whose time passed during an outage is due a little later, so that
     /// the remaining chances do not burn within seconds.
@@ -246,6 +260,10 @@ impl Delivery {
         }
     }
 }
+
+/// How long a delivery to a paused app is left alone. Then it is looked at again, so
+/// that none is forgotten whose app was resumed and that nobody woke.
+const PARKED_SECONDS: i64 = 86_400;
 
 /// When the sweeper looks at a row due then, and the delay to ring it with now
 /// if SQS can hold it.
@@ -304,6 +322,20 @@ mod tests {
             claims: 0,
             attempts: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_parked_step_is_the_same_one_a_day_later_and_rings_nobody() {
+        let mut row = delivery();
+        row.step = 3;
+        let later = ORIGIN.plus_seconds(86_400);
+        let parked = Next::Retry {
+            step: 3,
+            due: later,
+            wake: later,
+            delay: None,
+        };
+        assert_eq!(row.park(ORIGIN), parked);
     }
 
     #[test]

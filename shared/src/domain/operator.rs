@@ -113,13 +113,13 @@ pub enum Action {
     ManageKeys,
     /// See apps, without their secrets.
     ReadApps,
-    /// Edit apps, switch them off and on, and annotate them.
+    /// Edit apps, switch them off and on, pause their deliveries, and annotate them.
     ChangeApps,
     /// Register apps, give them secrets, and see each once.
     IssueSecrets,
     /// See what apps were told in vain.
     ReadDeliveries,
-    /// Tell it again.
+    /// Tell it again, wake what was kept for them, and send test events.
     Resend,
     /// See who changed what.
     ReadTrail,

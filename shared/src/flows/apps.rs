@@ -55,6 +55,10 @@ pub enum Change {
     Disable,
     /// Its requests are taken again.
     Enable,
+    /// It is told nothing; what is owed to it is kept.
+    Pause,
+    /// It is told again, what was kept too.
+    Resume,
     /// What operators want to remember about it, instead of before.
     Annotate(String),
 }
@@ -143,6 +147,14 @@ impl Apps {
             Change::Enable => {
                 app.disabled = false;
                 "app.enable"
+            }
+            Change::Pause => {
+                app.paused = true;
+                "app.pause"
+            }
+            Change::Resume => {
+                app.paused = false;
+                "app.resume"
             }
             Change::Annotate(note) => {
                 app.note = note;

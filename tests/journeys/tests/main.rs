@@ -20,6 +20,7 @@ mod jssdk;
 mod logins;
 mod notifications;
 mod operators;
+mod pausing;
 mod phones;
 mod platform;
 mod refund_desk;

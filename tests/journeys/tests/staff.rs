@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// Each route behind the door, and which roles it lets pass: owner, operator,
 /// finance, auditor; in capitals, if no machine's key does.
-const ROUTES: [(&str, &str, &str); 26] = [
+const ROUTES: [(&str, &str, &str); 30] = [
     ("GET", "session", "OOFA"),
     ("POST", "password", "OOFA"),
     ("POST", "api-keys", "o..."),
@@ -24,6 +24,10 @@ const ROUTES: [(&str, &str, &str); 26] = [
     ("POST", "apps/{app_id}/enable", "oo.."),
     ("POST", "apps/{app_id}/annotate", "oo.."),
     ("POST", "apps/{app_id}/rotate", "oo.."),
+    ("POST", "apps/{app_id}/pause", "oo.."),
+    ("POST", "apps/{app_id}/resume", "oo.."),
+    ("POST", "apps/{app_id}/test-event", "oo.."),
+    ("POST", "apps/{app_id}/deliveries/wake", "oo.."),
     ("GET", "apps/{app_id}/deliveries", "oofa"),
     ("POST", "apps/{app_id}/deliveries/resend", "oo.."),
     ("POST", "apps/{app_id}/deliveries/resend-all", "oo.."),

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Item, Ledger, SHARDS, row, row_key, shard};
+use super::{Item, Ledger, Owed, SHARDS, row, row_key, shard};
 use crate::ambient::random_hex;
 use crate::aws::audit::Audit;
 use crate::aws::item::{millis, number, refused, string, text};
@@ -99,6 +99,34 @@ pub struct Exhausted {
     /// After which delivery the next page begins, if there may be one: a text that
     /// means something here only.
     pub next: Option<String>,
+}
+
+/// A part of an app's parked deliveries.
+#[derive(Debug)]
+pub struct Parked {
+    /// In no order.
+    pub rows: Vec<Owed>,
+    /// After which row of the index to go on, if there may be more: a text that means
+    /// something here only.
+    pub next: Option<String>,
+}
+
+/// `shard wake pk sk`: the place of a row in the index `wake`.
+fn waking_cursor(key: &Item) -> Option<String> {
+    let wake = key.get("wake")?.as_n().ok()?;
+    let [shard, pk, sk] = [text(key, "shard")?, text(key, "pk")?, text(key, "sk")?];
+    Some(format!("{shard} {wake} {pk} {sk}"))
+}
+
+/// The place that [`waking_cursor`] names. None when it names none.
+fn waking_after(cursor: &str) -> Option<Item> {
+    let mut parts = cursor.splitn(4, ' ');
+    let shard: u8 = parts.next()?.parse().ok()?;
+    let wake: i64 = parts.next()?.parse().ok()?;
+    let mut key = row_key(parts.next()?, parts.next()?);
+    key.insert("shard".to_owned(), string(shard.to_string()));
+    key.insert("wake".to_owned(), number(wake));
+    Some(key)
 }
 
 /// `exhausted_at order_no sk`: with the app, the place of a row in the index.
@@ -354,6 +382,77 @@ impl Ledger {
         }
         pending.sort_by_key(|delivery| delivery.due);
         Ok(pending)
+    }
+
+    /// An app's parked deliveries, from the row after this on. So many rows of the
+    /// index `wake` are looked at and no more: they are everybody's.
+    pub async fn parked(
+        &self,
+        app_id: &AppId,
+        after: Option<&str>,
+        looked_at: i32,
+        now: Timestamp,
+    ) -> Result<Parked, Failure> {
+        const OPERATION: &str = "list parked deliveries";
+        let prefix = format!("{app_id}#");
+        let mut start = after.and_then(waking_after);
+        let begun = start
+            .as_ref()
+            .and_then(|key| text(key, "shard")?.parse().ok());
+        let (mut rows, mut left) = (Vec::new(), looked_at);
+        for shard in begun.unwrap_or(0)..SHARDS {
+            let read = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name("wake")
+                .key_condition_expression("#shard = :shard AND wake > :now")
+                .expression_attribute_names("#shard", "shard")
+                .expression_attribute_values(":shard", string(shard.to_string()))
+                .expression_attribute_values(":now", millis(now))
+                .set_exclusive_start_key(start.take())
+                .limit(left)
+                .send()
+                .await
+                .map_err(Failure::of(OPERATION))?;
+            left = left.saturating_sub(read.count);
+            let items = read.items.unwrap_or_default();
+            let owed: Vec<Owed> =
+                serde_dynamo::from_items(items).map_err(Failure::of(OPERATION))?;
+            rows.extend(owed.into_iter().filter(|row| {
+                row.pk.starts_with(&prefix) && row.is_delivery() && row.due == Some(row.wake)
+            }));
+            // A shard that ends with the page goes on with the next one.
+            let next = match read.last_evaluated_key.as_ref().and_then(waking_cursor) {
+                None if left <= 0 && shard + 1 < SHARDS => Some(format!("{} 0 - -", shard + 1)),
+                next => next,
+            };
+            if next.is_some() {
+                return Ok(Parked { rows, next });
+            }
+        }
+        Ok(Parked { rows, next: None })
+    }
+
+    /// Makes a parked delivery due then. False when it has moved on meanwhile.
+    pub async fn unpark(
+        &self,
+        parked: &Owed,
+        due: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, Failure> {
+        let update = self
+            .update_row(&parked.doorbell())
+            .update_expression("SET due = :due, wake = :now REMOVE rings")
+            .condition_expression("#status = :pending AND wake = :seen AND due = :seen")
+            .expression_attribute_values(":pending", status(Status::Pending)?)
+            .expression_attribute_values(":seen", millis(parked.wake))
+            .expression_attribute_values(":due", millis(due))
+            .expression_attribute_values(":now", millis(now));
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => refused(error, "unpark a delivery").map(|_| false),
+        }
     }
 
     fn update_row(&self, doorbell: &Doorbell) -> UpdateItemFluentBuilder {

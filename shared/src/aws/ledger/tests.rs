@@ -151,7 +151,7 @@ fn a_delivery_of_an_event_that_only_a_newer_version_knows_is_told_as_it_is() {
 fn an_app_keeps_what_a_newer_version_wrote_into_it() {
     let newer = json!({
         "app_id": "demo000000000001", "app_secret": "0123456789abcdef0123456789abcdef",
-        "name": "Demo", "disabled": false, "allow_http": true, "allow_direct": false,
+        "name": "Demo", "disabled": false, "paused": true, "allow_http": true, "allow_direct": false,
         "skip_return_call": false, "refund_by_hand": false, "genprepay": false,
         "sites": ["https://shop.example/"], "signed_profile": false, "session_keys": false,
         "merchant": "1900000110", "accounts": ["wx1"],

@@ -181,6 +181,7 @@ mod tests {
         for more in [
             "app_secret",
             "disabled",
+            "paused",
             "revision",
             "note",
             "sites",

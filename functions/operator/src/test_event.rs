@@ -1,0 +1,70 @@
+//! A test event to an address of an app's: what was sent, what came back, and what
+//! the app's developer should look at.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use shared::ambient::random_hex;
+use shared::domain::app::check_address;
+use shared::domain::signature::Params;
+use shared::flows::test_event::{self, Tested, Tried};
+use shared::http::problem::Problem;
+
+use crate::OperatorApi;
+use crate::app::parsed;
+use crate::body::{read, reason};
+use crate::door::Caller;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    address: String,
+    reason: Option<String>,
+}
+
+/// `Tried` in openapi.yaml.
+#[derive(Serialize)]
+struct Shown {
+    params: Params,
+    http_status: Option<u16>,
+    answer: String,
+    latency_ms: u32,
+    verdict: String,
+}
+
+fn shown(tried: Tried) -> Shown {
+    Shown {
+        params: tried.params,
+        http_status: tried.http_status,
+        answer: tried.answer,
+        latency_ms: u32::try_from(tried.latency.as_millis()).unwrap_or(u32::MAX),
+        verdict: tried.verdict,
+    }
+}
+
+pub(crate) async fn send(
+    State(state): State<Arc<OperatorApi>>,
+    Extension(caller): Extension<Caller>,
+    Path(app_id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let asked: Asked = read(&headers, &body)?;
+    let app = state.apps.read(&parsed(&app_id)?).await?;
+    let allowed = check_address(&asked.address, app.allow_http);
+    allowed.map_err(Problem::of_param("address"))?;
+    let (actor, now) = (caller.because(reason(asked.reason)?), state.clock.now());
+    let entry = actor.entry("app.test_event", app_id, now, &random_hex());
+    let entry = entry.between(&json!({}), &json!({"address": asked.address}));
+    state.audit.announce(&entry).await?;
+    let Tested { signed, forged } =
+        test_event::test(&state.caller, &app, &asked.address, now).await;
+    let answer = json!({"signed": shown(signed), "forged": forged.map(shown)});
+    Ok(Json(answer).into_response())
+}
