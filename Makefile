@@ -42,7 +42,7 @@ CARGO_MUTANTS := .local/tools/cargo-mutants@27.1.0/bin/cargo-mutants
 # what can go wrong. That also makes the pinned, stable compiler enough.
 FUZZ_SECONDS ?= 60
 fuzz: $(CARGO_FUZZ) ## mutated notifications, requests and answers, FUZZ_SECONDS each
-	@for target in notification v3_notification refund request answer; do \
+	@for target in notification v3_notification refund request answer v3_answer v3_authorization; do \
 		mkdir -p .local/fuzz/corpus/$$target; \
 		$(CARGO_FUZZ) run --sanitizer none --fuzz-dir tests/fuzz $$target \
 			.local/fuzz/corpus/$$target tests/fuzz/seeds/$$target -- \

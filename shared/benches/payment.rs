@@ -5,14 +5,16 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use shared::domain::delivery::{Delivery, STANDARD_SCHEDULE, Schedule};
-use shared::domain::merchant::{MchId, Merchant, SignType};
-use shared::domain::order::ApiVersion;
+use shared::domain::merchant::{AccountId, MchId, Merchant, SignType};
+use shared::domain::order::{ApiVersion, Attempt, Prepay};
 use shared::domain::signature::Params;
 use shared::domain::time::Timestamp;
+use shared::wechat::notification::Received;
 use shared::wechat::v2::sign::sign;
 use shared::wechat::v2::xml;
 use shared::wechat::v2::{Client, PaymentKeys};
-use shared::wechat::{Hosts, Http, Identity};
+use shared::wechat::v3::{self, Proof};
+use shared::wechat::{Hosts, Http, Identity, Wechat};
 
 const KEY: &str = "192006250b4c09247ec02edce69f6a2d";
 
@@ -71,6 +73,45 @@ fn merchant() -> Option<Client> {
     Some(Client::new(identity, keys, Http::new().ok()?))
 }
 
+/// A payment's notification by version 3, sealed and signed elsewhere; when, and
+/// with which keys.
+const V3_NOTICE: &[u8] = include_bytes!("../src/wechat/v3/fixtures/notice.json");
+const V3_NOTICE_AT: Timestamp = Timestamp::from_millis(1_795_140_000_000);
+const V3_ACCOUNT: &str = "wxd678efh567hg6787";
+const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0000000000000000000000000000000001";
+
+fn v3_proof() -> Proof {
+    Proof {
+        timestamp: V3_NOTICE_AT.seconds().to_string(),
+        nonce: "c5ac7061fccab6bf3e254dcf98995b8c".to_owned(),
+        serial: PUBLIC_KEY_ID.to_owned(),
+        signature: include_str!("../src/wechat/v3/fixtures/notice.txt").to_owned(),
+    }
+}
+
+fn v3_merchant() -> Option<Wechat> {
+    let merchant = Merchant::new(MchId::parse("1900007291").ok()?, ApiVersion::V3);
+    let secret = serde_json::json!({
+        "api_v3_key": "a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb", "serial_no": "01",
+        "private_key": include_str!("../src/wechat/v3/fixtures/merchant.key"),
+        "public_key_id": PUBLIC_KEY_ID,
+        "public_key": include_str!("../src/wechat/v3/fixtures/sample.pem"),
+    });
+    let keys = v3::Keys::parse(&secret.to_string()).ok()??;
+    let identity = Identity::new(&merchant, &Hosts::default());
+    let client = v3::Client::new(identity, keys, Http::new().ok()?);
+    let account = AccountId::parse(V3_ACCOUNT).ok()?;
+    Some(Wechat::new(merchant, Some(account), None, Some(client)))
+}
+
+fn v3_attempt() -> Option<Attempt> {
+    let row = serde_json::json!({
+        "number": 1, "trade_type": "JSAPI", "api_version": "v3", "client_ip": "203.0.113.7",
+        "started_at": V3_NOTICE_AT,
+    });
+    serde_json::from_value(row).ok()
+}
+
 fn delivery() -> Option<Delivery> {
     let row = serde_json::json!({
         "app_id": "bench00000000001", "order_no": "A000000001", "event": "payment.succeeded",
@@ -108,9 +149,33 @@ fn payment(criterion: &mut Criterion) {
     });
 }
 
+fn version_3(criterion: &mut Criterion) {
+    let (Some(wechat), Some(attempt)) = (v3_merchant(), v3_attempt()) else {
+        unreachable!("the constants above are well-formed");
+    };
+    let received = Received::Json {
+        proof: Ok(v3_proof()),
+        body: V3_NOTICE,
+    };
+    let prepay = Prepay {
+        prepay_id: "wx201410272009395522657a690389285100".to_owned(),
+        ..Prepay::default()
+    };
+    let read = || wechat.read_notification(black_box(&received), V3_NOTICE_AT);
+    let sign = || wechat.bridge_params(black_box(&attempt), &prepay, V3_NOTICE_AT);
+    assert!(read().is_ok() && sign().is_ok());
+
+    criterion.bench_function("verify and open a notification, v3", |bencher| {
+        bencher.iter(read);
+    });
+    criterion.bench_function("sign what opens WeChat, v3", |bencher| {
+        bencher.iter(sign);
+    });
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(50);
-    targets = payment
+    targets = payment, version_3
 }
 criterion_main!(benches);

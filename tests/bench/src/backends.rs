@@ -2,6 +2,7 @@
 //! WeChat on another, an app, and every call of them counted, right or wrong. It
 //! owns the time that passes between steps, by moving what is stored.
 
+use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex};
 
@@ -14,8 +15,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use demo_shop::App;
 use md5::{Digest as _, Md5};
-use serde_json::{Value, json};
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::{Map, Value, json};
 use shared::ambient::Clock;
+use shared::domain::order::ApiVersion;
 use simulation::engine::{Engine, LEDGER, number, string};
 use tokio::net::TcpListener;
 use wechat_simulator::Config;
@@ -23,8 +26,16 @@ use wechat_simulator::Config;
 use crate::Failed;
 use crate::runtime::lock;
 
-/// The secret with the official account's keys; any other is of payments.
+/// The secret with version 2's key of payments.
+const V2_SECRET: &str = "wechat";
+/// The secret with version 3's.
+const V3_SECRET: &str = "wechat-v3";
+/// The secret with the official account's keys.
 const ACCOUNT_SECRET: &str = "account";
+
+/// The merchant's private key by version 3: that of the hub's own tests.
+const PRIVATE_KEY: &str = include_str!("../../../shared/src/wechat/v3/fixtures/merchant.key");
+const API_V3_KEY: &str = "a7cde1ZJB1kG2e7VfTs3jQzaWizur8Gb";
 
 /// The app that orders.
 pub(crate) fn app() -> App {
@@ -66,13 +77,24 @@ pub(crate) struct Message {
     pub(crate) due: i64,
 }
 
+/// A notification as WeChat sent it.
+#[derive(Debug, Clone)]
+pub(crate) struct Caught {
+    /// Its type, and what version 3 signs with.
+    pub(crate) headers: Map<String, Value>,
+    /// XML or JSON.
+    pub(crate) body: String,
+}
+
 struct Inner {
     engine: Engine,
+    /// The texts in Secrets Manager, by their names.
+    secrets: BTreeMap<&'static str, String>,
     messages: Vec<Message>,
     counts: Counts,
     app_answers: StatusCode,
     /// The last notification that was caught, not delivered.
-    caught: Option<String>,
+    caught: Option<Caught>,
 }
 
 /// Everything that is not a function of the hub.
@@ -80,6 +102,8 @@ struct Inner {
 pub(crate) struct Backends {
     /// The `MemorySize` that the functions are told.
     memory_mb: u16,
+    /// By which new payments are opened.
+    version: ApiVersion,
     inner: Arc<Mutex<Inner>>,
     /// Where AWS is, and the app under `/app`.
     pub(crate) aws: String,
@@ -88,8 +112,8 @@ pub(crate) struct Backends {
 }
 
 impl Backends {
-    /// Empty ones, with the app registered.
-    pub(crate) async fn start(memory_mb: u16) -> Result<Self, Failed> {
+    /// Empty ones, with the app registered, for a merchant of this version.
+    pub(crate) async fn start(memory_mb: u16, version: ApiVersion) -> Result<Self, Failed> {
         let engine = Engine::new()?;
         let app = app();
         engine.register(&json!({
@@ -97,8 +121,19 @@ impl Backends {
             "app_secret": {"S": app.secret}, "name": {"S": "bench"},
             "allow_http": {"BOOL": true},
         }))?;
+        let config = Config::default();
+        let secrets = BTreeMap::from([
+            (V2_SECRET, json!({"api_key": config.api_key}).to_string()),
+            // What the template fills in, until a person does.
+            (V3_SECRET, "placeholder".to_owned()),
+            (
+                ACCOUNT_SECRET,
+                json!({"app_secret": config.app_secret}).to_string(),
+            ),
+        ]);
         let inner = Arc::new(Mutex::new(Inner {
             engine,
+            secrets,
             messages: Vec::new(),
             counts: Counts::default(),
             app_answers: StatusCode::OK,
@@ -119,8 +154,13 @@ impl Backends {
         let router = wechat_simulator::router(config)?
             .layer(from_fn_with_state(Arc::clone(&inner), count_wechat));
         tokio::spawn(async move { axum::serve(listener, router).await });
+        if version == ApiVersion::V3 {
+            let secret = v3_secret(&wechat).await?;
+            lock(&inner).secrets.insert(V3_SECRET, secret);
+        }
         Ok(Self {
             memory_mb,
+            version,
             inner,
             aws,
             wechat,
@@ -131,6 +171,10 @@ impl Backends {
     pub(crate) fn environment(&self, hub: &str) -> Vec<(String, String)> {
         let merchant = Config::default();
         let queue = |name: &str| format!("{}/{name}", self.aws);
+        let version = match self.version {
+            ApiVersion::V2 => "2",
+            ApiVersion::V3 => "3",
+        };
         let pairs = [
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ENDPOINT_URL", self.aws.clone()),
@@ -152,17 +196,20 @@ impl Backends {
             ("NODE_NO_WARNINGS", "1".to_owned()),
             ("LEDGER_TABLE", LEDGER.to_owned()),
             ("REGISTRY_TABLE", simulation::engine::REGISTRY.to_owned()),
+            ("AUDIT_TABLE", "audit".to_owned()),
             ("PUBLIC_URL", hub.to_owned()),
             ("NOTIFY_URL", format!("{hub}/wechat/notify")),
             ("WECHAT_APP_ID", merchant.app_id),
             ("WECHAT_MCH_ID", merchant.mch_id),
             ("WECHAT_API_KEY", merchant.api_key),
+            ("WECHAT_API_VERSION", version.to_owned()),
             ("WECHAT_SIGN_TYPE", "HMAC-SHA256".to_owned()),
             ("WECHAT_PAY_BASE", self.wechat.clone()),
             ("WECHAT_OAUTH_BASE", self.wechat.clone()),
             ("WECHAT_OPEN_BASE", self.wechat.clone()),
             ("SECRETS_PREFIX", "bench".to_owned()),
-            ("WECHAT_SECRET_ID", "wechat".to_owned()),
+            ("WECHAT_SECRET_ID", V2_SECRET.to_owned()),
+            ("WECHAT_V3_SECRET_ID", V3_SECRET.to_owned()),
             ("WECHAT_ACCOUNT_SECRET_ID", ACCOUNT_SECRET.to_owned()),
             ("DELIVER_FIRST_QUEUE_URL", queue("first")),
             ("DELIVER_RETRY_QUEUE_URL", queue("retry")),
@@ -187,7 +234,7 @@ impl Backends {
     }
 
     /// The notification that was caught last.
-    pub(crate) fn caught(&self) -> Option<String> {
+    pub(crate) fn caught(&self) -> Option<Caught> {
         lock(&self.inner).caught.take()
     }
 
@@ -314,6 +361,28 @@ impl Inner {
     }
 }
 
+/// Makes the simulator's merchant one of version 3, too; its secret.
+async fn v3_secret(wechat: &str) -> Result<String, Failed> {
+    let key = KeyPair::from_pem(PRIVATE_KEY)?;
+    let certificate = CertificateParams::default().self_signed(&key)?;
+    let merchant = json!({
+        "mch_id": Config::default().mch_id, "api_v3_key": API_V3_KEY,
+        "certificate": certificate.pem(),
+    });
+    let told = reqwest::Client::builder()
+        .no_proxy()
+        .build()?
+        .post(format!("{wechat}/_control/merchants"))
+        .json(&merchant);
+    let known: Value = told.send().await?.error_for_status()?.json().await?;
+    let console = &known[0]["console"];
+    let secret = json!({
+        "api_v3_key": API_V3_KEY, "private_key": PRIVATE_KEY, "serial_no": console["serial"],
+        "public_key_id": console["public_key_id"], "public_key": console["public_key"],
+    });
+    Ok(secret.to_string())
+}
+
 /// Where Amazon Linux or Debian keeps them.
 fn authorities() -> Option<&'static str> {
     let places = [
@@ -350,18 +419,12 @@ async fn serve_aws(
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     match (service, operation) {
         ("AmazonSQS", "SendMessage") => lock(&inner).send_message(&body),
-        ("secretsmanager", _) => {
-            let Config {
-                api_key,
-                app_secret,
-                ..
-            } = Config::default();
-            let secret = match body["SecretId"].as_str() {
-                Some(ACCOUNT_SECRET) => json!({"app_secret": app_secret}),
-                _ => json!({"api_key": api_key}),
-            };
-            let secret = secret.to_string();
-            json!({"SecretString": secret}).to_string().into_response()
+        ("secretsmanager", "GetSecretValue") => {
+            let name = body["SecretId"].as_str().unwrap_or_default();
+            match lock(&inner).secrets.get(name) {
+                Some(text) => json!({ "SecretString": text }).to_string().into_response(),
+                None => (StatusCode::NOT_IMPLEMENTED, name.to_owned()).into_response(),
+            }
         }
         (service, _) if service.starts_with("DynamoDB") => lock(&inner).dynamodb(operation, body),
         // What is not counted must not be done.
@@ -379,8 +442,19 @@ async fn serve_app(State(inner): State<Arc<Mutex<Inner>>>, Path(_): Path<String>
     (inner.app_answers, "success").into_response()
 }
 
-async fn catch(State(inner): State<Arc<Mutex<Inner>>>, body: String) -> &'static str {
-    lock(&inner).caught = Some(body);
+async fn catch(
+    State(inner): State<Arc<Mutex<Inner>>>,
+    headers: HeaderMap,
+    body: String,
+) -> &'static str {
+    let headers = headers.iter().filter_map(|(name, value)| {
+        let name = name.as_str();
+        let is_said = name == "content-type" || name.starts_with("wechatpay-");
+        let value = value.to_str().ok().filter(|_| is_said)?;
+        Some((name.to_owned(), json!(value)))
+    });
+    let headers = headers.collect();
+    lock(&inner).caught = Some(Caught { headers, body });
     wechat_simulator::ACCEPTED
 }
 
@@ -390,7 +464,7 @@ async fn count_wechat(
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    let by_hub = ["/pay/", "/secapi/", "/sns/", "/cgi-bin/"];
+    let by_hub = ["/pay/", "/v3/", "/secapi/", "/sns/", "/cgi-bin/"];
     if by_hub.iter().any(|prefix| path.starts_with(prefix)) {
         lock(&inner).counts.wechat += 1;
     }

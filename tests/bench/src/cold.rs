@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::Failed;
+use crate::backends::Caught;
 use crate::functions::http_event;
 use crate::payment::Stage;
 use crate::report::{Budget, Report, millis, quartiles, table};
@@ -18,9 +19,13 @@ const BARE: &str = "bare lambda_runtime";
 const NODE: &str = "Node.js";
 /// The function that Node.js has a counterpart of.
 const NOTIFY: &str = "wechat-notify";
+/// Those that read a merchant's keys: the others know no version.
+const WITH_KEYS: [&str; 5] = ["cashier", "create-order", "orders", "reconcile", NOTIFY];
 
-/// A program that is started again and again.
-struct Candidate {
+/// A program that is started again and again, for one stage.
+struct Candidate<'s> {
+    stage: &'s Stage,
+    /// The program's, without its stage's ending.
     name: String,
     command: Vec<OsString>,
     zip_bytes: Option<u64>,
@@ -35,12 +40,13 @@ pub(crate) struct Places<'p> {
     /// The functions, the bare one among them, and a zip beside each.
     pub(crate) functions: &'p Path,
     /// Node.js and the script, if they are there.
-    pub(crate) node: Option<(OsString, OsString)>,
+    pub(crate) node: Option<(&'p OsString, &'p OsString)>,
 }
 
-impl Candidate {
-    fn new(name: &str, command: Vec<OsString>) -> Self {
+impl<'s> Candidate<'s> {
+    fn new(stage: &'s Stage, name: &str, command: Vec<OsString>) -> Self {
         Self {
+            stage,
             name: name.to_owned(),
             command,
             zip_bytes: None,
@@ -55,18 +61,24 @@ impl Candidate {
         self.name == NOTIFY || self.name == NODE
     }
 
-    async fn run(&mut self, stage: &Stage, environment: &[(String, String)]) -> Result<(), Failed> {
+    /// With its stage's ending.
+    fn label(&self) -> String {
+        format!("{}{}", self.name, self.stage.suffix)
+    }
+
+    async fn run(&mut self) -> Result<(), Failed> {
         let event = match self.tells() {
-            true => notice(&stage.notification().await?),
+            true => notice(self.stage.notification().await?),
             false => neutral(),
         };
-        let function = Function::start(&self.command, environment).await?;
+        let environment = self.stage.backends.environment(&self.stage.functions.url);
+        let function = Function::start(&self.command, &environment).await?;
         let (answer, took) = function.invoke(&event).await?;
-        let accepted = answer["body"]
-            .as_str()
-            .is_some_and(|body| body.contains("SUCCESS"));
+        let body = answer["body"].as_str().unwrap_or_default();
+        // Version 3 goes by the status.
+        let accepted = answer["statusCode"] == 204 || body.contains("SUCCESS");
         if self.tells() && !accepted {
-            return Err(format!("{} refused a good notification: {answer}", self.name).into());
+            return Err(format!("{} refused a good notification: {answer}", self.label()).into());
         }
         self.starts.push(function.started_in);
         self.cpu.push(function.started_with);
@@ -91,10 +103,8 @@ impl Candidate {
 }
 
 /// A notification as the function URL passes it on.
-fn notice(body: &str) -> Value {
-    let mut headers = Map::new();
-    headers.insert("content-type".to_owned(), json!("text/xml"));
-    http_event("POST", "/", "", &headers, body)
+fn notice(caught: Caught) -> Value {
+    http_event("POST", "/", "", &caught.headers, &caught.body)
 }
 
 /// An event that every function takes and that gives none of them work: no
@@ -107,19 +117,18 @@ fn neutral() -> Value {
 
 /// Starts everything `runs` times and holds the budgets against it.
 pub(crate) async fn measure(
-    stage: &Stage,
+    stages: &[Stage],
     places: &Places<'_>,
     runs: u32,
     report: &mut Report,
 ) -> Result<(), Failed> {
-    let mut candidates = find(places)?;
-    let environment = stage.backends.environment(&stage.functions.url);
+    let mut candidates = find(stages, places)?;
     // Whoever comes right after Node.js pays for what it leaves behind: each round
     // begins with another.
     let mut turns: Vec<usize> = (0..candidates.len()).collect();
     for _ in 0..runs {
         for turn in &turns {
-            candidates[*turn].run(stage, &environment).await?;
+            candidates[*turn].run().await?;
         }
         turns.rotate_left(1);
     }
@@ -127,7 +136,10 @@ pub(crate) async fn measure(
     hold(&candidates, report)
 }
 
-fn find(places: &Places<'_>) -> Result<Vec<Candidate>, Failed> {
+/// The bare one first, then each function, for every stage if it has keys, and
+/// Node.js, which knows version 2 only.
+fn find<'s>(stages: &'s [Stage], places: &Places<'_>) -> Result<Vec<Candidate<'s>>, Failed> {
+    let first = stages.first().ok_or("no stage")?;
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(places.functions)? {
         let path = entry?.path();
@@ -139,20 +151,28 @@ fn find(places: &Places<'_>) -> Result<Vec<Candidate>, Failed> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        let name = if file == "bare-lambda" { BARE } else { &file };
-        let mut candidate = Candidate::new(name, vec![path.clone().into_os_string()]);
-        candidate.zip_bytes = Some(std::fs::metadata(path.with_extension("zip"))?.len());
-        // The bare one first.
-        found.insert((file != "bare-lambda", file.clone()), candidate);
+        let is_bare = file == "bare-lambda";
+        let name = if is_bare { BARE } else { &file };
+        let many = if WITH_KEYS.contains(&name) {
+            stages.len()
+        } else {
+            1
+        };
+        for (place, stage) in stages.iter().take(many).enumerate() {
+            let mut candidate = Candidate::new(stage, name, vec![path.clone().into_os_string()]);
+            candidate.zip_bytes = Some(std::fs::metadata(path.with_extension("zip"))?.len());
+            found.insert((!is_bare, file.clone(), place), candidate);
+        }
     }
-    let mut candidates: Vec<Candidate> = found.into_values().collect();
-    if let Some((node, script)) = &places.node {
-        candidates.push(Candidate::new(NODE, vec![node.clone(), script.clone()]));
+    let mut candidates: Vec<Candidate<'_>> = found.into_values().collect();
+    if let Some((node, script)) = places.node {
+        let command = vec![node.clone(), script.clone()];
+        candidates.push(Candidate::new(first, NODE, command));
     }
     Ok(candidates)
 }
 
-fn show(candidates: &[Candidate], runs: u32) {
+fn show(candidates: &[Candidate<'_>], runs: u32) {
     println!(
         "\nCold starts: median [quartiles] of {runs} runs in turn, from the process's start\n"
     );
@@ -164,7 +184,7 @@ fn show(candidates: &[Candidate], runs: u32) {
     for candidate in candidates {
         let first = times(&candidate.first);
         rows.push(vec![
-            candidate.name.clone(),
+            candidate.label(),
             times(&candidate.starts),
             times(&candidate.cpu),
             if candidate.tells() {
@@ -197,7 +217,7 @@ fn show(candidates: &[Candidate], runs: u32) {
     );
 }
 
-fn hold(candidates: &[Candidate], report: &mut Report) -> Result<(), Failed> {
+fn hold(candidates: &[Candidate<'_>], report: &mut Report) -> Result<(), Failed> {
     let by_name = |name: &str| candidates.iter().find(|candidate| candidate.name == name);
     let bare = by_name(BARE).ok_or("no bare function")?;
     let ours = candidates
@@ -205,20 +225,22 @@ fn hold(candidates: &[Candidate], report: &mut Report) -> Result<(), Failed> {
         .filter(|c| c.name != BARE && c.name != NODE);
     for candidate in ours.clone() {
         let ratio = millis(candidate.start()) / millis(bare.start());
-        let name = format!("start of {} beside the bare one", candidate.name);
+        let name = format!("start of {} beside the bare one", candidate.label());
         report.hold(&name, ratio, Budget::AtMost(3.0), "x");
     }
-    let notify = by_name(NOTIFY).ok_or("no wechat-notify")?;
-    let faster = "start of wechat-notify, faster than Node.js";
-    match by_name(NODE) {
-        Some(node) => {
-            let ratio = millis(node.start()) / millis(notify.start());
-            report.hold(faster, ratio, Budget::AtLeast(25.0), "x");
+    for notify in ours.clone().filter(|candidate| candidate.name == NOTIFY) {
+        let label = notify.label();
+        let faster = format!("start of {label}, faster than Node.js");
+        match by_name(NODE) {
+            Some(node) => {
+                let ratio = millis(node.start()) / millis(notify.start());
+                report.hold(&faster, ratio, Budget::AtLeast(25.0), "x");
+            }
+            None => report.unmeasured(&faster, "no node"),
         }
-        None => report.unmeasured(faster, "no node"),
+        let peak = format!("peak memory of {label} after one event");
+        report.hold(&peak, notify.peak_mb(), Budget::AtMost(12.0), "MB");
     }
-    let peak = "peak memory of wechat-notify after one event";
-    report.hold(peak, notify.peak_mb(), Budget::AtMost(12.0), "MB");
     let largest = ours.filter_map(Candidate::zip_mb).fold(0.0, f64::max);
     report.hold("largest zip", largest, Budget::AtMost(3.2), "MB");
     Ok(())

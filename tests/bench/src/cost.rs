@@ -147,8 +147,9 @@ fn exact(count: u64) -> f64 {
     u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
-/// What each of these used.
-struct Counted {
+/// What each of these used on one stage.
+struct Counted<'s> {
+    stage: &'s Stage,
     /// Every way of paying that succeeds, by its name.
     paid: Vec<(&'static str, Vec<Invocation>)>,
     /// A payment whose app refuses every call.
@@ -159,7 +160,29 @@ struct Counted {
     sweep: Vec<Invocation>,
 }
 
-impl Counted {
+impl<'s> Counted<'s> {
+    async fn on(stage: &'s Stage) -> Result<Self, Failed> {
+        // The first payment of each kind opens connections and reads the secrets.
+        for (_, way) in WAYS {
+            stage.payment(way).await?;
+        }
+        let mut paid = Vec::new();
+        for (name, way) in WAYS {
+            let mut samples = Vec::new();
+            for _ in 0..SAMPLES {
+                samples.push(stage.payment(way).await?);
+            }
+            paid.push((name, median(samples)));
+        }
+        Ok(Self {
+            stage,
+            paid,
+            refused: stage.refused_payment().await?,
+            sweep: stage.idle_sweep().await?,
+            poll: stage.poll().await?,
+        })
+    }
+
     fn payments(&self) -> impl Iterator<Item = (&str, &[Invocation])> {
         let paid = self
             .paid
@@ -167,67 +190,73 @@ impl Counted {
             .map(|(name, used)| (*name, used.as_slice()));
         paid.chain([(REFUSED, self.refused.as_slice())])
     }
+
+    fn hold(&self, deployed: Deployed, report: &mut Report) -> Result<(), Failed> {
+        let (_, native) = self.paid.first().ok_or("no payment")?;
+        let (dollars, counts) = (deployed.bill(native).total(), together(native));
+        let suffix = self.stage.suffix;
+        for (name, figure, limit, unit) in [
+            ("a million NATIVE payments by the API", dollars, 12.0, "USD"),
+            (
+                "DynamoDB write calls of a payment",
+                counts.writes.into(),
+                5.0,
+                "calls",
+            ),
+            (
+                "DynamoDB items written by a payment",
+                counts.items.into(),
+                6.0,
+                "items",
+            ),
+            (
+                "DynamoDB read calls of a payment",
+                counts.reads.into(),
+                4.0,
+                "calls",
+            ),
+            ("messages of a payment", counts.sent.into(), 1.0, "calls"),
+        ] {
+            let name = format!("{name}{suffix}");
+            report.hold(&name, figure, Budget::AtMost(limit), unit);
+        }
+        for (function, kib) in self.stage.functions.peaks()? {
+            let name = format!("peak memory of {function} after its payments{suffix}");
+            report.hold(&name, exact(kib) / 1024.0, Budget::AtMost(12.0), "MB");
+        }
+        Ok(())
+    }
 }
 
 /// Counts the payments and prices them.
 pub(crate) async fn measure(
-    stage: &Stage,
+    stages: &[Stage],
     deployed: Deployed,
     report: &mut Report,
 ) -> Result<(), Failed> {
-    // The first payment of each kind opens connections and reads the secret.
-    for (_, way) in WAYS {
-        stage.payment(way).await?;
+    let mut counted = Vec::new();
+    for stage in stages {
+        counted.push(Counted::on(stage).await?);
     }
-    let mut paid = Vec::new();
-    for (name, way) in WAYS {
-        let mut samples = Vec::new();
-        for _ in 0..SAMPLES {
-            samples.push(stage.payment(way).await?);
-        }
-        paid.push((name, median(samples)));
-    }
-    let counted = Counted {
-        paid,
-        refused: stage.refused_payment().await?,
-        sweep: stage.idle_sweep().await?,
-        poll: stage.poll().await?,
-    };
     calls(deployed, &counted);
     prices(deployed, &counted);
-    notes(deployed, &counted, stage)?;
+    notes(deployed, counted.first().ok_or("no stage")?)?;
+    counted
+        .iter()
+        .try_for_each(|one| one.hold(deployed, report))
+}
 
-    let (_, native) = counted.paid.first().ok_or("no payment")?;
-    let (dollars, counts) = (deployed.bill(native).total(), together(native));
-    for (name, figure, limit, unit) in [
-        ("a million NATIVE payments by the API", dollars, 12.0, "USD"),
-        (
-            "DynamoDB write calls of a payment",
-            counts.writes.into(),
-            5.0,
-            "calls",
-        ),
-        (
-            "DynamoDB items written by a payment",
-            counts.items.into(),
-            6.0,
-            "items",
-        ),
-        (
-            "DynamoDB read calls of a payment",
-            counts.reads.into(),
-            4.0,
-            "calls",
-        ),
-        ("messages of a payment", counts.sent.into(), 1.0, "calls"),
-    ] {
-        report.hold(name, figure, Budget::AtMost(limit), unit);
-    }
-    for (function, kib) in stage.functions.peaks()? {
-        let name = format!("peak memory of {function} after its payments");
-        report.hold(&name, exact(kib) / 1024.0, Budget::AtMost(12.0), "MB");
-    }
-    Ok(())
+/// Every payment of every stage, the same ones beside each other.
+fn side_by_side<'c>(
+    counted: &'c [Counted<'_>],
+) -> impl Iterator<Item = (String, &'c [Invocation])> {
+    let ways = WAYS.iter().map(|(name, _)| *name).chain([REFUSED]);
+    ways.flat_map(move |way| {
+        counted.iter().flat_map(move |one| {
+            let same = one.payments().filter(move |(name, _)| *name == way);
+            same.map(|(name, used)| (format!("{name}{}", one.stage.suffix), used))
+        })
+    })
 }
 
 /// The payment with the median processor time; the counts are equal in all.
@@ -237,11 +266,13 @@ fn median(mut samples: Vec<Vec<Invocation>>) -> Vec<Invocation> {
     samples.into_iter().nth(middle).unwrap_or_default()
 }
 
-fn prices(deployed: Deployed, counted: &Counted) {
-    let poll = ("each question of the pay page", counted.poll.as_slice());
-    let rows: Vec<Vec<String>> = counted
-        .payments()
-        .chain([poll])
+fn prices(deployed: Deployed, counted: &[Counted<'_>]) {
+    let polls = counted.iter().take(1).map(|one| {
+        let name = "each question of the pay page".to_owned();
+        (name, one.poll.as_slice())
+    });
+    let rows: Vec<Vec<String>> = side_by_side(counted)
+        .chain(polls)
         .map(|(name, used)| row(name, deployed.bill(used)))
         .collect();
     println!(
@@ -254,8 +285,8 @@ fn prices(deployed: Deployed, counted: &Counted) {
     table(&head, &rows);
 }
 
-fn row(name: &str, bill: Bill) -> Vec<String> {
-    let mut cells = vec![name.to_owned()];
+fn row(name: String, bill: Bill) -> Vec<String> {
+    let mut cells = vec![name];
     cells.extend(bill.cells());
     cells
 }
@@ -266,9 +297,9 @@ fn together(used: &[Invocation]) -> Counts {
 }
 
 /// The calls of each payment, function by function.
-fn calls(deployed: Deployed, counted: &Counted) {
+fn calls(deployed: Deployed, counted: &[Counted<'_>]) {
     let mut rows = Vec::new();
-    for (name, used) in counted.payments() {
+    for (mut first, used) in side_by_side(counted) {
         let mut by_function: BTreeMap<&str, (u32, Duration, f64, Counts)> = BTreeMap::new();
         for one in used {
             let sum = by_function.entry(one.function).or_default();
@@ -277,7 +308,6 @@ fn calls(deployed: Deployed, counted: &Counted) {
             sum.2 += deployed.billed_millis(one);
             sum.3 = sum.3.and(one.counts);
         }
-        let mut first = name.to_owned();
         for (function, (runs, cpu, billed, counts)) in by_function {
             rows.push(vec![
                 std::mem::take(&mut first),
@@ -313,7 +343,7 @@ fn calls(deployed: Deployed, counted: &Counted) {
     table(&head, &rows);
 }
 
-fn notes(deployed: Deployed, counted: &Counted, stage: &Stage) -> Result<(), Failed> {
+fn notes(deployed: Deployed, counted: &Counted<'_>) -> Result<(), Failed> {
     let by_name = |wanted: &str| {
         let found = counted.paid.iter().find(|(name, _)| *name == wanted);
         let bill = found.map(|(_, used)| deployed.bill(used).total());
@@ -325,7 +355,7 @@ fn notes(deployed: Deployed, counted: &Counted, stage: &Stage) -> Result<(), Fai
     let hanging = deployed.waiting((assumed::HANGING_MILLIS - assumed::APP_MILLIS) * called);
     let sweeps = deployed.bill(&counted.sweep).total() * (MONTH_SECONDS / 60.0) / 1e6;
     let receives = assumed::IDLE_RECEIVES_PER_SECOND * MONTH_SECONDS / 1e6 * price::SQS;
-    let bytes = exact(u64::try_from(stage.backends.stored_bytes()?)?);
+    let bytes = exact(u64::try_from(counted.stage.backends.stored_bytes()?)?);
     println!(
         "\nThe cashier's page adds {page:.2} and, with {:.0} questions while the payer pays, {polls:.2} more.\n\
          An app that hangs for 10 s each time instead of refusing adds up to {hanging:.0} (less in batches).\n\

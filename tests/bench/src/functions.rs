@@ -167,10 +167,10 @@ pub(crate) fn http_event(
     })
 }
 
-/// The template's routes; the notification comes by the function URL.
+/// The template's routes; notifications come by the function URL.
 fn route(path: &str) -> Option<(&'static str, bool)> {
     match path {
-        "/wechat/notify" => Some(("wechat-notify", false)),
+        _ if path.starts_with("/wechat/") => Some(("wechat-notify", false)),
         "/v1/orders" => Some(("create-order", true)),
         _ if path.starts_with("/oauth/") => Some(("oauth", true)),
         _ if path == "/pay" || path.starts_with("/pay/") => Some(("cashier", true)),

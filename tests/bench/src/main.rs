@@ -24,11 +24,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use backends::Backends;
 use cold::Places;
 use cost::Deployed;
-use functions::Functions;
-use payment::Stage;
+use payment::{Stage, VERSIONS};
 use report::Report;
 
 /// Whatever stops the measurement.
@@ -63,19 +61,22 @@ async fn main() -> Result<ExitCode, Failed> {
     let options = Options::parse();
     let places = Places {
         functions: &options.functions,
-        node: options.node.zip(options.script),
+        node: options.node.as_ref().zip(options.script.as_ref()),
     };
     let mut report = Report::default();
-    let backends = Backends::start(options.memory_mb).await?;
-    let functions = Functions::start(&backends, &options.functions).await?;
-    let stage = Stage::new(backends, functions)?;
+    let mut stages = Vec::new();
+    for version in VERSIONS {
+        stages.push(Stage::start(version, &options).await?);
+    }
     let deployed = Deployed {
         memory_mb: options.memory_mb,
     };
-    cost::measure(&stage, deployed, &mut report).await?;
-    cold::measure(&stage, &places, options.runs, &mut report).await?;
+    cost::measure(&stages, deployed, &mut report).await?;
+    cold::measure(&stages, &places, options.runs, &mut report).await?;
     micro::show(&options.criterion, &places).await?;
-    stage.functions.stop()?;
+    for stage in &stages {
+        stage.functions.stop()?;
+    }
     let good = report.print();
     Ok(if good {
         ExitCode::SUCCESS

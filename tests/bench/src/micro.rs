@@ -1,5 +1,5 @@
-//! The three computations of every payment: criterion's figures beside those
-//! of Node.js with tenpay.
+//! The computations of every payment: criterion's figures beside those of Node.js
+//! with tenpay, and for version 3 with wechatpay-axios-plugin.
 
 use std::path::Path;
 
@@ -11,9 +11,11 @@ use crate::cold::Places;
 use crate::report::table;
 
 /// Criterion's name, and that of the script's figure if it has one.
-const OPERATIONS: [(&str, Option<&str>); 3] = [
+const OPERATIONS: [(&str, Option<&str>); 5] = [
     ("verify and parse a notification", Some("verify")),
     ("sign and write a request", Some("sign")),
+    ("verify and open a notification, v3", Some("v3_verify")),
+    ("sign what opens WeChat, v3", Some("v3_sign")),
     ("decide a delivery", None),
 ];
 

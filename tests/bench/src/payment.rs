@@ -6,24 +6,31 @@ use demo_shop::Fields;
 use reqwest::{Client, redirect};
 use serde_json::{Value, json};
 use shared::domain::delivery::STANDARD_SCHEDULE;
+use shared::domain::order::ApiVersion;
 
-use crate::Failed;
-use crate::backends::{Backends, app, now};
+use crate::backends::{Backends, Caught, app, now};
 use crate::functions::{Functions, Invocation};
+use crate::{Failed, Options};
 
 const DESKTOP: &str = "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0 Safari/537.36";
 const WECHAT: &str =
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Mobile MicroMessenger/8.0.50";
 const PHONE: &str = "Mozilla/5.0 (Linux; Android 16; Pixel 10) Chrome/150.0 Mobile Safari/537.36";
 
-/// The stage that payments are made on.
+/// The stage that payments are made on: a hub whose merchant has one version.
 pub(crate) struct Stage {
+    /// What its rows in the tables end in.
+    pub(crate) suffix: &'static str,
     /// What the functions call, and who calls them.
     pub(crate) backends: Backends,
     /// The functions, and their HTTP API.
     pub(crate) functions: Functions,
     http: Client,
 }
+
+/// Both versions of WeChat Pay, and what their rows in the tables end in.
+pub(crate) const VERSIONS: [(ApiVersion, &str); 2] =
+    [(ApiVersion::V2, ""), (ApiVersion::V3, ", v3")];
 
 /// A way of paying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +51,16 @@ pub(crate) const WAYS: [(&str, Way); 5] = [
 ];
 
 impl Stage {
-    /// A stage of these.
-    pub(crate) fn new(backends: Backends, functions: Functions) -> Result<Self, Failed> {
+    /// A stage of these functions, warm, for a merchant of this version.
+    pub(crate) async fn start(
+        (version, suffix): (ApiVersion, &'static str),
+        options: &Options,
+    ) -> Result<Self, Failed> {
+        let backends = Backends::start(options.memory_mb, version).await?;
+        let functions = Functions::start(&backends, &options.functions).await?;
         let http = Client::builder().no_proxy().build()?;
         Ok(Self {
+            suffix,
             backends,
             functions,
             http,
@@ -93,7 +106,7 @@ impl Stage {
     }
 
     /// A paid order whose notification is in nobody's hands but ours.
-    pub(crate) async fn notification(&self) -> Result<String, Failed> {
+    pub(crate) async fn notification(&self) -> Result<Caught, Failed> {
         let order = self.create(Some("NATIVE")).await?;
         self.pay(&order, true).await?;
         Ok(self.backends.caught().ok_or("no notification was caught")?)

@@ -2,12 +2,17 @@
 //! document that is then changed: two bytes choose where, one into what, the
 //! rest are names and values.
 
+pub mod host;
+
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::SystemRandom;
-use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use ring::signature::{
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
+};
 use serde_json::json;
 use shared::domain::merchant::{AccountId, MchId, Merchant, SignType};
 use shared::domain::order::ApiVersion;
@@ -15,6 +20,9 @@ use shared::domain::time::Timestamp;
 use shared::wechat::v2::{Client, PaymentKeys};
 use shared::wechat::v3::{self, Proof};
 use shared::wechat::{Hosts, Http, Identity, Wechat};
+use tokio::runtime::{Builder, Runtime};
+
+use host::{Answer, Host, Received};
 
 /// The official account that notifications must be of.
 pub const APP_ID: &str = "wx0000000000000000";
@@ -30,8 +38,19 @@ fn merchant(sign_type: SignType) -> Merchant {
     merchant
 }
 
-fn http() -> Http {
-    Http::new().expect("a client can be made")
+static HTTP: LazyLock<Http> = LazyLock::new(|| Http::new().expect("a client can be made"));
+static HOST: LazyLock<Host> = LazyLock::new(Host::start);
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().build().expect("it can be built")
+});
+
+/// The result of asking a host of WeChat's that answers like this, and what the host
+/// received meanwhile.
+pub fn ask<T>(answer: Answer, question: impl Future<Output = T>) -> (T, Vec<Received>) {
+    HOST.answers(answer);
+    let result = RUNTIME.block_on(question);
+    (result, HOST.received())
 }
 
 /// The merchant's side of WeChat, by version 2.
@@ -40,7 +59,7 @@ pub fn wechat(sign_type: SignType) -> Client {
     let secrets = format!(r#"{{"api_key": "{KEY}"}}"#);
     let secrets = PaymentKeys::parse(&secrets).expect("the secrets are complete");
     let identity = Identity::new(&merchant(sign_type), &Hosts::default());
-    Client::new(identity, secrets, http())
+    Client::new(identity, secrets, HTTP.clone())
 }
 
 /// The id of WeChat's public key in these targets.
@@ -56,27 +75,57 @@ pub struct V3 {
     key: RsaKeyPair,
 }
 
+/// What names the merchant of version 3, and WeChat's key for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    /// `mchid`.
+    pub mch_id: &'a str,
+    /// The merchant's certificate's.
+    pub serial_no: &'a str,
+    /// WeChat's key's.
+    pub public_key_id: &'a str,
+}
+
 impl V3 {
     /// Both, made once.
     #[must_use]
     pub fn new() -> Self {
+        let names = Names {
+            mch_id: MCH_ID,
+            serial_no: "01",
+            public_key_id: PUBLIC_KEY_ID,
+        };
+        Self::of(names).expect("the secret is complete")
+    }
+
+    /// The same under other names; none when the hub does not take them.
+    #[must_use]
+    pub fn of(names: Names<'_>) -> Option<Self> {
         let secret = json!({
-            "api_v3_key": KEY, "serial_no": "01", "private_key": PRIVATE_KEY,
-            "public_key_id": PUBLIC_KEY_ID, "public_key": include_str!("wechat.pem"),
+            "api_v3_key": KEY, "serial_no": names.serial_no, "private_key": PRIVATE_KEY,
+            "public_key_id": names.public_key_id, "public_key": include_str!("wechat.pem"),
         });
-        let keys = v3::Keys::parse(&secret.to_string()).expect("the secret is complete");
-        let keys = keys.expect("it has been filled in");
-        let merchant = merchant(SignType::HmacSha256);
+        let keys = v3::Keys::parse(&secret.to_string()).ok()??;
+        let mut merchant = Merchant::new(MchId::parse(names.mch_id).ok()?, ApiVersion::V3);
+        merchant.pay_base = Some(HOST.address.clone());
         let identity = Identity::new(&merchant, &Hosts::default());
-        let client = v3::Client::new(identity, keys, http());
+        let client = v3::Client::new(identity, keys, HTTP.clone());
         let account = AccountId::parse(APP_ID).expect("it is an appid");
         let lines = PRIVATE_KEY.lines().filter(|line| !line.starts_with('-'));
         let pkcs8 = BASE64_STANDARD.decode(lines.collect::<String>());
         let pkcs8 = pkcs8.expect("the key is base64");
-        Self {
+        Some(Self {
             wechat: Wechat::new(merchant, Some(account), None, Some(client)),
             key: RsaKeyPair::from_pkcs8(&pkcs8).expect("the key is RSA"),
-        }
+        })
+    }
+
+    /// Whether the key, WeChat's and the merchant's alike, has signed this.
+    #[must_use]
+    pub fn has_signed(&self, message: &[u8], signature: &str) -> bool {
+        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.key.public());
+        let signature = BASE64_STANDARD.decode(signature);
+        signature.is_ok_and(|signature| key.verify(message, &signature).is_ok())
     }
 
     /// WeChat's signature of a body.

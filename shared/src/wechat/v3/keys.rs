@@ -80,12 +80,16 @@ impl Keys {
         // The newest cannot be told by its serial; WeChat takes any of them.
         let mut wanted_serial = wechat.keys().next_back().cloned();
         match (secret.public_key_id, secret.public_key) {
-            (Some(id), Some(pem)) if id.starts_with(PUBLIC_KEY_ID) => {
+            (Some(id), Some(pem)) if is_public_key_id(&id) => {
                 wechat.insert(id.clone(), rsa_of_pem(&pem)?);
                 wanted_serial = Some(id);
             }
             (None, None) => {}
-            _ => return Err("public_key_id must begin with PUB_KEY_ID_ and belong to public_key"),
+            _ => {
+                return Err(
+                    "public_key_id must be PUB_KEY_ID_ and letters or digits, and belong to public_key",
+                );
+            }
         }
         let wanted_serial = wanted_serial.ok_or(
             "one of public_key and certificates must be there, or no answer can be believed",
@@ -103,6 +107,13 @@ impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keys(..)")
     }
+}
+
+/// It is sent in a header, where a line's end cannot be.
+fn is_public_key_id(id: &str) -> bool {
+    id.strip_prefix(PUBLIC_KEY_ID).is_some_and(|rest| {
+        (1..=64).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+    })
 }
 
 /// WeChat's public key in PEM, as RSA alone writes it.
@@ -205,6 +216,8 @@ mod tests {
                 json!({"public_key_id": "5157F09EFDC096DE"}),
                 "public_key_id",
             ),
+            (json!({"public_key_id": "PUB_KEY_ID_"}), "public_key_id"),
+            (json!({"public_key_id": "PUB_KEY_ID_01\n"}), "public_key_id"),
             (
                 json!({"public_key": null, "public_key_id": null}),
                 "certificates",
