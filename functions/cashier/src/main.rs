@@ -14,6 +14,7 @@ use shared::config;
 use shared::flows::ask::Asking;
 use shared::flows::checkout::Checkout;
 use shared::flows::settle::Settler;
+use shared::wechat::Http;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
@@ -21,7 +22,8 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?)?;
+    let http = Http::new()?;
+    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?, http.clone());
     merchants.warm_up();
     let state = Cashier {
         clock: Clock::System,
@@ -29,7 +31,7 @@ async fn main() -> Result<(), lambda_http::Error> {
             ledger: ledger.clone(),
             tokens: None,
             merchants: merchants.clone(),
-            accounts: Accounts::new(&aws, registry.clone(), config::accounts()?)?,
+            accounts: Accounts::new(&aws, registry.clone(), config::accounts()?, http),
             notify_url: config::notify_url()?,
             reconcile: Queue::new(&aws, config::reconcile_queue_url()?),
         },

@@ -14,6 +14,7 @@ use shared::config;
 use shared::flows::checkout::Checkout;
 use shared::flows::settle::Settler;
 use shared::flows::token_cache::TokenCache;
+use shared::wechat::Http;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
@@ -21,10 +22,11 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?)?;
+    let http = Http::new()?;
+    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?, http.clone());
     merchants.warm_up();
     // Keys are read only if an app's old client needs a token that nobody has cached.
-    let accounts = Accounts::new(&aws, registry.clone(), config::accounts()?)?;
+    let accounts = Accounts::new(&aws, registry.clone(), config::accounts()?, http);
     let reconcile = Queue::new(&aws, config::reconcile_queue_url()?);
     let state = CreateOrder {
         clock: Clock::System,

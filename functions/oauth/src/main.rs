@@ -9,13 +9,14 @@ use shared::aws::registry::Registry;
 use shared::aws::sdk_config;
 use shared::config;
 use shared::flows::token_cache::TokenCache;
+use shared::wechat::Http;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     shared::telemetry::init();
     let aws = sdk_config(&config::aws()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let accounts = Accounts::new(&aws, registry.clone(), config::accounts()?)?;
+    let accounts = Accounts::new(&aws, registry.clone(), config::accounts()?, Http::new()?);
     accounts.warm_up();
     let state = Oauth {
         clock: Clock::System,

@@ -20,6 +20,7 @@ use shared::flows::second_person::RefundDesk;
 use shared::flows::settle::Settler;
 use shared::flows::sign_in::SignIn;
 use shared::flows::staff::Staff;
+use shared::wechat::Http;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
@@ -31,7 +32,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let settings = config::merchants()?;
     let first_merchant = settings.first.as_ref();
     let first_merchant = first_merchant.map(|first| first.merchant.mch_id.clone());
-    let merchants = Merchants::new(&aws, registry.clone(), settings)?;
+    let merchants = Merchants::new(&aws, registry.clone(), settings, Http::new()?);
     let settler = Settler {
         ledger: ledger.clone(),
         registry: registry.clone(),

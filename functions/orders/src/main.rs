@@ -14,6 +14,7 @@ use shared::flows::ask::Asking;
 use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
+use shared::wechat::Http;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
@@ -21,7 +22,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?)?;
+    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?, Http::new()?);
     let settler = Settler {
         ledger: ledger.clone(),
         registry: registry.clone(),

@@ -16,6 +16,7 @@ use shared::config;
 use shared::flows::ask::Asking;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
+use shared::wechat::Http;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -23,7 +24,7 @@ async fn main() -> Result<(), Error> {
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?)?;
+    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?, Http::new()?);
     let settler = Settler {
         ledger: ledger.clone(),
         registry,

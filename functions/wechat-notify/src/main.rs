@@ -12,6 +12,7 @@ use shared::config;
 use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
+use shared::wechat::Http;
 use wechat_notify::{WechatNotify, router};
 
 #[tokio::main(flavor = "current_thread")]
@@ -20,7 +21,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?)?;
+    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?, Http::new()?);
     merchants.warm_up();
     let settler = Settler {
         ledger: ledger.clone(),

@@ -17,7 +17,7 @@ use shared::config;
 use shared::domain::id::OutTradeNo;
 use shared::domain::merchant::{MchId, Merchant, SignType};
 use shared::domain::order::ApiVersion;
-use shared::wechat::{self, Gateway, Hosts, Proven};
+use shared::wechat::{self, Gateway, Hosts, Http, Proven};
 
 use crate::audit::Trail;
 use crate::first::{FirstAccount, FirstMerchant};
@@ -407,7 +407,12 @@ impl Check {
             certificate_id: Some(secrets.first_certificate.clone().unwrap_or_default()),
             fresh: Duration::from_secs(300),
         };
-        Ok(Merchants::new(config, registry.clone(), settings)?)
+        Ok(Merchants::new(
+            config,
+            registry.clone(),
+            settings,
+            Http::new()?,
+        ))
     }
 
     fn accounts(
@@ -422,7 +427,12 @@ impl Check {
             secrets_prefix: self.secrets.secrets_prefix.clone(),
             fresh: Duration::from_secs(300),
         };
-        Ok(Accounts::new(config, registry.clone(), settings)?)
+        Ok(Accounts::new(
+            config,
+            registry.clone(),
+            settings,
+            Http::new()?,
+        ))
     }
 }
 

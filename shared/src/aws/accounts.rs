@@ -60,22 +60,21 @@ impl std::fmt::Debug for Text {
 
 impl Accounts {
     /// The accounts, read when they are needed.
-    ///
-    /// # Errors
-    /// When the TLS stack cannot be set up.
+    #[must_use]
     pub fn new(
         config: &SdkConfig,
         registry: Registry,
         settings: config::Accounts,
-    ) -> Result<Self, reqwest::Error> {
-        Ok(Self(Arc::new(Inner {
+        http: Http,
+    ) -> Self {
+        Self(Arc::new(Inner {
             secrets: Secrets::new(config),
             registry,
             settings,
-            http: Http::new()?,
+            http,
             rows: Mutex::default(),
             clients: Mutex::default(),
-        })))
+        }))
     }
 
     /// WeChat's hosts.

@@ -59,21 +59,20 @@ impl std::fmt::Debug for Texts {
 
 impl Merchants {
     /// The merchants, read when they are needed.
-    ///
-    /// # Errors
-    /// When the TLS stack cannot be set up.
+    #[must_use]
     pub fn new(
         config: &SdkConfig,
         registry: Registry,
         settings: config::Merchants,
-    ) -> Result<Self, reqwest::Error> {
-        Ok(Self(Arc::new(Inner {
+        http: Http,
+    ) -> Self {
+        Self(Arc::new(Inner {
             secrets: Secrets::new(config),
             registry,
             settings,
-            http: Http::new()?,
+            http,
             known: Mutex::default(),
-        })))
+        }))
     }
 
     /// Begins to read the first merchant's secrets, so that the first request need

@@ -35,7 +35,7 @@ use shared::domain::audit::Entry;
 use shared::domain::id::AppId;
 use shared::domain::merchant::AccountId;
 use shared::domain::time::Timestamp;
-use shared::wechat::{Gateway, Hosts};
+use shared::wechat::{Gateway, Hosts, Http};
 
 pub use crate::browser::{Browser, Page};
 use crate::judge::Judge;
@@ -200,7 +200,8 @@ impl Stack {
             secrets_prefix: self.setting("SECRETS_PREFIX").to_owned(),
             fresh: Duration::from_secs(300),
         };
-        Accounts::new(&self.aws, self.registry(), settings).unwrap()
+        let http = Http::new().unwrap();
+        Accounts::new(&self.aws, self.registry(), settings, http)
     }
 
     /// `POST /v1/orders` with this body, signed or not.

@@ -22,7 +22,7 @@ use shared::flows::checkout::Checkout;
 use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
-use shared::wechat::{Gateway, Hosts as WechatHosts};
+use shared::wechat::{Gateway, Hosts as WechatHosts, Http};
 
 use crate::engine::{LEDGER, REGISTRY};
 use crate::wechat::{APP_ID, MCH_ID};
@@ -253,9 +253,10 @@ pub(crate) fn wechat(
         secrets_prefix: "hub".to_owned(),
         fresh: FRESH,
     };
+    let http = Http::new()?;
     Ok(Wechat {
-        merchants: Merchants::new(aws, registry.clone(), merchants)?,
-        accounts: Accounts::new(aws, registry, accounts)?,
+        merchants: Merchants::new(aws, registry.clone(), merchants, http.clone()),
+        accounts: Accounts::new(aws, registry, accounts, http),
     })
 }
 

@@ -40,7 +40,7 @@ use shared::flows::notified::Notified;
 use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
 use shared::flows::token_cache::TokenCache;
-use shared::wechat::{Gateway, Hosts};
+use shared::wechat::{Gateway, Hosts, Http};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
@@ -126,6 +126,7 @@ impl Hub {
             api: elsewhere.to_owned(),
             ..Hosts::default()
         };
+        let http = Http::new().unwrap();
         let merchants = config::Merchants {
             first: Some(config::FirstMerchant {
                 merchant: Merchant::new(MchId::parse("1900000109").unwrap(), ApiVersion::V2),
@@ -138,7 +139,7 @@ impl Hub {
             certificate_id: None,
             fresh: Duration::from_secs(300),
         };
-        let merchants = Merchants::new(aws, registry(), merchants).unwrap();
+        let merchants = Merchants::new(aws, registry(), merchants, http.clone());
         let accounts = config::Accounts {
             first: Some(account),
             secret_id: Some("account".to_owned()),
@@ -146,7 +147,7 @@ impl Hub {
             secrets_prefix: "hub".to_owned(),
             fresh: Duration::from_secs(300),
         };
-        let accounts = Accounts::new(aws, registry(), accounts).unwrap();
+        let accounts = Accounts::new(aws, registry(), accounts, http);
         let ledger = || Ledger::new(aws, "ledger".to_owned());
         let queue = || Queue::new(aws, format!("{elsewhere}/queue"));
         let public_url = || "https://hub.example".to_owned();
