@@ -27,7 +27,8 @@ struct Inner {
     registry: Registry,
     settings: config::Accounts,
     http: Http,
-    rows: Mutex<BTreeMap<AccountId, Arc<Known<Account>>>>,
+    /// None: it has no row.
+    rows: Mutex<BTreeMap<AccountId, Arc<Known<Option<Account>>>>>,
     clients: Mutex<BTreeMap<AccountId, Arc<Known<Loaded>>>>,
 }
 
@@ -109,8 +110,7 @@ impl Accounts {
             rows.extend(self.row(account).await?);
         }
         rows.retain(|row| merchant.is_none_or(|merchant| row.merchants.contains(merchant)));
-        let rows = rows.iter().map(AsRef::as_ref);
-        Ok(choose(rows, need).map(|account| account.account.clone()))
+        Ok(choose(&rows, need).map(|account| account.account.clone()))
     }
 
     /// Whether an account that an app's request names will do.
@@ -150,16 +150,17 @@ impl Accounts {
         Ok(row.is_none_or(|row| need.is_met(row.kind)))
     }
 
-    async fn row(&self, account: &AccountId) -> Result<Option<Arc<Account>>, Failure> {
+    async fn row(&self, account: &AccountId) -> Result<Option<Account>, Failure> {
         let known = entry(&self.0.rows, account);
         let read = |_| {
             let (of, account) = (Arc::clone(&self.0), account.clone());
             async move {
                 let row = of.registry.account(&account).await?;
-                Ok(row.map(Arc::new))
+                Ok(Some(Arc::new(row)))
             }
         };
-        known.get(self.0.settings.fresh, read).await
+        let row = known.get(self.0.settings.fresh, read).await?;
+        Ok(row.and_then(|row| Option::clone(&row)))
     }
 
     /// The client for an account.

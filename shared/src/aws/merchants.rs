@@ -162,30 +162,26 @@ async fn load(
     mch_id: MchId,
     old: Option<Arc<Loaded>>,
 ) -> Result<Option<Arc<Loaded>>, Failure> {
-    let (merchant, texts) = match of.first(&mch_id) {
+    let first = of.first(&mch_id);
+    let row = of.registry.merchant(&mch_id).await?;
+    // A stranger's number costs one read.
+    let Some(merchant) = row.or_else(|| first.map(|first| first.merchant.clone())) else {
+        return Ok(None);
+    };
+    let texts = match first {
         Some(first) => {
-            let (row, texts) = tokio::try_join!(
-                of.registry.merchant(&mch_id),
-                of.texts(
-                    &first.secret_id,
-                    first.v3_secret_id.as_deref(),
-                    of.settings.certificate_id.as_deref(),
-                )
-            )?;
-            (row.unwrap_or_else(|| first.merchant.clone()), texts)
+            let certificate = of.settings.certificate_id.as_deref();
+            let v3_keys = first.v3_secret_id.as_deref();
+            of.texts(&first.secret_id, v3_keys, certificate).await?
         }
         None => {
-            // A stranger's number costs one read.
-            let Some(row) = of.registry.merchant(&mch_id).await? else {
-                return Ok(None);
-            };
             let named = |kind: Kind| kind.name(&of.settings.secrets_prefix, mch_id.as_str());
             // Who may hold the first one's certificate may hold the others'.
             let certificate = of.settings.certificate_id.as_ref();
             let certificate = certificate.map(|_| named(Kind::Certificate));
             let (keys, v3_keys) = (named(Kind::PaymentKeys), named(Kind::PaymentKeysV3));
             let texts = of.texts(&keys, Some(&v3_keys), certificate.as_deref());
-            (row, texts.await?)
+            texts.await?
         }
     };
     // Connections that are open stay so.

@@ -263,8 +263,14 @@ async fn what_an_app_is_still_to_be_told_is_listed() {
     let none = answered(&stack, &[&list[..], &["--json"]].concat()).await;
     assert_eq!(none, json!([]), "an open order is no delivery");
     stack.pay(&order["trade_no"], json!({})).await;
-    let listed = answered(&stack, &[&list[..], &["--json"]].concat()).await;
-    assert_eq!(listed[0]["order_no"], order["order_no"], "{listed}");
+    let listed = eventually(|| async {
+        let listed = answered(&stack, &[&list[..], &["--json"]].concat()).await;
+        match listed[0]["order_no"] == order["order_no"] {
+            true => Ok(listed),
+            false => Err(listed),
+        }
+    })
+    .await;
     assert_eq!(listed[0]["event"], "payment.succeeded");
     assert!(listed[0]["due"].is_string() && listed.as_array().unwrap().len() == 1);
     let text = done(&stack, &list).await;

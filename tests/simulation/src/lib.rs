@@ -112,8 +112,12 @@ impl Stage {
         let reached_by = |gateway| functions::wechat(&aws, gateway, Some(aws::CERTIFICATE_ID));
         let wechat = reached_by(hosts.wechat())?;
         let cut_off = reached_by(hosts.wechat_cut_off())?;
-        drop(wechat.merchants.named(None).await);
-        drop(cut_off.merchants.named(None).await);
+        for warm in [&wechat, &cut_off] {
+            drop(warm.merchants.named(None).await);
+            if let Some(first) = warm.accounts.first() {
+                drop(warm.accounts.is_enabled(first).await);
+            }
+        }
         let alarms = Alarms::default();
         let listener = Dispatch::new(alarms.clone());
         Ok(Self {
