@@ -119,11 +119,19 @@ class Stack:
         self.folder = LOCAL / name
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
         self.tls = self.folder / "tls"
-        self.lock = (self.folder / "lock").open("w")
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self._lock()
         self.daemons = Daemons(self.folder)
         self.stack_name = f"hub-{name}"
         self.env_file = LOCAL / "hub.env" if name == "demo" else self.folder / "hub.env"
+
+    def _lock(self) -> None:
+        """One command at a time, until this one ends or lets go."""
+        self.lock = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            step(f"Waiting for another command on the stack {self.name}")
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
 
     def up(self) -> None:
         self._check_ports()
@@ -461,3 +469,5 @@ def running(name: str, iam: bool = True) -> Iterator[Stack]:
         yield stack
     finally:
         stack.down()
+        # Whoever runs a stack of this name next would wait for as long as this one is known.
+        stack.lock.close()
