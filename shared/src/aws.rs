@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod https;
 mod item;
 pub mod ledger;
 pub mod merchants;
@@ -17,8 +18,7 @@ use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::{SharedCredentialsProvider, SharedHttpClient};
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 
 use crate::config;
 use crate::error::causes;
@@ -79,11 +79,10 @@ pub fn sdk_config(aws: &config::Aws) -> SdkConfig {
         .credentials_provider(SharedCredentialsProvider::new(
             EnvironmentVariableCredentialsProvider::new(),
         ))
-        .http_client(https_client())
+        .http_client(https::client())
         .retry_config(RetryConfig::standard().with_max_attempts(3))
         .timeout_config(
             TimeoutConfig::builder()
-                .connect_timeout(Duration::from_millis(1000))
                 .operation_attempt_timeout(Duration::from_millis(1500))
                 .operation_timeout(Duration::from_millis(4000))
                 .build(),
@@ -98,15 +97,7 @@ pub fn sdk_config(aws: &config::Aws) -> SdkConfig {
 /// that the AWS command line has.
 pub async fn sdk_config_for_people() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(https_client())
+        .http_client(https::client_for_people())
         .load()
         .await
-}
-
-/// HTTPS with ring and the system's certificates.
-#[must_use]
-pub fn https_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
-        .build_https()
 }

@@ -81,13 +81,13 @@ impl Caller {
     }
 
     fn build(guard: Guard, dns: Dns, limits: Limits) -> Result<Self, reqwest::Error> {
-        crate::tls::use_ring();
         let guard = Arc::new(guard);
         let vetted = VettedDns {
             guard: Arc::clone(&guard),
             dns: Arc::new(dns),
         };
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(crate::tls::client())
             .connect_timeout(limits.connect)
             .timeout(limits.call)
             .redirect(reqwest::redirect::Policy::none())

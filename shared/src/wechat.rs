@@ -15,7 +15,7 @@ pub mod v2;
 pub mod v3;
 
 pub use payments::{Closing, Paid, Proven, Trade, Wechat};
-pub use transport::{Gateway, Http};
+pub use transport::{Gateway, Http, NoCertificate};
 pub use v2::micropay::{Charge, Reversal};
 
 use url::Url;

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, StatusCode};
+use rustls::ClientConfig;
 
 use super::Error;
 use crate::error::causes;
+use crate::tls;
 
 /// One call of WeChat, headers and body. With the spare host, two of them fit
 /// a request of ours; a notification has its own, shorter limit.
@@ -76,13 +78,13 @@ impl Http {
     /// # Errors
     /// When the TLS stack cannot be set up.
     pub fn new() -> Result<Self, reqwest::Error> {
-        client().build().map(Self)
+        client(tls::client()).build().map(Self)
     }
 
     /// Shows a client certificate, PEM with its private key.
-    pub(super) fn with_certificate(pem: &str) -> Result<Self, reqwest::Error> {
-        let identity = reqwest::Identity::from_pem(pem.as_bytes())?;
-        client().identity(identity).build().map(Self)
+    pub(super) fn with_certificate(pem: &str) -> Result<Self, NoCertificate> {
+        let tls = tls::client_with_certificate(pem)?;
+        Ok(Self(client(tls).build()?))
     }
 
     pub(super) const fn client(&self) -> &reqwest::Client {
@@ -90,10 +92,20 @@ impl Http {
     }
 }
 
+/// Why a client certificate cannot be shown.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum NoCertificate {
+    /// It is none, or its key is another's.
+    Unfit(#[from] rustls::Error),
+    /// The client cannot be built.
+    Client(#[from] reqwest::Error),
+}
+
 /// A client that dials WeChat and nothing else: no redirects, no proxy.
-fn client() -> reqwest::ClientBuilder {
-    crate::tls::use_ring();
+fn client(tls: ClientConfig) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
         .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(CALL_TIMEOUT)
@@ -202,8 +214,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_must_not_be_made_twice_goes_to_the_spare_only_unheard() {
-        let refused = client().build().unwrap().get("http://127.0.0.1:1").send();
-        let cut = || client().build().unwrap().get("no address").build();
+        let refused = client(tls::client())
+            .build()
+            .unwrap()
+            .get("http://127.0.0.1:1")
+            .send();
+        let cut = || {
+            client(tls::client())
+                .build()
+                .unwrap()
+                .get("no address")
+                .build()
+        };
         let unreachable = Error::Unreachable(refused.await.unwrap_err());
         let lost = Error::Unknown(Some(cut().unwrap_err()));
         for (error, safe, never) in [

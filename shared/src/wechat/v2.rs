@@ -17,7 +17,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::asked::{self, Subject};
-use super::transport::{self, Http, Repeat};
+use super::transport::{self, Http, NoCertificate, Repeat};
 use super::{Error, Identity};
 use crate::ambient::random_hex;
 use crate::domain::merchant::AccountId;
@@ -103,7 +103,7 @@ impl Client {
     /// # Errors
     /// When it is no such text, or key and certificate do not belong together.
     /// The one before, if any, stays.
-    pub fn certify(&mut self, pem: &str) -> Result<(), reqwest::Error> {
+    pub fn certify(&mut self, pem: &str) -> Result<(), NoCertificate> {
         self.certified = Some(Http::with_certificate(pem)?);
         Ok(())
     }

@@ -186,12 +186,6 @@ impl Backends {
                 self.memory_mb.to_string(),
             ),
             ("AWS_LAMBDA_FUNCTION_VERSION", "1".to_owned()),
-            // Lambda's system has the authorities in one file. Others have a
-            // folder of the same ones besides, which would be read as well.
-            (
-                "SSL_CERT_FILE",
-                authorities().unwrap_or_default().to_owned(),
-            ),
             // The AWS SDK for Node.js tells its age at every start.
             ("NODE_NO_WARNINGS", "1".to_owned()),
             ("LEDGER_TABLE", LEDGER.to_owned()),
@@ -381,17 +375,6 @@ async fn v3_secret(wechat: &str) -> Result<String, Failed> {
         "public_key_id": console["public_key_id"], "public_key": console["public_key"],
     });
     Ok(secret.to_string())
-}
-
-/// Where Amazon Linux or Debian keeps them.
-fn authorities() -> Option<&'static str> {
-    let places = [
-        "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/ssl/certs/ca-certificates.crt",
-    ];
-    places
-        .into_iter()
-        .find(|place| FilePath::new(place).exists())
 }
 
 /// The machine's time in milliseconds.

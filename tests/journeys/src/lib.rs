@@ -386,7 +386,7 @@ pub fn operator(endpoint: &str, credentials: Credentials) -> SdkConfig {
         .region(Region::new("us-east-1"))
         .endpoint_url(endpoint)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(shared::aws::https_client())
+        .http_client(shared::aws::https::client())
         .build()
 }
 
