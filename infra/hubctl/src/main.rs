@@ -16,12 +16,14 @@ mod merchant;
 mod operator;
 mod order;
 mod print;
+mod profile;
 mod restore;
 
-use std::io::{IsTerminal, stdin};
+use std::io::{IsTerminal, stdin, stdout};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
 
 /// How a command went, and what a person can do about it.
 type Done = Result<(), Box<dyn std::error::Error>>;
@@ -83,8 +85,8 @@ fn confirm(what: &str, yes: bool) -> Result<(), Stop> {
     about,
     after_help = "\
 Exit codes: 0 done, 1 failed, 2 wrong flags, 3 not found, 4 refused as things
-are, 5 not confirmed. Tables are named by flags or by the environment variables
-LEDGER_TABLE, REGISTRY_TABLE and AUDIT_TABLE."
+are, 5 not confirmed. Where things are is said by flags, by environment variables,
+or by a profile: hubctl profile add NAME --stack STACK, then hubctl --profile NAME."
 )]
 enum Command {
     /// WeChat's accounts: official accounts, mini programs, mobile apps, websites.
@@ -105,6 +107,11 @@ enum Command {
     /// What apps are told, and were not.
     #[command(subcommand)]
     Delivery(delivery::Command),
+    /// What a shell needs to complete hubctl's words: eval "$(hubctl completions bash)".
+    Completions {
+        /// Whose.
+        shell: Shell,
+    },
     /// The merchants that are paid.
     #[command(subcommand)]
     Merchant(merchant::Command),
@@ -114,23 +121,18 @@ enum Command {
     /// Orders, as the ledger and the functions' logs know them.
     #[command(subcommand)]
     Order(order::Command),
+    /// Several stacks by their names.
+    #[command(subcommand)]
+    Profile(profile::Command),
     /// Puts rows of a restored table back into the live one, while the hub runs.
     Restore(restore::Restore),
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let done = match Command::parse() {
-        Command::Account(command) => account::run(command).await,
-        Command::Apikey(command) => operator::run_key(command).await,
-        Command::App(command) => app::run(command).await,
-        Command::Audit(command) => audit::run(command).await,
-        Command::Delivery(command) => delivery::run(command).await,
-        Command::Credentials(command) => credentials::run(command).await,
-        Command::Merchant(command) => merchant::run(command).await,
-        Command::Operator(command) => operator::run(command).await,
-        Command::Order(command) => order::run(command).await,
-        Command::Restore(restore) => restore::run(restore).await,
+    let done = match profile::enter() {
+        Ok(()) => run(Command::parse()).await,
+        refused => refused,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -139,5 +141,25 @@ async fn main() -> ExitCode {
             let stop: Option<&Stop> = error.downcast_ref();
             stop.map_or(ExitCode::FAILURE, |stop| ExitCode::from(stop.code()))
         }
+    }
+}
+
+async fn run(command: Command) -> Done {
+    match command {
+        Command::Account(command) => account::run(command).await,
+        Command::Apikey(command) => operator::run_key(command).await,
+        Command::App(command) => app::run(command).await,
+        Command::Audit(command) => audit::run(command).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Command::command(), "hubctl", &mut stdout());
+            Ok(())
+        }
+        Command::Delivery(command) => delivery::run(command).await,
+        Command::Credentials(command) => credentials::run(command).await,
+        Command::Merchant(command) => merchant::run(command).await,
+        Command::Operator(command) => operator::run(command).await,
+        Command::Order(command) => order::run(command).await,
+        Command::Profile(command) => profile::run(command).await,
+        Command::Restore(restore) => restore::run(restore).await,
     }
 }

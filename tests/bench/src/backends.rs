@@ -3,7 +3,6 @@
 //! owns the time that passes between steps, by moving what is stored.
 
 use std::collections::BTreeMap;
-use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;

@@ -24,6 +24,20 @@ pub struct Ran {
     pub err: String,
 }
 
+impl Ran {
+    /// Runs a command to its end.
+    pub async fn of(mut command: Command) -> Self {
+        let ran = tokio::task::spawn_blocking(move || command.output());
+        let ran = ran.await.unwrap().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self {
+            code: ran.status.code().unwrap(),
+            out: text(ran.stdout),
+            err: text(ran.stderr),
+        }
+    }
+}
+
 impl Stack {
     /// How often the simulator was called at this path so far.
     pub async fn calls(&self, path: &str) -> i64 {
@@ -168,15 +182,7 @@ impl Stack {
 
     /// Runs it to its end.
     pub async fn run(&self, arguments: &[&str]) -> Ran {
-        let mut command = self.hubctl(arguments);
-        let ran = tokio::task::spawn_blocking(move || command.output());
-        let ran = ran.await.unwrap().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ran {
-            code: ran.status.code().unwrap(),
-            out: text(ran.stdout),
-            err: text(ran.stderr),
-        }
+        Ran::of(self.hubctl(arguments)).await
     }
 
     /// Puts a row, whatever is there: a backup is restored.

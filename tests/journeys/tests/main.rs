@@ -23,6 +23,7 @@ mod operators;
 mod pausing;
 mod phones;
 mod platform;
+mod profiles;
 mod refund_desk;
 mod refunds;
 mod restores;
