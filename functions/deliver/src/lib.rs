@@ -13,7 +13,6 @@ use shared::callback::{Caller, Outcome};
 use shared::domain::UnknownAttributes;
 use shared::domain::app::{App, check_address};
 use shared::domain::delivery::{Address, Attempt, CLAIMS_MAX, CircuitBreaker, Next, Schedule};
-use shared::domain::signature::sign;
 use shared::domain::time::Timestamp;
 
 /// What the function works with.
@@ -71,7 +70,7 @@ pub async fn deliver(state: Arc<Deliver>, doorbell: Doorbell) -> Result<(), Fail
 
 /// What became of a step.
 enum Tried {
-    /// The last of these calls was answered `success`.
+    /// The last of these calls was answered `success`, or the app wants none.
     Delivered(Vec<Attempt>),
     /// None of these was.
     Failed(Vec<Attempt>),
@@ -83,7 +82,7 @@ enum Tried {
 /// Calls the addresses of this step until one answers `success`.
 async fn attempt(state: &Deliver, claim: &Claim) -> Result<Tried, Failure> {
     let delivery = &claim.delivery;
-    let refusal = |answer: &str| {
+    let not_called = |answer: &str| {
         let attempt = Attempt {
             step: delivery.step,
             address: Address::Notify,
@@ -93,8 +92,9 @@ async fn attempt(state: &Deliver, claim: &Claim) -> Result<Tried, Failure> {
             answer: answer.to_owned(),
             unknown: UnknownAttributes::new(),
         };
-        Tried::Failed(vec![attempt])
+        vec![attempt]
     };
+    let refusal = |answer: &str| Tried::Failed(not_called(answer));
     if delivery.claims > CLAIMS_MAX {
         tracing::error!(alarm = "delivery_crashes", order = %delivery.key(), step = delivery.step,
             "a delivery keeps killing its worker; this step counts as failed");
@@ -106,6 +106,11 @@ async fn attempt(state: &Deliver, claim: &Claim) -> Result<Tried, Failure> {
     if app.paused {
         tracing::info!(order = %delivery.key(), step = delivery.step, "parked, the app is paused");
         return Ok(Tried::PutOff(delivery.park(state.clock.now())));
+    }
+    if app.muted.contains(&delivery.event) {
+        return Ok(Tried::Delivered(not_called(
+            "not called: the app does not want to be told of this",
+        )));
     }
     let mut addresses = delivery.addresses(&app);
     let callable = callable(state, claim, &addresses);
@@ -169,11 +174,10 @@ fn put_off(state: &Deliver, claim: &Claim) -> Option<Next> {
 /// One call, freshly signed.
 async fn call(state: &Deliver, claim: &Claim, app: &App, url: &str) -> (Timestamp, Outcome) {
     let at = state.clock.now();
-    let mut params = claim.delivery.params(at, random_hex());
-    params.insert("sign".to_owned(), sign(&params, &app.app_secret));
+    let message = claim.delivery.message(app, at, random_hex());
     // The operator may have changed what this app may name.
     let outcome = match check_address(url, app.allow_http) {
-        Ok(()) => state.caller.call(url, &params).await,
+        Ok(()) => state.caller.tell(url, &message).await,
         Err(rule) => Outcome::not_called(&format!("the address {rule}")),
     };
     let mut breaker = state.breaker.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,16 +3,20 @@
 mod address;
 mod edit;
 mod secret;
+mod telling;
 
 pub use address::{ADDRESS_MAX_BYTES, check_address, check_site};
 pub use edit::{Broken, Edit};
 pub use secret::{AppSecret, PreviousSecret, Rotation};
+pub use telling::Form;
 
 use serde::{Deserialize, Serialize};
 
 use super::UnknownAttributes;
+use super::delivery::Event;
 use super::id::AppId;
 use super::merchant::{AccountId, MchId};
+use super::signature::Params;
 use super::time::Timestamp;
 
 /// A third party as the operator registered it.
@@ -46,6 +50,16 @@ pub struct App {
     /// Step 0 skips the server-side call of the synchronous address.
     #[serde(default)]
     pub skip_return_call: bool,
+    /// In which form it is called.
+    #[serde(default)]
+    pub form: Form,
+    /// Of what it is not told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub muted: Vec<Event>,
+    /// Where it is told of an event, by the event's name; else at the order's own
+    /// `notify_url`.
+    #[serde(default, skip_serializing_if = "Params::is_empty")]
+    pub notify_urls: Params,
     /// Refunds payments that do not fit their order itself, instead of the hub.
     #[serde(default)]
     pub refund_by_hand: bool,
@@ -90,6 +104,9 @@ pub struct Shown<'a> {
     allow_http: bool,
     allow_direct: bool,
     skip_return_call: bool,
+    form: Form,
+    muted: &'a [Event],
+    notify_urls: &'a Params,
     refund_by_hand: bool,
     genprepay: bool,
     sites: &'a [String],
@@ -115,6 +132,9 @@ impl App {
             allow_http: self.allow_http,
             allow_direct: self.allow_direct,
             skip_return_call: self.skip_return_call,
+            form: self.form,
+            muted: &self.muted,
+            notify_urls: &self.notify_urls,
             refund_by_hand: self.refund_by_hand,
             genprepay: self.genprepay,
             sites: &self.sites,
@@ -140,6 +160,9 @@ impl App {
             allow_http: false,
             allow_direct: false,
             skip_return_call: false,
+            form: Form::default(),
+            muted: Vec::new(),
+            notify_urls: Params::new(),
             refund_by_hand: false,
             genprepay: false,
             sites: Vec::new(),

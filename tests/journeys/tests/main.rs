@@ -31,6 +31,7 @@ mod server;
 mod staff;
 mod store;
 mod stories;
+mod telling;
 mod tills;
 mod trades;
 mod verifying;

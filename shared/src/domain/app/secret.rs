@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::App;
@@ -32,6 +34,12 @@ impl AppSecret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The same secret in the form that the libraries of Standard Webhooks take.
+    #[must_use]
+    pub fn webhook_form(&self) -> String {
+        format!("whsec_{}", STANDARD.encode(&self.0))
     }
 }
 
