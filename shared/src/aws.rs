@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod feed;
 mod item;
 pub mod ledger;
 pub mod merchants;

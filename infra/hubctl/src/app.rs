@@ -96,6 +96,12 @@ pub(crate) struct Create {
     /// Do not call its synchronous address from the server.
     #[arg(long)]
     skip_return_call: bool,
+    /// Keep its events in a feed, for it to read at GET /v1/events.
+    #[arg(long)]
+    feed: bool,
+    /// Do not call it at all: it reads its feed.
+    #[arg(long)]
+    skip_callbacks: bool,
     /// How it is called: query (GET, until `success`) or standard_webhooks (POST with
     /// JSON, until 2xx).
     #[arg(long, default_value = "query", value_parser = Form::parse)]
@@ -179,6 +185,12 @@ pub(crate) struct Edit {
     /// Do not call its synchronous address from the server.
     #[arg(long)]
     skip_return_call: Option<bool>,
+    /// Keep its events in a feed, for it to read at GET /v1/events.
+    #[arg(long)]
+    feed: Option<bool>,
+    /// Do not call it at all: it reads its feed.
+    #[arg(long)]
+    skip_callbacks: Option<bool>,
     /// How it is called: query (GET, until `success`) or standard_webhooks (POST with
     /// JSON, until 2xx).
     #[arg(long, value_parser = Form::parse)]
@@ -310,6 +322,8 @@ async fn create(new: Create) -> Done {
         allow_http: Some(new.allow_http),
         allow_direct: Some(new.allow_direct),
         skip_return_call: Some(new.skip_return_call),
+        feed: Some(new.feed),
+        skip_callbacks: Some(new.skip_callbacks),
         form: Some(new.form),
         add_muted: new.muted,
         remove_muted: Vec::new(),
@@ -430,6 +444,8 @@ impl Edit {
             allow_http: self.allow_http,
             allow_direct: self.allow_direct,
             skip_return_call: self.skip_return_call,
+            feed: self.feed,
+            skip_callbacks: self.skip_callbacks,
             form: self.form,
             add_muted: self.add_muted.clone(),
             remove_muted: self.remove_muted.clone(),

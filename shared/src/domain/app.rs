@@ -50,6 +50,12 @@ pub struct App {
     /// Step 0 skips the server-side call of the synchronous address.
     #[serde(default)]
     pub skip_return_call: bool,
+    /// Its events come into a feed, which it reads.
+    #[serde(default)]
+    pub feed: bool,
+    /// It is not called: the feed is all that it wants.
+    #[serde(default)]
+    pub skip_callbacks: bool,
     /// In which form it is called.
     #[serde(default)]
     pub form: Form,
@@ -104,6 +110,8 @@ pub struct Shown<'a> {
     allow_http: bool,
     allow_direct: bool,
     skip_return_call: bool,
+    feed: bool,
+    skip_callbacks: bool,
     form: Form,
     muted: &'a [Event],
     notify_urls: &'a Params,
@@ -132,6 +140,8 @@ impl App {
             allow_http: self.allow_http,
             allow_direct: self.allow_direct,
             skip_return_call: self.skip_return_call,
+            feed: self.feed,
+            skip_callbacks: self.skip_callbacks,
             form: self.form,
             muted: &self.muted,
             notify_urls: &self.notify_urls,
@@ -160,6 +170,8 @@ impl App {
             allow_http: false,
             allow_direct: false,
             skip_return_call: false,
+            feed: false,
+            skip_callbacks: false,
             form: Form::default(),
             muted: Vec::new(),
             notify_urls: Params::new(),

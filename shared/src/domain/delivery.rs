@@ -167,6 +167,9 @@ pub struct Delivery {
     /// The calls made so far.
     #[serde(default)]
     pub attempts: Vec<Attempt>,
+    /// When it came into the app's feed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fed_at: Option<Timestamp>,
 }
 
 /// What follows a failed step.
@@ -337,6 +340,7 @@ mod tests {
             wake: None,
             claims: 0,
             attempts: Vec::new(),
+            fed_at: None,
         }
     }
 

@@ -16,6 +16,7 @@ mod cashier;
 mod credentials;
 mod deliveries;
 mod desk;
+mod feed;
 mod jssdk;
 mod logins;
 mod notifications;

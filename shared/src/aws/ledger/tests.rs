@@ -154,7 +154,7 @@ fn an_app_keeps_what_a_newer_version_wrote_into_it() {
         "app_id": "demo000000000001", "app_secret": "0123456789abcdef0123456789abcdef",
         "name": "Demo", "disabled": false, "paused": true, "allow_http": true, "allow_direct": false,
         "skip_return_call": false, "refund_by_hand": false, "genprepay": false,
-        "form": "standard_webhooks", "muted": ["order.closed", "order.seen"],
+        "feed": true, "skip_callbacks": true, "form": "standard_webhooks", "muted": ["order.closed", "order.seen"],
         "notify_urls": {"order.seen": "https://shop.example/seen"},
         "sites": ["https://shop.example/"], "signed_profile": false, "session_keys": false,
         "merchant": "1900000110", "accounts": ["wx1"],

@@ -19,6 +19,10 @@ pub struct Edit {
     pub allow_direct: Option<bool>,
     /// Step 0 skips the synchronous address.
     pub skip_return_call: Option<bool>,
+    /// Its events come into a feed, which it reads.
+    pub feed: Option<bool>,
+    /// It is not called.
+    pub skip_callbacks: Option<bool>,
     /// In which form it is called.
     pub form: Option<Form>,
     /// More events that it is not told of.
@@ -81,6 +85,8 @@ impl App {
             (edit.allow_http, &mut self.allow_http),
             (edit.allow_direct, &mut self.allow_direct),
             (edit.skip_return_call, &mut self.skip_return_call),
+            (edit.feed, &mut self.feed),
+            (edit.skip_callbacks, &mut self.skip_callbacks),
             (edit.refund_by_hand, &mut self.refund_by_hand),
             (edit.genprepay, &mut self.genprepay),
             (edit.signed_profile, &mut self.signed_profile),
@@ -214,6 +220,7 @@ mod tests {
         }
         for (bad, field) in [
             (json!({"add_muted": ["payment.succeeded"]}), "add_muted"),
+            (json!({"skip_callbacks": true}), "skip_callbacks"),
             (json!({"add_muted": ["order.seen"]}), "add_muted"),
             (
                 json!({"add_notify_urls": {"order.seen": "https://a.example/x"}}),
@@ -243,6 +250,16 @@ mod tests {
             app.edit(&edit(there)).unwrap();
             let refused = app.edit(&edit(bad.clone()));
             assert_eq!(refused.unwrap_err().field, field, "{bad}");
+        }
+        // Who reads the feed is told all the same, and may not give it up for silence.
+        for quiet in [
+            json!({"skip_callbacks": true}),
+            json!({"add_muted": ["payment.succeeded"]}),
+        ] {
+            let mut app = fixtures::app();
+            app.edit(&edit(json!({"feed": true}))).unwrap();
+            app.edit(&edit(quiet)).unwrap();
+            assert!(app.edit(&edit(json!({"feed": false}))).is_err());
         }
         // It becomes an app that may, in the same edit.
         let insecure = json!({"allow_http": true, "add_sites": ["http://shop.example/"]});

@@ -37,8 +37,14 @@ impl App {
     /// one that an order might have named, and under a site of the app.
     pub(super) fn check_telling(&self) -> Result<(), Broken> {
         let broken = |field, rule| Err(Broken { field, rule });
-        if self.muted.contains(&Event::PaymentSucceeded) {
-            return broken("add_muted", "must not have payment.succeeded");
+        if self.muted.contains(&Event::PaymentSucceeded) && !self.feed {
+            return broken(
+                "add_muted",
+                "must not have payment.succeeded without the feed",
+            );
+        }
+        if self.skip_callbacks && !self.feed {
+            return broken("skip_callbacks", "must not be without the feed");
         }
         for event in &self.muted {
             if matches!(event, Event::Unknown(_)) {

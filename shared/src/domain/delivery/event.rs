@@ -186,6 +186,7 @@ impl Delivery {
             wake: Some(now.plus_seconds(occasion.grace_seconds)),
             claims: 0,
             attempts: Vec::new(),
+            fed_at: None,
         }
     }
 }
