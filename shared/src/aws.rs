@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod feed;
 pub mod https;
 mod item;
 pub mod ledger;

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use reqwest::RequestBuilder;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
+use crate::domain::delivery::{Message, Webhook};
 use crate::domain::signature::Params;
 use guard::Guard;
 
@@ -38,7 +40,7 @@ const KEPT_BYTES: usize = 96;
 /// What became of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The app answered `success`.
+    /// The app answered `success`, or to a webhook with a status of 2xx.
     pub delivered: bool,
     /// The HTTP status, when there was one.
     pub http_status: Option<u16>,
@@ -99,18 +101,54 @@ impl Caller {
         Ok(Self { http, guard })
     }
 
+    /// Tells an app, in the message's form.
+    pub async fn tell(&self, address: &str, message: &Message) -> Outcome {
+        match message {
+            Message::Query(params) => self.call(address, params).await,
+            Message::Webhook(webhook) => self.post(address, webhook).await,
+        }
+    }
+
     /// GETs an address with these parameters. Every failure is an outcome.
     pub async fn call(&self, address: &str, params: &Params) -> Outcome {
+        let request = |mut url: Url| {
+            url.query_pairs_mut().extend_pairs(params);
+            self.http.get(url)
+        };
+        self.ask(address, request, is_success).await
+    }
+
+    /// POSTs a webhook to an address. Every failure is an outcome.
+    async fn post(&self, address: &str, webhook: &Webhook) -> Outcome {
+        let request = |url: Url| {
+            self.http
+                .post(url)
+                .header("content-type", "application/json")
+                .header("webhook-id", &webhook.id)
+                .header("webhook-timestamp", &webhook.timestamp)
+                .header("webhook-signature", &webhook.signature)
+                .body(webhook.body.clone())
+        };
+        let is_taken = |status, _: &[u8]| (200..300).contains(&status);
+        self.ask(address, request, is_taken).await
+    }
+
+    async fn ask(
+        &self,
+        address: &str,
+        request: impl FnOnce(Url) -> RequestBuilder,
+        is_taken: impl FnOnce(u16, &[u8]) -> bool,
+    ) -> Outcome {
         let started = Instant::now();
-        let called = match self.prepare(address, params) {
-            Ok(url) => self.get(url).await,
+        let called = match self.vet(address) {
+            Ok(url) => send(request(url)).await,
             Err(reason) => Err((None, reason.to_owned())),
         };
         let timed_out = matches!(&called, Err((_, reason)) if reason == TIMED_OUT);
         let (http_status, answer, delivered) = match called {
             Ok((status, body)) => {
                 let text = String::from_utf8_lossy(&body);
-                (Some(status), excerpt(&text), is_success(status, &body))
+                (Some(status), excerpt(&text), is_taken(status, &body))
             }
             Err((status, reason)) => (status, reason, false),
         };
@@ -123,8 +161,8 @@ impl Caller {
         }
     }
 
-    fn prepare(&self, address: &str, params: &Params) -> Result<Url, &'static str> {
-        let mut url = Url::parse(address).map_err(|_| "the address is not a URL")?;
+    fn vet(&self, address: &str) -> Result<Url, &'static str> {
+        let url = Url::parse(address).map_err(|_| "the address is not a URL")?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err("the address is neither https nor http");
         }
@@ -138,24 +176,24 @@ impl Caller {
         if refused {
             return Err(guard::REFUSED);
         }
-        url.query_pairs_mut().extend_pairs(params);
         Ok(url)
     }
+}
 
-    async fn get(&self, url: Url) -> Result<(u16, Vec<u8>), (Option<u16>, String)> {
-        let sent = self.http.get(url).send().await;
-        let mut response = sent.map_err(|error| (None, reason(error)))?;
-        let status = response.status().as_u16();
-        let mut body = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(None) => return Ok((status, body)),
-                Ok(Some(chunk)) if body.len() + chunk.len() <= ANSWER_MAX_BYTES => {
-                    body.extend_from_slice(&chunk);
-                }
-                Ok(Some(_)) => return Err((Some(status), "the answer is too large".to_owned())),
-                Err(error) => return Err((Some(status), reason(error))),
+/// Sends it, and reads what is answered.
+async fn send(request: RequestBuilder) -> Result<(u16, Vec<u8>), (Option<u16>, String)> {
+    let sent = request.send().await;
+    let mut response = sent.map_err(|error| (None, reason(error)))?;
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(None) => return Ok((status, body)),
+            Ok(Some(chunk)) if body.len() + chunk.len() <= ANSWER_MAX_BYTES => {
+                body.extend_from_slice(&chunk);
             }
+            Ok(Some(_)) => return Err((Some(status), "the answer is too large".to_owned())),
+            Err(error) => return Err((Some(status), reason(error))),
         }
     }
 }

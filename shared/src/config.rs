@@ -83,6 +83,8 @@ required! {
     registry_table = "REGISTRY_TABLE";
     /// `AUDIT_TABLE`: who changed what.
     audit_table = "AUDIT_TABLE";
+    /// `FEED_TABLE`: the events of apps that read them.
+    feed_table = "FEED_TABLE";
     /// `DELIVER_FIRST_QUEUE_URL`: doorbells of first tries.
     deliver_first_queue_url = "DELIVER_FIRST_QUEUE_URL";
     /// `DELIVER_RETRY_QUEUE_URL`: doorbells of later tries.

@@ -5,6 +5,7 @@ pub mod app;
 pub mod audit;
 pub mod credential;
 pub mod delivery;
+pub mod feed;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod id;

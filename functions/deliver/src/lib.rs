@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use shared::ambient::{Clock, random_hex};
 use shared::aws::Failure;
+use shared::aws::feed::{Appended, Feed};
 use shared::aws::ledger::{Claim, Ledger};
 use shared::aws::queue::{Doorbell, Queue};
 use shared::aws::registry::Registry;
@@ -13,8 +14,8 @@ use shared::callback::{Caller, Outcome};
 use shared::domain::UnknownAttributes;
 use shared::domain::app::{App, check_address};
 use shared::domain::delivery::{Address, Attempt, CLAIMS_MAX, CircuitBreaker, Next, Schedule};
-use shared::domain::signature::sign;
 use shared::domain::time::Timestamp;
+use shared::flows::race::Race;
 
 /// What the function works with.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Deliver {
     pub registry: Registry,
     /// What is owed to apps.
     pub ledger: Ledger,
+    /// Where apps read what they are told.
+    pub feed: Feed,
     /// Where later steps are rung.
     pub deliver_retry: Queue,
     /// How apps are called.
@@ -71,19 +74,19 @@ pub async fn deliver(state: Arc<Deliver>, doorbell: Doorbell) -> Result<(), Fail
 
 /// What became of a step.
 enum Tried {
-    /// The last of these calls was answered `success`.
+    /// The last of these calls was answered `success`, or the app wants none.
     Delivered(Vec<Attempt>),
     /// None of these was.
     Failed(Vec<Attempt>),
-    /// Its hosts just timed out, or its app is paused: nobody was called, and this
-    /// comes next.
+    /// Its hosts just timed out, its app is paused, or its feed is crowded: nobody was
+    /// called, and this comes next.
     PutOff(Next),
 }
 
 /// Calls the addresses of this step until one answers `success`.
 async fn attempt(state: &Deliver, claim: &Claim) -> Result<Tried, Failure> {
     let delivery = &claim.delivery;
-    let refusal = |answer: &str| {
+    let not_called = |answer: &str| {
         let attempt = Attempt {
             step: delivery.step,
             address: Address::Notify,
@@ -93,8 +96,9 @@ async fn attempt(state: &Deliver, claim: &Claim) -> Result<Tried, Failure> {
             answer: answer.to_owned(),
             unknown: UnknownAttributes::new(),
         };
-        Tried::Failed(vec![attempt])
+        vec![attempt]
     };
+    let refusal = |answer: &str| Tried::Failed(not_called(answer));
     if delivery.claims > CLAIMS_MAX {
         tracing::error!(alarm = "delivery_crashes", order = %delivery.key(), step = delivery.step,
             "a delivery keeps killing its worker; this step counts as failed");
@@ -107,11 +111,28 @@ async fn attempt(state: &Deliver, claim: &Claim) -> Result<Tried, Failure> {
         tracing::info!(order = %delivery.key(), step = delivery.step, "parked, the app is paused");
         return Ok(Tried::PutOff(delivery.park(state.clock.now())));
     }
+    if app.feed
+        && delivery.fed_at.is_none()
+        && let Err(failure) = feed(state, claim).await
+    {
+        let next = put_off(state, claim, "it did not get into the app's feed");
+        return next.map(Tried::PutOff).ok_or(failure);
+    }
+    if app.skip_callbacks {
+        return Ok(Tried::Delivered(not_called(
+            "not called: the app reads its feed",
+        )));
+    }
+    if app.muted.contains(&delivery.event) {
+        return Ok(Tried::Delivered(not_called(
+            "not called: the app does not want to be told of this",
+        )));
+    }
     let mut addresses = delivery.addresses(&app);
     let callable = callable(state, claim, &addresses);
     if !callable.is_empty() {
         addresses = callable;
-    } else if let Some(next) = put_off(state, claim) {
+    } else if let Some(next) = put_off(state, claim, "the host just timed out") {
         return Ok(Tried::PutOff(next));
     }
     let mut attempts = Vec::new();
@@ -135,6 +156,21 @@ async fn attempt(state: &Deliver, claim: &Claim) -> Result<Tried, Failure> {
     Ok(Tried::Failed(attempts))
 }
 
+/// Puts the event into the app's feed, after what is there.
+async fn feed(state: &Deliver, claim: &Claim) -> Result<(), Failure> {
+    let mut race = Race::new("append to a feed");
+    loop {
+        let appended = state
+            .feed
+            .append(&state.ledger, claim, state.clock.now())
+            .await?;
+        match appended {
+            Appended::Done => return Ok(()),
+            Appended::Lost => race.lost().await?,
+        }
+    }
+}
+
 /// The addresses whose hosts did not time out lately.
 fn callable<'a>(
     state: &Deliver,
@@ -152,7 +188,7 @@ fn callable<'a>(
 
 /// The same step half a minute to a minute later, at random: what was put off
 /// together need not come back together.
-fn put_off(state: &Deliver, claim: &Claim) -> Option<Next> {
+fn put_off(state: &Deliver, claim: &Claim, why: &str) -> Option<Next> {
     let random = u8::from_str_radix(random_hex().get(..2)?, 16).ok()?;
     let pause_seconds = 30 + i64::from(random % 31);
     let delivery = &claim.delivery;
@@ -162,18 +198,17 @@ fn put_off(state: &Deliver, claim: &Claim) -> Option<Next> {
         pause_seconds,
         state.grace_seconds,
     )?;
-    tracing::info!(order = %delivery.key(), step = delivery.step, "put off, the host just timed out");
+    tracing::info!(order = %delivery.key(), step = delivery.step, why, "put off");
     Some(next)
 }
 
 /// One call, freshly signed.
 async fn call(state: &Deliver, claim: &Claim, app: &App, url: &str) -> (Timestamp, Outcome) {
     let at = state.clock.now();
-    let mut params = claim.delivery.params(at, random_hex());
-    params.insert("sign".to_owned(), sign(&params, &app.app_secret));
+    let message = claim.delivery.message(app, at, random_hex());
     // The operator may have changed what this app may name.
     let outcome = match check_address(url, app.allow_http) {
-        Ok(()) => state.caller.call(url, &params).await,
+        Ok(()) => state.caller.tell(url, &message).await,
         Err(rule) => Outcome::not_called(&format!("the address {rule}")),
     };
     let mut breaker = state.breaker.lock().unwrap_or_else(PoisonError::into_inner);

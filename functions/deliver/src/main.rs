@@ -6,6 +6,7 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use deliver::{Deliver, deliver};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use shared::ambient::Clock;
+use shared::aws::feed::Feed;
 use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
@@ -22,6 +23,7 @@ async fn main() -> Result<(), Error> {
         clock: Clock::System,
         registry: Registry::new(&aws, config::registry_table()?),
         ledger: Ledger::new(&aws, config::ledger_table()?),
+        feed: Feed::new(&aws, config::feed_table()?),
         deliver_retry: Queue::new(&aws, config::deliver_retry_queue_url()?),
         caller: Caller::new(config::callback_networks()?)?,
         breaker: Mutex::default(),

@@ -113,7 +113,7 @@ pub(crate) async fn edit(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asked: EditApp = read(&headers, &body)?;
-    let edit = Change::Edit(plain(asked.changes)?);
+    let edit = Change::Edit(Box::new(plain(asked.changes)?));
     change(&state, &caller, &app_id, edit, asked.reason).await
 }
 
@@ -231,6 +231,8 @@ enum Old {
 #[derive(Serialize)]
 struct WithSecret<'a> {
     app_secret: &'a str,
+    /// The same for the libraries of Standard Webhooks.
+    webhook_secret: String,
     app: Shown<'a>,
 }
 
@@ -238,6 +240,7 @@ impl<'a> WithSecret<'a> {
     fn of(app: &'a App, now: Timestamp) -> Self {
         Self {
             app_secret: app.app_secret.expose(),
+            webhook_secret: app.app_secret.webhook_form(),
             app: app.shown(now),
         }
     }

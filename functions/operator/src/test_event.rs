@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::ambient::random_hex;
 use shared::domain::app::check_address;
+use shared::domain::delivery::Message;
 use shared::domain::signature::Params;
 use shared::flows::test_event::{self, Tested, Tried};
 use shared::http::problem::Problem;
@@ -31,7 +32,15 @@ struct Asked {
 /// `Tried` in openapi.yaml.
 #[derive(Serialize)]
 struct Shown {
+    /// The query's, of a GET.
+    #[serde(skip_serializing_if = "Params::is_empty")]
     params: Params,
+    /// Those that prove a POST.
+    #[serde(skip_serializing_if = "Params::is_empty")]
+    headers: Params,
+    /// What was posted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
     http_status: Option<u16>,
     answer: String,
     latency_ms: u32,
@@ -39,8 +48,21 @@ struct Shown {
 }
 
 fn shown(tried: Tried) -> Shown {
+    let (params, headers, body) = match tried.sent {
+        Message::Query(params) => (params, Params::new(), None),
+        Message::Webhook(webhook) => {
+            let headers = Params::from([
+                ("webhook-id".to_owned(), webhook.id),
+                ("webhook-timestamp".to_owned(), webhook.timestamp),
+                ("webhook-signature".to_owned(), webhook.signature),
+            ]);
+            (Params::new(), headers, Some(webhook.body))
+        }
+    };
     Shown {
-        params: tried.params,
+        params,
+        headers,
+        body,
         http_status: tried.http_status,
         answer: tried.answer,
         latency_ms: u32::try_from(tried.latency.as_millis()).unwrap_or(u32::MAX),

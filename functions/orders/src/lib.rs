@@ -1,9 +1,10 @@
 //! An order in its app's hands: `GET /v1/orders/{order_no}` shows it with every
 //! delivery and every attempt at it, `POST .../query` asks WeChat first,
 //! `POST .../close` gives it up, `.../refunds` gives money back, and `.../retry`
-//! hurries that. `POST /v1/notifications/verify` takes what WeChat told an app of
-//! version 1.0.
+//! hurries that. `GET /v1/events` is all of its events, one after the other.
+//! `POST /v1/notifications/verify` takes what WeChat told an app of version 1.0.
 
+mod events;
 mod notification;
 mod refund;
 
@@ -16,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use shared::ambient::Clock;
+use shared::aws::feed::Feed;
 use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
@@ -42,6 +44,8 @@ pub struct Orders {
     pub registry: Registry,
     /// The orders and their refunds.
     pub ledger: Ledger,
+    /// What apps read instead of being called.
+    pub feed: Feed,
     /// How WeChat is asked about an order.
     pub asking: Asking,
     /// How a payment that WeChat told an app of is taken.
@@ -71,6 +75,7 @@ pub fn router(state: Arc<Orders>) -> Router {
             "/v1/orders/{order_no}/refunds/{refund_no}/retry",
             post(refund::retry),
         )
+        .route("/v1/events", get(events::list))
         .route("/v1/notifications/verify", post(notification::verify))
         .with_state(state);
     guarded(routes)

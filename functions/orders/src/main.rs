@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use orders::{Orders, router};
 use shared::ambient::Clock;
+use shared::aws::feed::Feed;
 use shared::aws::ledger::Ledger;
 use shared::aws::merchants::Merchants;
 use shared::aws::queue::Queue;
@@ -43,6 +44,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         refunds: Refunds { settler, merchants },
         ledger,
         registry,
+        feed: Feed::new(&aws, config::feed_table()?),
         notify_url: config::notify_url()?,
         reconcile: Queue::new(&aws, config::reconcile_queue_url()?),
         public_url: config::public_url()?,

@@ -5,9 +5,11 @@ use clap::{Args, Subcommand};
 use shared::ambient::{Clock, random_hex};
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
-use shared::domain::app::{self, App, AppSecret, Rotation};
-use shared::domain::id::AppId;
+use shared::domain::app::{self, App, AppSecret, Form, Rotation};
+use shared::domain::delivery::Event;
+use shared::domain::id::{AppId, Refused};
 use shared::domain::merchant::{AccountId, MchId};
+use shared::domain::signature::Params;
 use shared::domain::time::Timestamp;
 use shared::flows::apps::{self, Apps};
 
@@ -94,6 +96,23 @@ pub(crate) struct Create {
     /// Do not call its synchronous address from the server.
     #[arg(long)]
     skip_return_call: bool,
+    /// Keep its events in a feed, for it to read at GET /v1/events.
+    #[arg(long)]
+    feed: bool,
+    /// Do not call it at all: it reads its feed.
+    #[arg(long)]
+    skip_callbacks: bool,
+    /// How it is called: query (GET, until `success`) or standard_webhooks (POST with
+    /// JSON, until 2xx).
+    #[arg(long, default_value = "query", value_parser = Form::parse)]
+    form: Form,
+    /// An event that it is not told of. Repeatable.
+    #[arg(long = "mute", value_name = "EVENT", value_parser = Event::parse)]
+    muted: Vec<Event>,
+    /// Where it is told of an event, under one of its sites, in place of its orders'
+    /// own address. Repeatable.
+    #[arg(long = "notify-url", value_name = "EVENT=URL", value_parser = event_address)]
+    notify_urls: Vec<EventAddress>,
     /// It refunds payments that do not fit their order itself.
     #[arg(long)]
     refund_by_hand: bool,
@@ -166,6 +185,29 @@ pub(crate) struct Edit {
     /// Do not call its synchronous address from the server.
     #[arg(long)]
     skip_return_call: Option<bool>,
+    /// Keep its events in a feed, for it to read at GET /v1/events.
+    #[arg(long)]
+    feed: Option<bool>,
+    /// Do not call it at all: it reads its feed.
+    #[arg(long)]
+    skip_callbacks: Option<bool>,
+    /// How it is called: query (GET, until `success`) or standard_webhooks (POST with
+    /// JSON, until 2xx).
+    #[arg(long, value_parser = Form::parse)]
+    form: Option<Form>,
+    /// One more event that it is not told of. Repeatable.
+    #[arg(long = "mute", value_name = "EVENT", value_parser = Event::parse)]
+    add_muted: Vec<Event>,
+    /// An event that it is told of again. Repeatable.
+    #[arg(long = "unmute", value_name = "EVENT", value_parser = Event::parse)]
+    remove_muted: Vec<Event>,
+    /// Where it is told of an event, under one of its sites, in place of its orders'
+    /// own address. Repeatable.
+    #[arg(long = "notify-url", value_name = "EVENT=URL", value_parser = event_address)]
+    add_notify_urls: Vec<EventAddress>,
+    /// An event that it is told of at its orders' own address again. Repeatable.
+    #[arg(long = "remove-notify-url", value_name = "EVENT", value_parser = Event::parse)]
+    remove_notify_urls: Vec<Event>,
     /// It refunds payments that do not fit their order itself.
     #[arg(long)]
     refund_by_hand: Option<bool>,
@@ -256,7 +298,7 @@ pub(crate) async fn run(command: Command) -> Done {
         Command::List(list) => tell_all(list).await,
         Command::Show(show) => tell(show).await,
         Command::Edit(asked) => {
-            let edit = apps::Change::Edit(asked.edit());
+            let edit = apps::Change::Edit(Box::new(asked.edit()));
             let first = asked.first.id().cloned();
             change(&asked.change, first, edit).await
         }
@@ -280,6 +322,13 @@ async fn create(new: Create) -> Done {
         allow_http: Some(new.allow_http),
         allow_direct: Some(new.allow_direct),
         skip_return_call: Some(new.skip_return_call),
+        feed: Some(new.feed),
+        skip_callbacks: Some(new.skip_callbacks),
+        form: Some(new.form),
+        add_muted: new.muted,
+        remove_muted: Vec::new(),
+        add_notify_urls: by_event(&new.notify_urls),
+        remove_notify_urls: Vec::new(),
         refund_by_hand: Some(new.refund_by_hand),
         genprepay: Some(new.genprepay),
         signed_profile: Some(new.signed_profile),
@@ -300,7 +349,37 @@ async fn create(new: Create) -> Done {
     Ok(())
 }
 
-fn random_secret() -> Result<AppSecret, shared::domain::id::Refused> {
+/// Where an app is told of an event.
+#[derive(Clone)]
+struct EventAddress {
+    event: Event,
+    address: String,
+}
+
+fn event_address(text: &str) -> Result<EventAddress, Refused> {
+    let parts = text.split_once('=');
+    let (event, address) = parts.ok_or(Refused("must be EVENT=URL"))?;
+    Ok(EventAddress {
+        event: Event::parse(event)?,
+        address: address.to_owned(),
+    })
+}
+
+fn by_event(addresses: &[EventAddress]) -> Params {
+    let pairs = addresses.iter();
+    pairs
+        .map(|one| (one.event.as_str().to_owned(), one.address.clone()))
+        .collect()
+}
+
+fn names(events: &[Event]) -> Vec<String> {
+    events
+        .iter()
+        .map(|event| event.as_str().to_owned())
+        .collect()
+}
+
+fn random_secret() -> Result<AppSecret, Refused> {
     AppSecret::parse(&random_hex())
 }
 
@@ -309,6 +388,9 @@ fn random_secret() -> Result<AppSecret, shared::domain::id::Refused> {
 fn hand_out(app: &App) {
     println!("app_id={}", app.app_id);
     println!("app_secret={}", app.app_secret.expose());
+    if app.form == Form::StandardWebhooks {
+        println!("webhook_secret={}", app.app_secret.webhook_form());
+    }
     let merchant = app.merchant.as_ref().map(MchId::as_str);
     let accounts: Vec<&str> = app.accounts.iter().map(AccountId::as_str).collect();
     eprintln!(
@@ -362,6 +444,13 @@ impl Edit {
             allow_http: self.allow_http,
             allow_direct: self.allow_direct,
             skip_return_call: self.skip_return_call,
+            feed: self.feed,
+            skip_callbacks: self.skip_callbacks,
+            form: self.form,
+            add_muted: self.add_muted.clone(),
+            remove_muted: self.remove_muted.clone(),
+            add_notify_urls: by_event(&self.add_notify_urls),
+            remove_notify_urls: names(&self.remove_notify_urls),
             refund_by_hand: self.refund_by_hand,
             genprepay: self.genprepay,
             signed_profile: self.signed_profile,

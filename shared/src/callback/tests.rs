@@ -190,7 +190,7 @@ proptest! {
         let address = format!("http://{}{}/n", spelled.join("."), if dot { "." } else { "" });
         let caller = Caller::new(Vec::new()).unwrap();
         let permitted = Guard::default().permits(IpAddr::from(octets));
-        prop_assert_eq!(caller.prepare(&address, &Params::new()).is_ok(), permitted, "{}", address);
+        prop_assert_eq!(caller.vet(&address).is_ok(), permitted, "{}", address);
     }
 
     #[test]
@@ -341,4 +341,57 @@ async fn a_server_that_accepts_and_says_nothing_costs_the_deadline() {
         assert!(outcome.latency < Duration::from_secs(2), "{scheme}");
     }
     drop(listener);
+}
+
+/// What arrives of a webhook, and how its answer is taken.
+#[tokio::test]
+async fn a_webhook_arrives_as_it_was_signed_and_any_2xx_is_a_success() {
+    let webhook = Webhook {
+        id: "evt".into(),
+        timestamp: "1790000000".into(),
+        signature: "v1,c2lnbmVk".into(),
+        body: r#"{"type":"test"}"#.into(),
+    };
+    for (status, delivered) in [
+        (200, true),
+        (204, true),
+        (299, true),
+        (302, false),
+        (400, false),
+        (500, false),
+    ] {
+        let (listener, port) = listen("127.0.0.1", 0).await;
+        let body = webhook.body.clone();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut seen = Vec::new();
+            while !seen.ends_with(body.as_bytes()) {
+                seen.push(stream.read_u8().await.unwrap());
+            }
+            let answer =
+                format!("HTTP/1.1 {status} X\r\nlocation: /x\r\nconnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8(seen).unwrap()
+        });
+        let address = format!("http://127.0.0.1:{port}/notify");
+        let message = Message::Webhook(webhook.clone());
+        let outcome = caller(&[]).tell(&address, &message).await;
+        assert_eq!(
+            (outcome.http_status, outcome.delivered),
+            (Some(status), delivered)
+        );
+        let seen = server.await.unwrap();
+        for line in [
+            "POST /notify HTTP/1.1\r\n",
+            "content-type: application/json\r\n",
+            "webhook-id: evt\r\n",
+            "webhook-timestamp: 1790000000\r\n",
+            "webhook-signature: v1,c2lnbmVk\r\n",
+        ] {
+            assert!(seen.contains(line), "{seen}");
+        }
+    }
+    let message = Message::Webhook(webhook);
+    let outcome = caller(&[]).tell("http://127.0.0.2/", &message).await;
+    assert_eq!(outcome.answer, guard::REFUSED);
 }

@@ -4,16 +4,18 @@
 
 mod circuit_breaker;
 mod event;
+mod webhook;
 
 pub use circuit_breaker::CircuitBreaker;
 pub use event::{Event, Occasion};
+pub use webhook::{Message, News, Webhook};
 
 use serde::{Deserialize, Serialize};
 
 use super::UnknownAttributes;
-use super::app::App;
+use super::app::{App, Form};
 use super::id::{AppId, OrderKey, OrderNo, Refused};
-use super::signature::Params;
+use super::signature::{Params, sign};
 use super::time::Timestamp;
 
 /// SQS delays a message by at most this long.
@@ -165,6 +167,9 @@ pub struct Delivery {
     /// The calls made so far.
     #[serde(default)]
     pub attempts: Vec<Attempt>,
+    /// When it came into the app's feed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fed_at: Option<Timestamp>,
 }
 
 /// What follows a failed step.
@@ -208,13 +213,27 @@ impl Delivery {
         params
     }
 
+    /// What is sent to the app at this attempt, signed.
+    #[must_use]
+    pub fn message(&self, app: &App, now: Timestamp, nonce: String) -> Message {
+        match app.form {
+            Form::Query => {
+                let mut params = self.params(now, nonce);
+                params.insert("sign".to_owned(), sign(&params, &app.app_secret));
+                Message::Query(params)
+            }
+            Form::StandardWebhooks => Message::Webhook(Webhook::new(app, self.into(), now)),
+        }
+    }
+
     /// The addresses this step calls, in order: the second only when the
     /// first did not answer `success`. The synchronous address is told of
-    /// payments only.
+    /// payments only, and by GET only: it is a page.
     #[must_use]
-    pub fn addresses(&self, app: &App) -> Vec<(Address, &str)> {
-        let notify = (Address::Notify, self.notify_url.as_str());
-        let paid = self.event == Event::PaymentSucceeded;
+    pub fn addresses<'a>(&'a self, app: &'a App) -> Vec<(Address, &'a str)> {
+        let own = app.notify_urls.get(self.event.as_str());
+        let notify = (Address::Notify, own.unwrap_or(&self.notify_url).as_str());
+        let paid = self.event == Event::PaymentSucceeded && app.form == Form::Query;
         if self.step == 0 && paid && !app.skip_return_call {
             vec![(Address::Return, self.return_url.as_str()), notify]
         } else {
@@ -321,6 +340,7 @@ mod tests {
             wake: None,
             claims: 0,
             attempts: Vec::new(),
+            fed_at: None,
         }
     }
 
@@ -421,6 +441,24 @@ mod tests {
         row.event = Event::PaymentSucceeded;
         app.skip_return_call = true;
         assert_eq!(kinds(&row, &app), [Address::Notify]);
+    }
+
+    #[test]
+    fn an_app_may_have_an_address_for_an_event_and_a_webhook_never_goes_to_a_page() {
+        let mut app = fixtures::app();
+        let mut row = delivery();
+        let called = |row: &Delivery, app: &App| -> Vec<String> {
+            let addresses = row.addresses(app).into_iter();
+            addresses.map(|(_, url)| url.to_owned()).collect()
+        };
+        let (page, notify) = ("https://shop.example/return", "https://shop.example/notify");
+        assert_eq!(called(&row, &app), [page, notify]);
+        app.notify_urls = params(&[("payment.succeeded", "https://shop.example/paid")]);
+        assert_eq!(called(&row, &app), [page, "https://shop.example/paid"]);
+        app.form = Form::StandardWebhooks;
+        assert_eq!(called(&row, &app), ["https://shop.example/paid"]);
+        row.event = Event::OrderClosed;
+        assert_eq!(called(&row, &app), [notify]);
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// This is changed.
-    Edit(Edit),
+    Edit(Box<Edit>),
     /// Every request of it is refused.
     Disable,
     /// Its requests are taken again.

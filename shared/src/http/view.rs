@@ -2,9 +2,11 @@
 //! the same name, and its fields are the schema's.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::aws::ledger::Partition;
 use crate::domain::delivery::{self, Address, Event};
+use crate::domain::feed;
 use crate::domain::id::{AppId, OrderNo, RefundNo, RefundSource};
 use crate::domain::merchant::AccountId;
 use crate::domain::money::Fen;
@@ -390,6 +392,38 @@ impl<'a> Attempt<'a> {
             latency_ms: attempt.latency_ms,
             http_status: attempt.http_status,
             answer: &attempt.answer,
+        }
+    }
+}
+
+/// A page of an app's feed.
+#[derive(Debug, Serialize)]
+pub struct Events {
+    events: Vec<FedEvent>,
+    next: String,
+    has_more: bool,
+}
+
+/// An event as its webhook has it, with its id.
+#[derive(Debug, Serialize)]
+struct FedEvent {
+    id: String,
+    #[serde(flatten)]
+    body: Value,
+}
+
+impl Events {
+    /// What this page shows its app.
+    #[must_use]
+    pub fn of(app_id: &AppId, page: &feed::Page) -> Self {
+        let shown = |event: &feed::FeedEvent| FedEvent {
+            id: event.event_id.clone(),
+            body: event.news().json(),
+        };
+        Self {
+            events: page.events.iter().map(shown).collect(),
+            next: feed::cursor(app_id, page.next),
+            has_more: page.has_more,
         }
     }
 }

@@ -190,6 +190,7 @@ impl Backends {
             ("LEDGER_TABLE", LEDGER.to_owned()),
             ("REGISTRY_TABLE", simulation::engine::REGISTRY.to_owned()),
             ("AUDIT_TABLE", "audit".to_owned()),
+            ("FEED_TABLE", "feed".to_owned()),
             ("PUBLIC_URL", hub.to_owned()),
             ("NOTIFY_URL", format!("{hub}/wechat/notify")),
             ("WECHAT_APP_ID", merchant.app_id),

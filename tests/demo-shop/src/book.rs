@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::behaviour::{Address, Answer, Mode, Rules};
-use crate::signature::Refusal;
+use crate::signature::{Refusal, Webhook};
 
 /// An order: its number is the app's own, and another app may have the same.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +47,9 @@ pub(crate) struct Callback {
     answered: Mode,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<Refusal>,
+    /// How it came, if not in a query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<Webhook>,
 }
 
 /// A callback before it is written down.
@@ -57,6 +60,8 @@ pub(crate) struct Arrival {
     pub(crate) params: BTreeMap<String, String>,
     /// What the signature check said.
     pub(crate) verdict: Result<(), Refusal>,
+    /// How it came, if not in a query.
+    pub(crate) webhook: Option<Webhook>,
 }
 
 /// What the control side tells about an order.
@@ -152,6 +157,7 @@ impl Book {
             address,
             params,
             verdict,
+            webhook,
         } = arrival;
         let refused = verdict.and_then(|()| self.check_amount(&params)).err();
         let answer = match refused {
@@ -181,6 +187,7 @@ impl Book {
             params,
             answered: answer.mode,
             refused,
+            webhook,
         });
         answer
     }

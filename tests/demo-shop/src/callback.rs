@@ -1,19 +1,22 @@
 //! The addresses the hub's server calls: notify, return, and the one a
-//! followed redirect would reach.
+//! followed redirect would reach. An app that wants webhooks is called by POST.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Query, RawQuery, State};
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 
-use crate::behaviour::{self, Address};
+use crate::app::texts;
+use crate::behaviour::{self, Address, Mode};
 use crate::book::Arrival;
 use crate::clock;
 use crate::pages;
 use crate::shop::Shop;
-use crate::signature::Refusal;
+use crate::signature::{Refusal, Webhook};
 
 /// The query as it came: a list, because a map would hide a repeated name.
 pub(crate) type Pairs = Query<Vec<(String, String)>>;
@@ -53,6 +56,48 @@ pub(crate) async fn redirected(
     behaviour::give(answer, shop.elsewhere(raw)).await
 }
 
+/// A webhook at any of these addresses. It is answered by the status alone: what the
+/// shop does not take is no 2xx.
+pub(crate) async fn webhook(shop: &Shop, headers: &HeaderMap, body: &[u8]) -> Response {
+    let (at_ms, at) = (clock::real_ms(), Instant::now());
+    let header = |name: &str| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let webhook = Webhook {
+        id: header("webhook-id"),
+        timestamp: header("webhook-timestamp"),
+        signature: header("webhook-signature"),
+        body: String::from_utf8_lossy(body).into_owned(),
+    };
+    let params = told(&webhook);
+    let verdict = shop.verify_webhook(&params, &webhook);
+    let answer = shop.book().take(Arrival {
+        at_ms,
+        at,
+        address: Address::Notify,
+        params,
+        verdict,
+        webhook: Some(webhook),
+    });
+    match answer.mode {
+        Mode::Success => StatusCode::NO_CONTENT.into_response(),
+        Mode::Fail => StatusCode::BAD_REQUEST.into_response(),
+        _ => behaviour::give(answer, shop.elsewhere(None)).await,
+    }
+}
+
+/// What it says, as a query would. Nothing of it is verified yet.
+fn told(webhook: &Webhook) -> BTreeMap<String, String> {
+    let body: Value = serde_json::from_str(&webhook.body).unwrap_or_default();
+    let data = body.get("data").and_then(Value::as_object);
+    let mut params = data.map(texts).unwrap_or_default();
+    let event = body.get("type").and_then(Value::as_str).unwrap_or_default();
+    params.insert("event".to_owned(), event.to_owned());
+    params.insert("event_id".to_owned(), webhook.id.clone());
+    params
+}
+
 impl Shop {
     fn book_callback(&self, address: Address, pairs: Vec<(String, String)>) -> behaviour::Answer {
         let (at_ms, at) = (clock::real_ms(), Instant::now());
@@ -63,6 +108,7 @@ impl Shop {
             address,
             params,
             verdict,
+            webhook: None,
         })
     }
 

@@ -25,7 +25,7 @@
 //! - `DELETE /_control/behaviour` forgets all rules.
 //! - `GET /_control/callbacks?order_no=&app_id=` lists the server's calls in
 //!   order of arrival: `[{at_ms, address, verified, params, answered,
-//!   refused?}]`. `address` is `notify`, `return`, or `redirected` for a caller
+//!   refused?, webhook?}]`, the latter with headers and body of a POST. `address` is `notify`, `return`, or `redirected` for a caller
 //!   that followed a redirect. `answered` is a mode. `refused` is
 //!   `repeated_parameter`, `unknown_app`, `bad_signature`, `stale` or
 //!   `wrong_amount`; the last one is verified all the same. The payer's

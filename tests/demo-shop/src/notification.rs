@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::book::OrderKey;
+use crate::callback;
 use crate::shop::{Reply, Shop};
 
 /// To the byte: WeChat repeats after anything else.
@@ -26,13 +27,16 @@ pub(crate) const PROOF: [(&str, &str); 4] = [
 ];
 
 /// POST /notify, or /notify/{app_id} for a shop with several apps: WeChat comes, or
-/// somebody who pretends to be it.
+/// somebody who pretends to be it. The hub's webhooks come here, too.
 pub(crate) async fn received(
     State(shop): State<Arc<Shop>>,
     named: Option<Path<String>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    if headers.contains_key("webhook-id") {
+        return callback::webhook(&shop, &headers, &body).await;
+    }
     let named = named.as_ref().map(|Path(app_id)| app_id.as_str());
     let app_id = named.or_else(|| app_id(&body));
     let app_id = app_id.unwrap_or(&shop.config.app.id);

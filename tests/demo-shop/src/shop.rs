@@ -19,7 +19,7 @@ use crate::behaviour::{Mode, Rule};
 use crate::book::{Book, OrderKey, Told};
 use crate::clock::Clock;
 use crate::notification::PROOF;
-use crate::signature::{Refusal, verify};
+use crate::signature::{Refusal, Webhook, verify, verify_webhook};
 
 /// Longer than the hub may wait for WeChat, shorter than a person's patience.
 const HUB_TIMEOUT: Duration = Duration::from_secs(15);
@@ -159,6 +159,17 @@ impl Shop {
             .and_then(|app_id| self.app(app_id).ok());
         let app = app.ok_or(Refusal::UnknownApp)?;
         verify(params, &app.secret, self.clock.now())
+    }
+
+    /// Judges a webhook that claims to come from the hub and to tell of this.
+    pub(crate) fn verify_webhook(
+        &self,
+        told: &BTreeMap<String, String>,
+        webhook: &Webhook,
+    ) -> Result<(), Refusal> {
+        let app = told.get("app_id").and_then(|app_id| self.app(app_id).ok());
+        let app = app.ok_or(Refusal::UnknownApp)?;
+        verify_webhook(webhook, &app.secret, self.clock.now())
     }
 
     /// Creates an order at the hub from whatever fields are given; the rest is

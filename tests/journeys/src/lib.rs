@@ -266,6 +266,12 @@ impl Stack {
         self.get(&path, &numbers).await
     }
 
+    /// `GET /v1/events`, signed just now.
+    pub async fn events(&self, changes: Value) -> Answer {
+        let url = self.signed_url("/v1/events", changes);
+        self.answer(self.http.get(url)).await
+    }
+
     async fn get(&self, path: &str, numbers: &[(&str, &str)]) -> Answer {
         let url = self.url_with(path, &self.request(numbers, json!({})));
         self.answer(self.http.get(url)).await

@@ -85,6 +85,12 @@ async fn the_function_that_calls_apps_can_neither_settle_orders_nor_register_app
         .table_name(stack.setting("REGISTRY_TABLE"))
         .item("pk", key("x"));
     denied(app_put.send().await);
+    let fed = dynamodb
+        .delete_item()
+        .table_name(stack.setting("FEED_TABLE"))
+        .key("app_id", key("x"))
+        .key("position", AttributeValue::N("1".to_owned()));
+    denied(fed.send().await);
     let sqs = aws_sdk_sqs::Client::new(&role);
     let other = sqs
         .send_message()

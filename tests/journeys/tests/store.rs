@@ -3,14 +3,17 @@
 //! its own first success. And the registry's entries, which end at their time
 //! though DynamoDB removes them late.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::join_all;
 use journeys::cut::Wire;
 use journeys::{DESKTOP, Row, Stack, WECHAT, eventually, operator, random_order_no};
 use serde_json::{Value, json};
 use shared::ambient::{Clock, random_hex};
+use shared::aws::feed::{Appended, Feed};
 use shared::aws::ledger::{Created, Ledger, Saved};
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
@@ -28,6 +31,44 @@ use crate::attempts::attempt;
 
 fn now() -> Timestamp {
     Clock::System.now()
+}
+
+/// Five events, each by two who both think that they must, all at once.
+#[tokio::test]
+async fn an_event_is_in_the_feed_once_whoever_appends_it() {
+    let stack = Stack::new().await;
+    let (ledger, _) = ledger(&stack).await;
+    let feed = Feed::new(&stack.aws, stack.setting("FEED_TABLE").to_owned());
+    let mut ids = BTreeSet::new();
+    let mut claims = Vec::new();
+    for _ in 0..5 {
+        let delivery = owed(&stack, &ledger).await;
+        let claimed = ledger.claim(&delivery.doorbell(), now()).await.unwrap();
+        claims.push(claimed.unwrap());
+        ids.insert(delivery.event_id);
+    }
+    let appending = claims.iter().chain(&claims).map(|claim| {
+        let (feed, ledger) = (&feed, &ledger);
+        async move { while feed.append(ledger, claim, now()).await.unwrap() == Appended::Lost {} }
+    });
+    join_all(appending).await;
+    let app_id = AppId::parse(&stack.app.id).unwrap();
+    let page = feed.read(&app_id, 0, 10, now()).await.unwrap();
+    let positions: Vec<u64> = page.events.iter().map(|event| event.position).collect();
+    assert_eq!((positions, page.next), ((1..=5).collect(), 5));
+    let fed: BTreeSet<String> = page
+        .events
+        .into_iter()
+        .map(|event| event.event_id)
+        .collect();
+    assert_eq!(fed, ids);
+    let order_no = json!(claims[0].delivery.order_no.as_str());
+    let row = stack.row(&order_no, "delivery#payment.succeeded").await;
+    assert!(row.contains_key("fed_at"), "{row:?}");
+
+    let later = now().plus_seconds(30 * 86_400);
+    let page = feed.read(&app_id, 0, 10, later).await.unwrap();
+    assert_eq!((page.events.len(), page.next), (0, 5), "they have ended");
 }
 
 /// A ledger behind a wire that can lose answers.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use shared::ambient::Clock;
 use shared::aws::accounts::Accounts;
+use shared::aws::feed::Feed;
 use shared::aws::ledger::Ledger;
 use shared::aws::merchants::Merchants;
 use shared::aws::queue::Queue;
@@ -76,6 +77,11 @@ pub(crate) struct Deployment {
 impl Deployment {
     fn ledger(&self) -> Ledger {
         Ledger::new(&self.aws, LEDGER.to_owned())
+    }
+
+    /// No app of this world has one.
+    fn feed(&self) -> Feed {
+        Feed::new(&self.aws, "feed".to_owned())
     }
 
     fn registry(&self) -> Registry {
@@ -158,6 +164,7 @@ impl Deployment {
             clock: self.clock.clone(),
             registry: self.registry(),
             ledger: self.ledger(),
+            feed: self.feed(),
             reconcile: self.queue("reconcile"),
             asking: self.asking(merchants.clone()),
             notified: self.notified(),
@@ -182,6 +189,7 @@ impl Deployment {
             clock: self.clock.clone(),
             registry: self.registry(),
             ledger: self.ledger(),
+            feed: self.feed(),
             deliver_retry: self.queue("retry"),
             caller: self.caller.clone(),
             breaker: std::sync::Mutex::default(),

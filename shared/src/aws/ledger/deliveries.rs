@@ -283,6 +283,24 @@ impl Ledger {
         }
     }
 
+    /// The part of a transaction that says of a claimed delivery that its event is in
+    /// the app's feed. It fails when that was said before.
+    pub(in crate::aws) fn marking_fed(
+        &self,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> Result<Update, Failure> {
+        let doorbell = &claim.lease.doorbell;
+        Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(row_key(&doorbell.pk, &doorbell.sk)))
+            .update_expression("SET fed_at = :now")
+            .condition_expression("attribute_exists(pk) AND attribute_not_exists(fed_at)")
+            .expression_attribute_values(":now", millis(now))
+            .build()
+            .map_err(Failure::of("mark a delivery as fed"))
+    }
+
     /// Makes the last step of an exhausted delivery due again, then: the same event
     /// under the same id. Its doorbell is the sweeper's, which looks at it at once.
     /// False when it is not exhausted, or not there.

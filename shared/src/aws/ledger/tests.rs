@@ -140,7 +140,8 @@ fn a_delivery_of_an_event_that_only_a_newer_version_knows_is_told_as_it_is() {
     let sk = "delivery#order.seen#2";
     let delivery: Delivery = item::read(stored(&newer, sk), "test").unwrap();
     assert_eq!(delivery.doorbell().sk, sk);
-    let called = delivery.addresses(&app());
+    let app = app();
+    let called = delivery.addresses(&app);
     assert_eq!(called, [(Address::Notify, "https://shop.example/notify")]);
     let params = delivery.params(NOW, "n".into());
     let told = ["event", "event_id", "seen_by", "attempt"].map(|name| params[name].as_str());
@@ -153,6 +154,8 @@ fn an_app_keeps_what_a_newer_version_wrote_into_it() {
         "app_id": "demo000000000001", "app_secret": "0123456789abcdef0123456789abcdef",
         "name": "Demo", "disabled": false, "paused": true, "allow_http": true, "allow_direct": false,
         "skip_return_call": false, "refund_by_hand": false, "genprepay": false,
+        "feed": true, "skip_callbacks": true, "form": "standard_webhooks", "muted": ["order.closed", "order.seen"],
+        "notify_urls": {"order.seen": "https://shop.example/seen"},
         "sites": ["https://shop.example/"], "signed_profile": false, "session_keys": false,
         "merchant": "1900000110", "accounts": ["wx1"],
         "revision": 7, "note": "old",

@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 
-use super::{App, check_site};
+use super::{App, Form, check_site};
+use crate::domain::delivery::Event;
 use crate::domain::merchant::{AccountId, MchId};
+use crate::domain::signature::Params;
 
 /// What is named changes, and the rest stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -17,6 +19,20 @@ pub struct Edit {
     pub allow_direct: Option<bool>,
     /// Step 0 skips the synchronous address.
     pub skip_return_call: Option<bool>,
+    /// Its events come into a feed, which it reads.
+    pub feed: Option<bool>,
+    /// It is not called.
+    pub skip_callbacks: Option<bool>,
+    /// In which form it is called.
+    pub form: Option<Form>,
+    /// More events that it is not told of.
+    pub add_muted: Vec<Event>,
+    /// Events that it is told of again.
+    pub remove_muted: Vec<Event>,
+    /// Where it is told of these events, by name, in place of the order's own address.
+    pub add_notify_urls: Params,
+    /// Events that it is told of at the order's own address again.
+    pub remove_notify_urls: Vec<String>,
     /// Refunds payments that do not fit their order itself.
     pub refund_by_hand: Option<bool>,
     /// Its APP payments go the way of 2014.
@@ -69,6 +85,8 @@ impl App {
             (edit.allow_http, &mut self.allow_http),
             (edit.allow_direct, &mut self.allow_direct),
             (edit.skip_return_call, &mut self.skip_return_call),
+            (edit.feed, &mut self.feed),
+            (edit.skip_callbacks, &mut self.skip_callbacks),
             (edit.refund_by_hand, &mut self.refund_by_hand),
             (edit.genprepay, &mut self.genprepay),
             (edit.signed_profile, &mut self.signed_profile),
@@ -76,6 +94,13 @@ impl App {
         ] {
             *switch = new.unwrap_or(*switch);
         }
+        self.form = edit.form.unwrap_or(self.form);
+        self.muted
+            .retain(|event| !edit.remove_muted.contains(event));
+        add(&mut self.muted, &edit.add_muted);
+        self.notify_urls
+            .retain(|event, _| !edit.remove_notify_urls.contains(event));
+        self.notify_urls.extend(edit.add_notify_urls.clone());
         for site in &edit.remove_sites {
             if !self.sites.contains(site) {
                 return broken("remove_sites", "names a site that is none of its own");
@@ -100,7 +125,7 @@ impl App {
         if self.accounts.len() > ACCOUNTS_MAX {
             return broken("add_accounts", "must not make more than 20");
         }
-        Ok(())
+        self.check_telling()
     }
 }
 
@@ -151,6 +176,28 @@ mod tests {
     }
 
     #[test]
+    fn how_an_app_is_told_is_changed_event_by_event() {
+        let mut app = fixtures::app();
+        app.edit(&edit(json!({
+            "form": "standard_webhooks", "add_sites": ["https://a.example/"],
+            "add_muted": ["order.closed", "payment.failed", "order.closed"],
+            "add_notify_urls": {"refund.failed": "https://a.example/r", "order.closed": "https://a.example/c"},
+        })))
+        .unwrap();
+        app.edit(&edit(json!({
+            "remove_muted": ["payment.failed"], "remove_notify_urls": ["order.closed"],
+            "add_notify_urls": {"refund.failed": "https://a.example/refunds"},
+        })))
+        .unwrap();
+        assert_eq!(app.form, Form::StandardWebhooks);
+        assert_eq!(app.muted, [Event::OrderClosed]);
+        let urls = fixtures::params(&[("refund.failed", "https://a.example/refunds")]);
+        assert_eq!(app.notify_urls, urls);
+        let row = serde_json::to_value(&app).unwrap();
+        assert_eq!(serde_json::from_value::<App>(row).unwrap(), app);
+    }
+
+    #[test]
     fn an_edit_that_breaks_a_rule_says_where() {
         let many: Vec<String> = (0..51).map(|n| format!("https://s{n}.example/")).collect();
         let accounts: Vec<String> = (0..21).map(|n| format!("wx{n}")).collect();
@@ -170,6 +217,49 @@ mod tests {
         ] {
             let refused = fixtures::app().edit(&edit(bad.clone()));
             assert_eq!(refused.unwrap_err().field, field, "{bad}");
+        }
+        for (bad, field) in [
+            (json!({"add_muted": ["payment.succeeded"]}), "add_muted"),
+            (json!({"skip_callbacks": true}), "skip_callbacks"),
+            (json!({"add_muted": ["order.seen"]}), "add_muted"),
+            (
+                json!({"add_notify_urls": {"order.seen": "https://a.example/x"}}),
+                "add_notify_urls",
+            ),
+            (
+                json!({"add_notify_urls": {"order.closed": "https://b.example/x"}}),
+                "notify_urls",
+            ),
+            (
+                json!({"add_notify_urls": {"order.closed": "https://a.example/x?y=1"}}),
+                "notify_urls",
+            ),
+            (
+                json!({"add_notify_urls": {"order.closed": "http://a.example/x"}}),
+                "notify_urls",
+            ),
+            // The site of an address that is there.
+            (
+                json!({"remove_sites": ["https://shop.example/"]}),
+                "notify_urls",
+            ),
+        ] {
+            let mut app = fixtures::app();
+            app.sites = vec!["https://a.example/".into(), "https://shop.example/".into()];
+            let there = json!({"add_notify_urls": {"refund.failed": "https://shop.example/r"}});
+            app.edit(&edit(there)).unwrap();
+            let refused = app.edit(&edit(bad.clone()));
+            assert_eq!(refused.unwrap_err().field, field, "{bad}");
+        }
+        // Who reads the feed is told all the same, and may not give it up for silence.
+        for quiet in [
+            json!({"skip_callbacks": true}),
+            json!({"add_muted": ["payment.succeeded"]}),
+        ] {
+            let mut app = fixtures::app();
+            app.edit(&edit(json!({"feed": true}))).unwrap();
+            app.edit(&edit(quiet)).unwrap();
+            assert!(app.edit(&edit(json!({"feed": false}))).is_err());
         }
         // It becomes an app that may, in the same edit.
         let insecure = json!({"allow_http": true, "add_sites": ["http://shop.example/"]});

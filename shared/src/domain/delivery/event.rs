@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Delivery, Status};
-use crate::domain::id::RefundNo;
+use crate::domain::id::{RefundNo, Refused};
 use crate::domain::money::Fen;
 use crate::domain::order::{AnomalyKind, Order, Payment};
 use crate::domain::refund::{self, Refund};
@@ -37,6 +37,24 @@ pub enum Event {
 }
 
 impl Event {
+    /// Reads the name of an event that this version tells of.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(name: &str) -> Result<Self, Refused> {
+        [
+            Self::PaymentSucceeded,
+            Self::PaymentFailed,
+            Self::OrderClosed,
+            Self::PaymentAnomaly,
+            Self::RefundSucceeded,
+            Self::RefundFailed,
+        ]
+        .into_iter()
+        .find(|event| event.as_str() == name)
+        .ok_or(Refused("must be an event that apps are told of"))
+    }
+
     /// The name that apps see.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -168,6 +186,7 @@ impl Delivery {
             wake: Some(now.plus_seconds(occasion.grace_seconds)),
             claims: 0,
             attempts: Vec::new(),
+            fed_at: None,
         }
     }
 }
@@ -277,6 +296,8 @@ mod tests {
             assert_eq!(serde_json::to_value(&event).unwrap(), name);
             let read: Event = serde_json::from_value(name.into()).unwrap();
             assert_eq!(read, event);
+            let is_known = !matches!(event, Event::Unknown(_));
+            assert_eq!(Event::parse(name).ok(), is_known.then_some(event));
         }
         for no_name in [serde_json::Value::Null, 1.into()] {
             assert!(serde_json::from_value::<Event>(no_name).is_err());

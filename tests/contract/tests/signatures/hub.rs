@@ -20,6 +20,7 @@ use orders::Orders;
 use serde_json::{Map, Value, json};
 use shared::ambient::Clock;
 use shared::aws::accounts::Accounts;
+use shared::aws::feed::Feed;
 use shared::aws::ledger::Ledger;
 use shared::aws::merchants::Merchants;
 use shared::aws::queue::Queue;
@@ -56,6 +57,7 @@ pub(crate) const SITE: &str = "https://shop.example/";
 pub(crate) fn app() -> App {
     App {
         allow_direct: true,
+        feed: true,
         sites: vec![SITE.to_owned()],
         ..App::new(
             AppId::parse(APP_ID).unwrap(),
@@ -191,6 +193,7 @@ impl Hub {
                 clock: clock.clone(),
                 registry: registry(),
                 ledger: ledger(),
+                feed: Feed::new(aws, "feed".to_owned()),
                 asking: asking(),
                 notified: Notified {
                     ledger: ledger(),

@@ -27,6 +27,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Map, Value, json};
 use shared::domain::delivery::{Delivery, Occasion};
+use shared::domain::feed::cursor;
 use shared::domain::order::Payment;
 use shared::domain::signature::{Params, canonical, sign};
 use shared::flows::addresses::return_url;
@@ -144,6 +145,8 @@ impl Use {
             "wechatpay_signature" => "c2lnbmVk".to_owned(),
             "account" => "wx0000000000000000".to_owned(),
             "scope" => "snsapi_base".to_owned(),
+            "after" => cursor(&app().app_id, 7),
+            "limit" => "10".to_owned(),
             "auth_code" => "134567890123456789".to_owned(),
             "limit_pay" => "no_credit".to_owned(),
             "detail" => r#"{"goods_detail":[{"goods_id":"g","quantity":1,"price":1}]}"#.to_owned(),
