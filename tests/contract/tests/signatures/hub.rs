@@ -235,6 +235,7 @@ impl Hub {
         let function = match path.as_str() {
             "/v1/orders" => &self.create_order,
             path if path.starts_with("/v1/orders/") => &self.orders,
+            "/v1/events" => &self.orders,
             path if path.starts_with("/v1/notifications/") => &self.orders,
             path if path.starts_with("/pay") => &self.cashier,
             _ => &self.oauth,
