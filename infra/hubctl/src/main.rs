@@ -16,7 +16,9 @@ mod merchant;
 mod operator;
 mod order;
 mod print;
+mod registered;
 mod restore;
+mod secrets;
 
 use std::io::{IsTerminal, stdin};
 use std::process::ExitCode;
