@@ -23,7 +23,13 @@ async fn main() -> Result<(), lambda_http::Error> {
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let registry = Registry::new(&aws, config::registry_table()?);
     let http = Http::new()?;
-    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?, http.clone());
+    let merchants = Merchants::new(
+        &aws,
+        Clock::System,
+        registry.clone(),
+        config::merchants()?,
+        http.clone(),
+    );
     merchants.warm_up();
     // Keys are read only if an app's old client needs a token that nobody has cached.
     let accounts = Accounts::new(&aws, registry.clone(), config::accounts()?, http);

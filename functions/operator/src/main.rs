@@ -32,7 +32,13 @@ async fn main() -> Result<(), lambda_http::Error> {
     let settings = config::merchants()?;
     let first_merchant = settings.first.as_ref();
     let first_merchant = first_merchant.map(|first| first.merchant.mch_id.clone());
-    let merchants = Merchants::new(&aws, registry.clone(), settings, Http::new()?);
+    let merchants = Merchants::new(
+        &aws,
+        Clock::System,
+        registry.clone(),
+        settings,
+        Http::new()?,
+    );
     let settler = Settler {
         ledger: ledger.clone(),
         registry: registry.clone(),

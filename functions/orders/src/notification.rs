@@ -55,9 +55,10 @@ async fn answer(state: &Orders, body: &[u8]) -> Result<Response, Problem> {
             body: &raw,
         },
     };
-    let wechat = merchant(state, &signed.app, &received).await?;
-    let notice = wechat.read_notification(&received, now);
-    let notice = read(notice, &received.claimed())?;
+    let mut wechat = merchant(state, &signed.app, &received).await?;
+    let merchants = &state.asking.merchants;
+    let notice = merchants.read_notification(&mut wechat, &received, now);
+    let notice = read(notice.await, &received.claimed())?;
     let key = notice.number().order.clone();
     // Another app's is as good as unknown: nobody learns what is whose.
     if key.app_id != signed.app.app_id {

@@ -24,7 +24,13 @@ async fn main() -> Result<(), Error> {
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?, Http::new()?);
+    let merchants = Merchants::new(
+        &aws,
+        Clock::System,
+        registry.clone(),
+        config::merchants()?,
+        Http::new()?,
+    );
     let settler = Settler {
         ledger: ledger.clone(),
         registry,

@@ -100,8 +100,12 @@ async fn receive(
         Some(Ok(mch_id)) => state.merchants.find(&mch_id).await?,
         Some(Err(_)) => None,
     };
-    let wechat = wechat.ok_or(Rejection::Stranger)?;
-    match wechat.read_notification(received, now)? {
+    let mut wechat = wechat.ok_or(Rejection::Stranger)?;
+    let merchants = &state.merchants;
+    match merchants
+        .read_notification(&mut wechat, received, now)
+        .await?
+    {
         Notification::Payment(notice) => {
             // Version 3 says so inside what is sealed only.
             claimed.number = Some(notice.number().clone());

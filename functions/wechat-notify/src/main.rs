@@ -21,7 +21,13 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = sdk_config(&config::aws()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let registry = Registry::new(&aws, config::registry_table()?);
-    let merchants = Merchants::new(&aws, registry.clone(), config::merchants()?, Http::new()?);
+    let merchants = Merchants::new(
+        &aws,
+        Clock::System,
+        registry.clone(),
+        config::merchants()?,
+        Http::new()?,
+    );
     merchants.warm_up();
     let settler = Settler {
         ledger: ledger.clone(),

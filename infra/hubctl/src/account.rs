@@ -3,12 +3,14 @@
 
 use aws_config::SdkConfig;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use shared::aws::Failure;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
+use shared::domain::audit::Entry;
 use shared::domain::merchant::{Account, AccountId, AccountKind, MchId};
 
 use crate::audit::Trail;
+use crate::registered::{Desk, Registered, state};
 use crate::{Done, Stop, print};
 
 #[derive(Subcommand)]
@@ -52,6 +54,31 @@ pub(crate) struct Change {
     /// WeChat's appid.
     #[arg(value_parser = AccountId::parse)]
     account: AccountId,
+}
+
+impl Change {
+    async fn desk(&self) -> Desk<'_> {
+        let config = sdk_config_for_people().await;
+        let registry = self.place.registry(&config);
+        Desk {
+            config,
+            registry,
+            trail: &self.trail,
+        }
+    }
+}
+
+impl Registered for Account {
+    const WHAT: &str = "account";
+
+    fn id(&self) -> &str {
+        self.account.as_str()
+    }
+
+    async fn save(self, desk: &Desk<'_>, entry: &Entry) -> Result<bool, Failure> {
+        let audit = desk.trail.table(&desk.config);
+        desk.registry.save_account(self, &audit, entry).await
+    }
 }
 
 #[derive(Args)]
@@ -136,60 +163,29 @@ pub(crate) async fn run(command: Command) -> Done {
         Command::Create(new) => create(new).await,
         Command::List(list) => tell_all(list).await,
         Command::Show(show) => tell(show).await,
-        Command::Edit(edit) => {
-            change(&edit.change, "account.edit", |account| edit.apply(account)).await
-        }
+        Command::Edit(edit) => change(&edit.change, "edit", |account| edit.apply(account)).await,
         Command::Disable(disable) => {
-            change(&disable, "account.disable", |account| {
-                account.disabled = true
-            })
-            .await
+            change(&disable, "disable", |account| account.disabled = true).await
         }
         Command::Enable(enable) => {
-            change(&enable, "account.enable", |account| {
-                account.disabled = false
-            })
-            .await
+            change(&enable, "enable", |account| account.disabled = false).await
         }
     }
 }
 
 async fn create(new: Create) -> Done {
-    let config = sdk_config_for_people().await;
-    let change = &new.change;
     let account = Account {
         name: new.name,
         merchants: new.merchants,
-        ..Account::new(change.account.clone(), new.kind)
+        ..Account::new(new.change.account.clone(), new.kind)
     };
-    let entry = change
-        .trail
-        .entry(&config, "account.create", account.account.to_string());
-    let entry = entry.await.between(&json!({}), &account);
-    let audit = change.trail.table(&config);
-    let registry = change.place.registry(&config);
-    let taken = format!("an account {} is registered already", account.account);
-    match registry.save_account(account, &audit, &entry).await? {
-        true => Ok(()),
-        false => Err(Stop::Refused(taken).into()),
-    }
+    new.change.desk().await.create(account).await
 }
 
-async fn change(change: &Change, action: &str, apply: impl Fn(&mut Account)) -> Done {
-    let config = sdk_config_for_people().await;
-    let registry = change.place.registry(&config);
-    let before = read(&registry, &change.account).await?;
-    let mut after = before.clone();
-    apply(&mut after);
-    let entry = change
-        .trail
-        .entry(&config, action, change.account.to_string());
-    let entry = entry.await.between(&before, &after);
-    let audit = change.trail.table(&config);
-    match registry.save_account(after, &audit, &entry).await? {
-        true => Ok(()),
-        false => Err(Stop::lost_race("account").into()),
-    }
+async fn change(change: &Change, verb: &str, apply: impl Fn(&mut Account)) -> Done {
+    let desk = change.desk().await;
+    let before = read(&desk.registry, &change.account).await?;
+    desk.change(before, verb, apply).await
 }
 
 async fn read(
@@ -206,22 +202,17 @@ async fn tell_all(list: List) -> Done {
     for id in registry.directory().await?.accounts {
         accounts.push(read(&registry, &id).await?);
     }
-    if list.json {
-        return print::json(&accounts);
-    }
-    let rows = accounts.iter().map(|account| {
-        let state = if account.disabled { "disabled" } else { "" };
+    let head = ["ACCOUNT", "KIND", "STATE", "MERCHANTS", "NAME"];
+    print::list(&accounts, list.json, head, |account| {
         let merchants: Vec<&str> = account.merchants.iter().map(MchId::as_str).collect();
         [
             account.account.to_string(),
             account.kind.to_string(),
-            state.to_owned(),
+            state(account.disabled),
             merchants.join(","),
             account.name.clone(),
         ]
-    });
-    print::table(["ACCOUNT", "KIND", "STATE", "MERCHANTS", "NAME"], rows);
-    Ok(())
+    })
 }
 
 async fn tell(show: Show) -> Done {

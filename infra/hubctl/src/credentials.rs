@@ -21,7 +21,7 @@ use x509_parser::pem::parse_x509_pem;
 use crate::audit::Trail;
 use crate::certificate::Certificate;
 use crate::first::FirstMerchant;
-use crate::merchant::Secrets;
+use crate::secrets::Secrets;
 use crate::{Done, Stop};
 
 #[derive(Subcommand)]

@@ -17,7 +17,9 @@ mod operator;
 mod order;
 mod print;
 mod profile;
+mod registered;
 mod restore;
+mod secrets;
 
 use std::io::{IsTerminal, stdin, stdout};
 use std::process::ExitCode;

@@ -2,25 +2,20 @@
 //! which `hubctl credentials` fills in. The installation's first merchant is a
 //! parameter of the stack, and becomes a row when it is edited here.
 
-use std::time::Duration;
+mod check;
 
 use aws_config::SdkConfig;
 use clap::{Args, Subcommand};
-use serde_json::json;
-use shared::ambient::Clock;
-use shared::aws::accounts::Accounts;
-use shared::aws::merchants::Merchants;
+use shared::aws::Failure;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
-use shared::aws::secrets::Kind;
-use shared::config;
-use shared::domain::id::OutTradeNo;
+use shared::domain::audit::Entry;
 use shared::domain::merchant::{MchId, Merchant, SignType};
 use shared::domain::order::ApiVersion;
-use shared::wechat::{self, Gateway, Hosts, Http, Proven};
 
 use crate::audit::Trail;
-use crate::first::{FirstAccount, FirstMerchant};
+use crate::first::FirstMerchant;
+use crate::registered::{Desk, Registered, state};
 use crate::{Done, Stop, print};
 
 #[derive(Subcommand)]
@@ -42,7 +37,7 @@ pub(crate) enum Command {
     #[command(after_help = "  hubctl merchant enable 1900000109")]
     Enable(Change),
     /// Asks WeChat something harmless with each credential.
-    Check(Check),
+    Check(check::Check),
 }
 
 /// Where merchants are, and the installation's first.
@@ -155,6 +150,31 @@ pub(crate) struct Change {
     mch_id: MchId,
 }
 
+impl Change {
+    async fn desk(&self) -> Desk<'_> {
+        let config = sdk_config_for_people().await;
+        let registry = self.place.registry(&config);
+        Desk {
+            config,
+            registry,
+            trail: &self.trail,
+        }
+    }
+}
+
+impl Registered for Merchant {
+    const WHAT: &str = "merchant";
+
+    fn id(&self) -> &str {
+        self.mch_id.as_str()
+    }
+
+    async fn save(self, desk: &Desk<'_>, entry: &Entry) -> Result<bool, Failure> {
+        let audit = desk.trail.table(&desk.config);
+        desk.registry.save_merchant(self, &audit, entry).await
+    }
+}
+
 #[derive(Args)]
 struct Settings {
     /// For people.
@@ -201,77 +221,6 @@ pub(crate) struct Edit {
     settings: Settings,
 }
 
-#[derive(Args)]
-#[command(after_help = "\
-It closes, and with a client certificate takes back, a payment that there is not, in each
-version whose keys are there, and asks for the access token of each account. Nothing
-changes at WeChat.
-
-  hubctl merchant check 1900000109")]
-pub(crate) struct Check {
-    #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    secrets: Secrets,
-    /// WeChat's number of the merchant.
-    #[arg(value_parser = MchId::parse)]
-    mch_id: MchId,
-    /// WeChat's payment gateway, if another than its own.
-    #[arg(long, value_name = "URL", env = "WECHAT_PAY_BASE")]
-    pay_base: Option<String>,
-    /// WeChat's host of accounts, if another than its own.
-    #[arg(long, value_name = "URL", env = "WECHAT_OAUTH_BASE")]
-    oauth_base: Option<String>,
-}
-
-/// Where secrets are: those of the stack's first merchant and account are made with
-/// it, the others by hubctl.
-#[derive(Args)]
-pub(crate) struct Secrets {
-    /// How the names of all other secrets begin (the stack's output `SecretsPrefix`).
-    #[arg(long, value_name = "PREFIX", env = "SECRETS_PREFIX")]
-    pub(crate) secrets_prefix: String,
-    #[command(flatten)]
-    pub(crate) first_account: FirstAccount,
-    /// The stack's output `WechatSecretName`.
-    #[arg(long, value_name = "NAME", env = "WECHAT_SECRET_NAME")]
-    pub(crate) first_secret: Option<String>,
-    /// The stack's output `WechatV3SecretName`.
-    #[arg(long, value_name = "NAME", env = "WECHAT_V3_SECRET_NAME")]
-    pub(crate) first_v3_secret: Option<String>,
-    /// The stack's output `WechatCertificateName`.
-    #[arg(long, value_name = "NAME", env = "WECHAT_CERTIFICATE_NAME")]
-    pub(crate) first_certificate: Option<String>,
-    /// The stack's output `WechatAccountSecretName`.
-    #[arg(long, value_name = "NAME", env = "WECHAT_ACCOUNT_SECRET_NAME")]
-    pub(crate) first_account_secret: Option<String>,
-}
-
-impl Secrets {
-    /// The name of a secret that was made with the stack.
-    pub(crate) fn first(&self, kind: Kind) -> Result<&str, Stop> {
-        let (name, variable) = match kind {
-            Kind::PaymentKeys => (&self.first_secret, "WECHAT_SECRET_NAME"),
-            Kind::PaymentKeysV3 => (&self.first_v3_secret, "WECHAT_V3_SECRET_NAME"),
-            Kind::Certificate => (&self.first_certificate, "WECHAT_CERTIFICATE_NAME"),
-            Kind::Account => (&self.first_account_secret, "WECHAT_ACCOUNT_SECRET_NAME"),
-        };
-        name.as_deref().ok_or_else(|| {
-            Stop::Refused(format!(
-                "{variable} must name the secret that was made with the stack"
-            ))
-        })
-    }
-
-    /// The name of the secret that belongs to this merchant or account.
-    pub(crate) fn name(&self, kind: Kind, id: &str, is_first: bool) -> Result<String, Stop> {
-        match is_first {
-            true => self.first(kind).map(str::to_owned),
-            false => Ok(kind.name(&self.secrets_prefix, id)),
-        }
-    }
-}
-
 pub(crate) async fn run(command: Command) -> Done {
     match command {
         Command::Create(new) => create(new).await,
@@ -279,21 +228,15 @@ pub(crate) async fn run(command: Command) -> Done {
         Command::Show(show) => tell(show).await,
         Command::Edit(edit) => {
             let apply = |merchant: &mut Merchant| edit.settings.apply(merchant);
-            change(&edit.change, "merchant.edit", apply).await
+            change(&edit.change, "edit", apply).await
         }
         Command::Disable(disable) => {
-            change(&disable, "merchant.disable", |merchant| {
-                merchant.disabled = true
-            })
-            .await
+            change(&disable, "disable", |merchant| merchant.disabled = true).await
         }
         Command::Enable(enable) => {
-            change(&enable, "merchant.enable", |merchant| {
-                merchant.disabled = false
-            })
-            .await
+            change(&enable, "enable", |merchant| merchant.disabled = false).await
         }
-        Command::Check(check) => ask_wechat(check).await,
+        Command::Check(check) => check::run(check).await,
     }
 }
 
@@ -303,38 +246,15 @@ async fn create(new: Create) -> Done {
         let text = format!("it is the stack's first: hubctl merchant edit {mch_id}");
         return Err(Stop::Refused(text).into());
     }
-    let config = sdk_config_for_people().await;
     let mut merchant = Merchant::new(mch_id.clone(), ApiVersion::V3);
     new.settings.apply(&mut merchant);
-    let change = &new.change;
-    let entry = change
-        .trail
-        .entry(&config, "merchant.create", merchant.mch_id.to_string());
-    let entry = entry.await.between(&json!({}), &merchant);
-    let audit = change.trail.table(&config);
-    let registry = change.place.registry(&config);
-    let taken = format!("a merchant {} is registered already", merchant.mch_id);
-    match registry.save_merchant(merchant, &audit, &entry).await? {
-        true => Ok(()),
-        false => Err(Stop::Refused(taken).into()),
-    }
+    new.change.desk().await.create(merchant).await
 }
 
-async fn change(change: &Change, action: &str, apply: impl Fn(&mut Merchant)) -> Done {
-    let config = sdk_config_for_people().await;
-    let registry = change.place.registry(&config);
-    let before = change.place.read(&registry, &change.mch_id).await?;
-    let mut after = before.clone();
-    apply(&mut after);
-    let entry = change
-        .trail
-        .entry(&config, action, change.mch_id.to_string());
-    let entry = entry.await.between(&before, &after);
-    let audit = change.trail.table(&config);
-    match registry.save_merchant(after, &audit, &entry).await? {
-        true => Ok(()),
-        false => Err(Stop::lost_race("merchant").into()),
-    }
+async fn change(change: &Change, verb: &str, apply: impl Fn(&mut Merchant)) -> Done {
+    let desk = change.desk().await;
+    let before = change.place.read(&desk.registry, &change.mch_id).await?;
+    desk.change(before, verb, apply).await
 }
 
 async fn tell_all(list: List) -> Done {
@@ -346,24 +266,19 @@ async fn tell_all(list: List) -> Done {
     for mch_id in &known {
         merchants.push(list.place.read(&registry, mch_id).await?);
     }
-    if list.json {
-        return print::json(&merchants);
-    }
-    let rows = merchants.iter().map(|merchant| {
-        let state = if merchant.disabled { "disabled" } else { "" };
+    let head = ["MCH_ID", "STATE", "VERSION", "NAME"];
+    print::list(&merchants, list.json, head, |merchant| {
         let version = match merchant.api_version {
             ApiVersion::V2 => "2",
             ApiVersion::V3 => "3",
         };
         [
             merchant.mch_id.to_string(),
-            state.to_owned(),
+            state(merchant.disabled),
             version.to_owned(),
             merchant.name.clone(),
         ]
-    });
-    print::table(["MCH_ID", "STATE", "VERSION", "NAME"], rows);
-    Ok(())
+    })
 }
 
 async fn tell(show: Show) -> Done {
@@ -371,171 +286,4 @@ async fn tell(show: Show) -> Done {
     let registry = show.place.registry(&config);
     let merchant = show.place.read(&registry, &show.mch_id).await?;
     print::object(&merchant, show.json)
-}
-
-impl Check {
-    fn hosts(&self) -> Hosts {
-        let mut hosts = Hosts::default();
-        if let Some(base) = &self.pay_base {
-            hosts.pay = Gateway::at(base.trim_end_matches('/'));
-        }
-        if let Some(base) = &self.oauth_base {
-            base.trim_end_matches('/').clone_into(&mut hosts.api);
-        }
-        hosts
-    }
-
-    async fn merchants(
-        &self,
-        config: &SdkConfig,
-        registry: &Registry,
-    ) -> Result<Merchants, Box<dyn std::error::Error>> {
-        let secrets = &self.secrets;
-        let first = match (self.place.first.id(), secrets.first_account.id()) {
-            (Some(first), Some(account)) => Some(config::FirstMerchant {
-                merchant: self.place.read(registry, first).await?,
-                account: account.clone(),
-                secret_id: secrets.first(Kind::PaymentKeys)?.to_owned(),
-                v3_secret_id: Some(secrets.first(Kind::PaymentKeysV3)?.to_owned()),
-            }),
-            _ => None,
-        };
-        let settings = config::Merchants {
-            first,
-            hosts: self.hosts(),
-            secrets_prefix: secrets.secrets_prefix.clone(),
-            certificate_id: Some(secrets.first_certificate.clone().unwrap_or_default()),
-            fresh: Duration::from_secs(300),
-        };
-        Ok(Merchants::new(
-            config,
-            registry.clone(),
-            settings,
-            Http::new()?,
-        ))
-    }
-
-    fn accounts(
-        &self,
-        config: &SdkConfig,
-        registry: &Registry,
-    ) -> Result<Accounts, Box<dyn std::error::Error>> {
-        let settings = config::Accounts {
-            first: self.secrets.first_account.id().cloned(),
-            secret_id: self.secrets.first_account_secret.clone(),
-            hosts: self.hosts(),
-            secrets_prefix: self.secrets.secrets_prefix.clone(),
-            fresh: Duration::from_secs(300),
-        };
-        Ok(Accounts::new(
-            config,
-            registry.clone(),
-            settings,
-            Http::new()?,
-        ))
-    }
-}
-
-async fn ask_wechat(check: Check) -> Done {
-    let config = sdk_config_for_people().await;
-    let registry = check.place.registry(&config);
-    let merchants = check.merchants(&config, &registry).await?;
-    let found = merchants.find(&check.mch_id).await?;
-    let Some(wechat) = found else {
-        return Err(Stop::NotFound(format!("there is no merchant {}", check.mch_id)).into());
-    };
-    let mut bound = Vec::new();
-    if check.place.first.is(&check.mch_id) {
-        bound.extend(check.secrets.first_account.id().cloned());
-    }
-    for id in registry.directory().await?.accounts {
-        let row = registry.account(&id).await?;
-        let is_bound = row.is_some_and(|row| row.merchants.contains(&check.mch_id));
-        if is_bound && !bound.contains(&id) {
-            bound.push(id);
-        }
-    }
-    let now = Clock::System.now();
-    // No app has this identifier, so no order has this number.
-    let number = OutTradeNo::parse("hubctl0000000000CHECK0000001")?;
-    let accounts = check.accounts(&config, &registry)?;
-    let mut rows = Vec::new();
-    for account in &bound {
-        for (what, answer) in wechat.check(account, &number, now).await {
-            rows.push([
-                account.to_string(),
-                what.to_owned(),
-                payments_verdict(answer),
-            ]);
-        }
-        let token = match accounts.client(account).await {
-            Ok(client) => match client
-                .stable_token(wechat::official_account::token::Renewal::Plain)
-                .await
-            {
-                Ok(_) => "good".to_owned(),
-                Err(error) => account_verdict(&error),
-            },
-            Err(failure) => {
-                format!("BAD: {failure}: import it with hubctl credentials import-account")
-            }
-        };
-        rows.push([account.to_string(), "account's secret".to_owned(), token]);
-    }
-    let is_bad = rows
-        .iter()
-        .any(|[_, _, verdict]| verdict.starts_with("BAD"));
-    let is_good = !rows.is_empty() && !is_bad;
-    print::table(["ACCOUNT", "CREDENTIAL", "VERDICT"], rows);
-    match is_good {
-        true => Ok(()),
-        false if bound.is_empty() => {
-            let text = "no account is bound to it: hubctl account edit APPID --add-merchant MCH_ID";
-            Err(Stop::Refused(text.to_owned()).into())
-        }
-        false => Err(Stop::Refused("not every credential serves".to_owned()).into()),
-    }
-}
-
-fn payments_verdict(answer: Result<Proven, wechat::Error>) -> String {
-    let error = match answer {
-        Ok(Proven::Yes) => return "good".to_owned(),
-        Ok(Proven::No) => {
-            let text =
-                "not proven: WeChat signs nothing for this merchant before its first payment";
-            return text.to_owned();
-        }
-        Err(error) => error,
-    };
-    let help = match error.business_code() {
-        Some("APPID_MCHID_NOT_MATCH") => "bind the account to the merchant in WeChat's platform",
-        Some("NOAUTH" | "NO_AUTH") => "the merchant has no contract for this at WeChat",
-        Some("SIGNERROR" | "SIGN_ERROR") => "the key is not the merchant's: import it again",
-        _ => match &error {
-            wechat::Error::Refused(_) => {
-                "the key or its serial is not the merchant's: import it again"
-            }
-            wechat::Error::Unreachable(_) | wechat::Error::Unknown(_) => {
-                "nothing is known: is WeChat reachable from here? try again"
-            }
-            wechat::Error::Forged(_) => {
-                "the key that WeChat's answers are verified with is not WeChat's"
-            }
-            wechat::Error::NoCertificate => "import it with --p12",
-            _ => "see WeChat's list of codes",
-        },
-    };
-    format!("BAD: {error}: {help}")
-}
-
-fn account_verdict(error: &wechat::Error) -> String {
-    let help = match error.business_code() {
-        Some("40013") => "there is no such appid",
-        Some("40125" | "40001") => "the secret is not the account's: import it again",
-        Some("40164") => {
-            "this machine's address is not on the account's list; the functions' may be"
-        }
-        _ => "see WeChat's list of codes",
-    };
-    format!("BAD: {error}: {help}")
 }

@@ -28,6 +28,20 @@ pub(crate) fn object(answer: &impl Serialize, as_json: bool) -> Done {
     Ok(())
 }
 
+/// Many things: an array for a script, or a line for each.
+pub(crate) fn list<T: Serialize, const N: usize>(
+    all: &[T],
+    as_json: bool,
+    head: [&str; N],
+    line: impl Fn(&T) -> [String; N],
+) -> Done {
+    if as_json {
+        return json(&all);
+    }
+    table(head, all.iter().map(line));
+    Ok(())
+}
+
 /// Columns as wide as what is in them, the last one as it is.
 #[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {

@@ -1,6 +1,8 @@
 //! The `registry` table: apps, short-lived entries that may be taken once (OAuth
-//! states, codes and tickets), cached tokens, and who operates the hub.
+//! states, codes and tickets), cached tokens and certificates, and who operates the hub.
 
+pub mod certificates;
+pub mod leases;
 pub mod merchants;
 pub mod operators;
 pub mod tokens;

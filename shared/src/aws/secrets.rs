@@ -175,6 +175,40 @@ impl<T: Send + Sync + 'static> Known<T> {
         }
         Ok(Some(made))
     }
+
+    /// Makes it anew now, unless that was done less than so long ago.
+    pub(super) async fn renew<F>(
+        &self,
+        age: Duration,
+        make: impl FnOnce(Option<Arc<T>>) -> F,
+    ) -> Result<Option<Arc<T>>, Failure>
+    where
+        F: Future<Output = Result<Option<Arc<T>>, Failure>>,
+    {
+        let mut state = self.0.lock().await;
+        let old = match state.made.clone() {
+            Some((made, at)) if at.elapsed() < age => return Ok(Some(made)),
+            old => old.map(|(made, _)| made),
+        };
+        state.made = make(old).await?.map(|made| (made, Instant::now()));
+        Ok(state.made.clone().map(|(made, _)| made))
+    }
+
+    /// Puts another in its place, which ages as the one before: not all that it is
+    /// made of was looked at.
+    pub(super) async fn mend<F>(
+        &self,
+        make: impl FnOnce(Arc<T>) -> F,
+    ) -> Result<Option<Arc<T>>, Failure>
+    where
+        F: Future<Output = Result<Arc<T>, Failure>>,
+    {
+        let mut state = self.0.lock().await;
+        if let Some((made, _)) = &mut state.made {
+            *made = make(Arc::clone(made)).await?;
+        }
+        Ok(state.made.clone().map(|(made, _)| made))
+    }
 }
 
 impl<T> State<T> {
@@ -247,6 +281,30 @@ mod tests {
         let gone = known.get(FRESH, |_| async { Ok(None) }).await.unwrap();
         assert!(gone.is_none());
         assert_eq!(got(&known, 3).await, 3);
+    }
+
+    #[tokio::test]
+    async fn what_is_mended_ages_as_before_and_what_is_renewed_is_new() {
+        let known = Arc::new(Known::default());
+        let mended = known.mend(|_| async { Ok(Arc::new(1)) }).await.unwrap();
+        assert!(mended.is_none(), "there is nothing to mend");
+        assert_eq!(got(&known, 1).await, 1);
+        aged(&known, FRESH).await;
+        let more = |old: Arc<u32>| async move { Ok(Arc::new(*old + 1)) };
+        assert_eq!(known.mend(more).await.unwrap().as_deref(), Some(&2));
+        assert_eq!(got(&known, 3).await, 2, "but made anew behind");
+        tokio::task::yield_now().await;
+        assert_eq!(got(&known, 4).await, 3);
+        let renewed = known.renew(FRESH, |_| ready(5)).await.unwrap();
+        assert_eq!(renewed.as_deref(), Some(&3), "too soon");
+        aged(&known, FRESH).await;
+        assert!(known.renew(FRESH, |_| broken()).await.is_err());
+        assert_eq!(got(&known, 6).await, 3, "what failed changes nothing");
+        tokio::task::yield_now().await;
+        aged(&known, FRESH).await;
+        let renewed = known.renew(FRESH, |_| ready(7)).await.unwrap();
+        assert_eq!(renewed.as_deref(), Some(&7));
+        assert_eq!(got(&known, 8).await, 7, "fresh");
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::ambient::random_hex;
 use crate::aws::Failure;
 use crate::aws::accounts::Accounts;
 use crate::aws::registry::Registry;
-use crate::aws::registry::tokens::{Leased, TokenLease, TokenLife, TokenRow};
+use crate::aws::registry::leases::{Lease, Leased};
+use crate::aws::registry::tokens::{TokenLife, TokenRow};
 use crate::domain::merchant::AccountId;
 use crate::domain::time::Timestamp;
 use crate::wechat;
@@ -83,7 +84,7 @@ enum Lookup {
 /// The one fetch under way.
 struct Flight {
     credential: Credential,
-    lease: TokenLease,
+    lease: Lease,
     /// Still good, if the fetch fails.
     old: Option<Token>,
 }
@@ -186,7 +187,7 @@ impl TokenCache {
         {
             return Ok(Lookup::Cached(known.token.clone()));
         }
-        let lease = TokenLease {
+        let lease = Lease {
             name: credential.row(),
             mark: random_hex(),
         };

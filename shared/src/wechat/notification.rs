@@ -73,6 +73,15 @@ impl<'a> Received<'a> {
         }
     }
 
+    /// Which of WeChat's keys it says it is signed with.
+    #[must_use]
+    pub fn serial(&self) -> Option<&str> {
+        match self {
+            Self::Json { proof, .. } => Some(proof.as_ref().ok()?.serial.as_str()),
+            Self::Xml(_) | Self::Query(_) => None,
+        }
+    }
+
     /// What it says before anything is verified. Version 3's is sealed.
     #[must_use]
     pub fn claimed(&self) -> Claimed {

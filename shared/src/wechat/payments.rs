@@ -10,6 +10,7 @@ use url::Url;
 use super::notification::{Notification, Received, Rejection};
 use super::official_account::token::Token;
 use super::v2::micropay::{Charge, Reversal};
+use super::v3::Certificate;
 use super::{Error, v2, v3};
 use crate::domain::id::{OrderKey, OutTradeNo, RefundSource};
 use crate::domain::merchant::{AccountId, MchId, Merchant};
@@ -452,11 +453,47 @@ impl Wechat {
             let v3 = v3.through(account);
             let closed = v3.close(number, now).await;
             answers.push(("version 3's private key", closed.map(proven)));
-            let certificates = v3.has_certificates(number, now).await;
-            let signed = certificates.map(|has| if has { Proven::Yes } else { Proven::No });
+            let certificates = self.certificates(now).await;
+            let signed = certificates.map(|has| match has {
+                Some(_) => Proven::Yes,
+                None => Proven::No,
+            });
             answers.push(("WeChat's key, APIv3 key", signed));
         }
         answers
+    }
+
+    /// WeChat's certificates for this merchant; none where WeChat has none for it, or
+    /// version 3 is not spoken.
+    ///
+    /// # Errors
+    /// When WeChat's answer is unusable or unknown.
+    pub async fn certificates(&self, now: Timestamp) -> Result<Option<Vec<Certificate>>, Error> {
+        match &self.v3 {
+            Some(v3) => v3.certificates(now).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The serial of a certificate that WeChat has signed an answer with, if it was
+    /// not known here.
+    #[must_use]
+    pub fn lacking(&self) -> Option<String> {
+        self.v3.as_ref().and_then(v3::Client::lacking)
+    }
+
+    /// Whether WeChat signs with platform certificates, as far as this merchant's
+    /// secret says.
+    #[must_use]
+    pub fn expects_certificates(&self) -> bool {
+        let v3 = self.v3.as_ref();
+        v3.is_some_and(v3::Client::expects_certificates)
+    }
+
+    /// Whether there is no key at all to believe WeChat by.
+    #[must_use]
+    pub fn believes_nobody(&self) -> bool {
+        self.v3.as_ref().is_some_and(v3::Client::believes_nobody)
     }
 
     /// Reads a notification and checks what can be checked of it.

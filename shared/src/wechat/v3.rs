@@ -3,6 +3,7 @@
 //! has in common: signature out; status, signature and then JSON in.
 
 mod aead;
+mod certificates;
 #[cfg(test)]
 pub(super) mod fixtures;
 mod keys;
@@ -13,10 +14,13 @@ mod refund;
 mod sign;
 mod verify;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+pub use certificates::Certificate;
 pub use keys::Keys;
 pub use verify::{Proof, Unverified};
 
@@ -35,6 +39,8 @@ pub struct Client {
     identity: Identity,
     keys: Keys,
     http: Http,
+    /// The serial of a certificate that an answer came under, and that is not known.
+    lacking: Arc<Mutex<Option<String>>>,
 }
 
 /// The client, as it speaks through one of the merchant's accounts.
@@ -64,12 +70,30 @@ struct Refusal {
 impl Client {
     /// A client; nothing is dialled yet.
     #[must_use]
-    pub const fn new(identity: Identity, keys: Keys, http: Http) -> Self {
+    pub fn new(identity: Identity, keys: Keys, http: Http) -> Self {
         Self {
             identity,
             keys,
             http,
+            lacking: Arc::default(),
         }
+    }
+
+    /// Whether WeChat signs with platform certificates, as far as the secret says.
+    pub(super) const fn expects_certificates(&self) -> bool {
+        self.keys.expects_certificates
+    }
+
+    /// Whether there is no key at all to believe WeChat by.
+    pub(super) const fn believes_nobody(&self) -> bool {
+        self.keys.wanted_serial.is_none()
+    }
+
+    /// The serial of a certificate that an answer came under, and that is not known.
+
+    pub(super) fn lacking(&self) -> Option<String> {
+        let lacking = self.lacking.lock();
+        lacking.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Speaks through one of the merchant's accounts.
@@ -124,14 +148,15 @@ impl Speaker<'_> {
         subject: Subject<'_>,
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
-        let answer = self.call(method, path, body, now).await;
+        let answer = self.client.call(method, path, body, now).await;
         let named = path.split('?').next().unwrap_or_default();
         asked::log(named, subject, &in_short(&answer));
         answer
     }
+}
 
+impl Client {
     /// Signs and calls, and returns the body of an answer that WeChat has signed.
-    /// Every call of this version may be repeated: the numbers in it are the hub's.
     async fn call(
         &self,
         method: Method,
@@ -139,38 +164,74 @@ impl Speaker<'_> {
         body: &str,
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
+        let answer = self.send(method, path, body, now).await?;
+        let proven = self.keys.verify(&answer, now);
+        if proven == Err(Unverified::UnknownCertificate) {
+            tracing::warn!(path, "WeChat's certificate of an answer is not known");
+            let serial = Proof::of(&answer.headers)?.serial;
+            let lacking = self.lacking.lock();
+            *lacking.unwrap_or_else(PoisonError::into_inner) = Some(serial);
+        }
+        proven?;
+        Ok(answer.body)
+    }
+
+    /// Signs and calls. Nobody has looked whether WeChat has signed the answer.
+    /// Every call of this version may be repeated: the numbers in it are the hub's.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: &str,
+        now: Timestamp,
+    ) -> Result<transport::Answer, Error> {
         let call = Call {
             method: method.as_str(),
             path,
             body,
         };
         // The host is not signed: the spare takes the same.
-        let (keys, mch_id) = (&self.client.keys, &self.client.identity.mch_id);
+        let (keys, mch_id) = (&self.keys, &self.identity.mch_id);
         let authorization = keys.signer.authorization(mch_id.as_str(), call, now)?;
         let request = |url: String| {
-            let request = self.client.http.client().request(method.clone(), url);
-            request
+            let request = self.http.client().request(method.clone(), url);
+            let request = request
                 .header("authorization", &authorization)
                 .header("accept", "application/json")
                 .header("content-type", "application/json")
-                .header("wechatpay-serial", &keys.wanted_serial)
-                .body(body.to_owned())
+                .body(body.to_owned());
+            match &keys.wanted_serial {
+                Some(serial) => request.header("wechatpay-serial", serial),
+                None => request,
+            }
         };
-        let gateway = &self.client.identity.gateway;
-        let answer = transport::call(gateway, path, Repeat::Safe, request).await?;
-        if !answer.status.is_success() {
-            return Err(refused(path, &answer));
+        let answer = transport::call(&self.identity.gateway, path, Repeat::Safe, request).await?;
+        match answer.status.is_success() {
+            true => Ok(answer),
+            false => Err(refused(path, &answer)),
         }
-        let proven = Proof::of(&answer.headers)
-            .and_then(|proof| keys.wechat.verify(&proof, &answer.body, now));
-        match proven {
-            Ok(()) => Ok(answer.body),
-            // It was done, perhaps; WeChat signs the next answer rightly.
-            Err(Unverified::Probe) => Err(Error::Unknown(None)),
-            Err(Unverified::Headers) => Err(Error::Forged("the signature is not there")),
-            Err(Unverified::Clock) => Err(Error::Forged("the timestamp is too far off")),
-            Err(Unverified::UnknownSerial) => Err(Error::Forged("the key's serial is unknown")),
-            Err(Unverified::Signature) => Err(Error::Forged("the signature is wrong")),
+    }
+}
+
+impl Keys {
+    /// Whether WeChat has signed this answer.
+    fn verify(&self, answer: &transport::Answer, now: Timestamp) -> Result<(), Unverified> {
+        let proof = Proof::of(&answer.headers)?;
+        self.wechat.verify(&proof, &answer.body, now)
+    }
+}
+
+impl From<Unverified> for Error {
+    /// An answer that is not believed.
+    fn from(unverified: Unverified) -> Self {
+        match unverified {
+            // It was done, perhaps. WeChat signs the next answer rightly, and its
+            // certificate is fetched before the next call.
+            Unverified::Probe | Unverified::UnknownCertificate => Self::Unknown(None),
+            Unverified::Headers => Self::Forged("the signature is not there"),
+            Unverified::Clock => Self::Forged("the timestamp is too far off"),
+            Unverified::UnknownSerial => Self::Forged("the key's serial is unknown"),
+            Unverified::Signature => Self::Forged("the signature is wrong"),
         }
     }
 }

@@ -71,3 +71,28 @@ fn nobody_but_the_operators_api_reaches_operators_sessions_and_keys() {
     }
     assert!(reached > 4, "{reached}: the template was not read");
 }
+
+#[test]
+fn wechats_certificates_are_kept_by_those_who_hold_the_keys_that_open_them() {
+    let template: Value = serde_saphyr::from_str(include_str!("../../../template.yaml")).unwrap();
+    for (role, statements) in of_the_registry() {
+        let policies = &template["Resources"][&role]["Properties"]["Policies"];
+        let holds_keys = policies.to_string().contains("/payment-keys-v3/*");
+        for action in ["dynamodb:GetItem", "dynamodb:UpdateItem"] {
+            let may = statements.iter().any(|(actions, keys)| {
+                actions.to_string().contains(action)
+                    && keys.iter().any(|key| key == "certificates#*")
+            });
+            assert_eq!(may, holds_keys, "{role} {action}");
+        }
+        for (actions, keys) in statements {
+            let replaces = ["PutItem", "DeleteItem"]
+                .iter()
+                .any(|name| actions.to_string().contains(name));
+            assert!(
+                !(replaces && keys.iter().any(|key| key == "certificates#*")),
+                "{role}"
+            );
+        }
+    }
+}

@@ -1,169 +1,20 @@
 //! Several merchants and accounts in one installation: each order goes to its own
 //! merchant through its own account, and nobody's keys speak of another's money.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use journeys::{DESKTOP, PHONE, Stack, WECHAT, auth_code, eventually};
 use serde_json::{Value, json};
 use shared::ambient::random_hex;
-use shared::domain::app::App;
-use shared::domain::merchant::{AccountId, MchId, SignType};
+use shared::domain::merchant::SignType;
 use shared::domain::signature::Params;
 use shared::wechat::v2::sign::sign;
 use shared::wechat::v2::xml;
 
-/// A brand beside the installation's first merchant: a merchant of its own, with an
-/// official account, a mini program and a mobile app.
-struct Brand {
-    mch_id: String,
-    api_key: String,
-    official: String,
-    mini: String,
-    mobile: String,
-}
-
-async fn done(stack: &Stack, arguments: &[&str]) {
-    let ran = stack.run(arguments).await;
-    assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
-}
-
-fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
-    let path = folder.join(name);
-    std::fs::write(&path, text).unwrap();
-    path
-}
-
-impl Brand {
-    /// Known at WeChat, and registered at the hub with hubctl as an operator would.
-    async fn register(stack: &Stack, api_version: &str) -> Self {
-        let digits = u64::from_str_radix(&random_hex()[..12], 16).unwrap() % 100_000_000;
-        let appid = || format!("wx{}", &random_hex()[..16]);
-        let brand = Self {
-            mch_id: format!("16{digits:08}"),
-            api_key: random_hex(),
-            official: appid(),
-            mini: appid(),
-            mobile: appid(),
-        };
-        brand.be_known(stack).await;
-        brand.be_registered(stack, api_version).await;
-        brand
-    }
-
-    fn accounts(&self) -> [(&str, &'static str); 3] {
-        [
-            (&self.official, "official_account"),
-            (&self.mini, "mini_program"),
-            (&self.mobile, "mobile_app"),
-        ]
-    }
-
-    async fn be_known(&self, stack: &Stack) {
-        let certificate = std::fs::read_to_string(stack.setting("WECHAT_MCH_CERTIFICATE")).unwrap();
-        let merchant = json!({
-            "mch_id": self.mch_id, "api_key": self.api_key, "api_v3_key": self.api_key,
-            "certificate": certificate,
-        });
-        assert_eq!(stack.wechat("merchants", &merchant).await.status, 200);
-        for (app_id, kind) in self.accounts() {
-            let account = json!({
-                "app_id": app_id, "kind": kind, "secret": self.api_key,
-                "merchants": [self.mch_id],
-            });
-            assert_eq!(stack.wechat("accounts", &account).await.status, 200);
-        }
-    }
-
-    async fn be_registered(&self, stack: &Stack, api_version: &str) {
-        let mch_id = &*self.mch_id;
-        let named = ["merchant", "create", mch_id, "--name", "A brand"];
-        let versioned = ["--api-version", api_version];
-        done(stack, &[&named[..], &versioned[..]].concat()).await;
-        let url = format!("{}/_control/merchants", stack.setting("SIMULATOR_URL"));
-        let known = stack.send(|http| http.get(url)).await.body;
-        let known = known.as_array().unwrap().iter();
-        let console = known.clone().find(|one| one["mch_id"] == mch_id).unwrap();
-        let console = &console["console"];
-        let folder = std::env::temp_dir().join(format!("brand-{mch_id}"));
-        std::fs::create_dir_all(&folder).unwrap();
-        let key = file(&folder, "key.txt", &self.api_key);
-        let public = file(
-            &folder,
-            "pub_key.pem",
-            console["public_key"].as_str().unwrap(),
-        );
-        let certificate = Path::new(stack.setting("WECHAT_MCH_CERTIFICATE"));
-        let private = certificate.with_file_name("apiclient_key.pem");
-        let [key, public, private] = [&key, &public, &private].map(|path| path.to_str().unwrap());
-        let import = [
-            "credentials",
-            "import",
-            mch_id,
-            "--api-key",
-            key,
-            "--api-v3-key",
-            key,
-            "--private-key",
-            private,
-            "--certificate",
-            certificate.to_str().unwrap(),
-            "--public-key",
-            public,
-            "--public-key-id",
-            console["public_key_id"].as_str().unwrap(),
-        ];
-        done(stack, &import).await;
-        for (account, kind) in self.accounts() {
-            let bound = [
-                "account",
-                "create",
-                account,
-                "--kind",
-                kind,
-                "--merchant",
-                mch_id,
-            ];
-            done(stack, &bound).await;
-            let secret = [
-                "credentials",
-                "import-account",
-                account,
-                "--app-secret",
-                key,
-            ];
-            done(stack, &secret).await;
-        }
-        std::fs::remove_dir_all(folder).unwrap();
-    }
-
-    /// Makes it this app's.
-    fn equip(&self, app: &mut App) {
-        app.merchant = Some(MchId::parse(&self.mch_id).unwrap());
-        app.accounts = self
-            .accounts()
-            .map(|(id, _)| AccountId::parse(id).unwrap())
-            .to_vec();
-    }
-
-    /// A stack with an app of this brand's.
-    async fn stack(&self) -> Stack {
-        Stack::with_app(|app| self.equip(app)).await
-    }
-}
+use crate::brand::{Brand, done, file, paid_and_back};
 
 fn version(stack: &Stack) -> &'static str {
     if stack.is_v3() { "3" } else { "2" }
-}
-
-/// Paid at WeChat, told to the app, and given back.
-async fn paid_and_back(stack: &Stack, order: &Value) {
-    stack.pay(&order["trade_no"], json!({})).await;
-    stack.told(&order["order_no"], "payment.succeeded").await;
-    let back = stack
-        .refund(&order["order_no"], "R1", json!({"refund_fee": 1999}))
-        .await;
-    assert!(matches!(back.status, 200..=202), "{back:?}");
-    stack.told(&order["order_no"], "refund.succeeded").await;
 }
 
 #[tokio::test]

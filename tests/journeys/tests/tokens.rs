@@ -11,7 +11,8 @@ use journeys::{Stack, operator};
 use serde_json::json;
 use shared::ambient::{Clock, random_hex};
 use shared::aws::registry::Registry;
-use shared::aws::registry::tokens::{Leased, TokenLease, TokenLife};
+use shared::aws::registry::leases::{Lease, Leased};
+use shared::aws::registry::tokens::TokenLife;
 use shared::domain::merchant::AccountId;
 use shared::domain::time::Timestamp;
 use shared::flows::token_cache::{self, TokenCache};
@@ -224,8 +225,8 @@ async fn while_wechat_refuses_it_is_asked_once_and_nobody_waits() {
     forget(&stack, &["access"]).await;
 }
 
-fn lease(name: &str, mark: &str) -> TokenLease {
-    TokenLease {
+fn lease(name: &str, mark: &str) -> Lease {
+    Lease {
         name: name.to_owned(),
         mark: mark.to_owned(),
     }

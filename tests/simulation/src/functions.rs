@@ -95,7 +95,7 @@ impl Deployment {
     /// Who has not read the secrets yet, in a function that may not hold the client
     /// certificate.
     fn cold(&self) -> Wechat {
-        let cold = wechat(&self.aws, self.gateway.clone(), None);
+        let cold = wechat(&self.aws, &self.clock, self.gateway.clone(), None);
         // Only a TLS stack could fail, and the warm ones have theirs.
         cold.unwrap_or_else(|_| self.wechat.clone())
     }
@@ -232,6 +232,7 @@ pub(crate) struct Wechat {
 /// may be held.
 pub(crate) fn wechat(
     aws: &SdkConfig,
+    clock: &Clock,
     gateway: Gateway,
     certificate_id: Option<&str>,
 ) -> Result<Wechat, Box<dyn Error + Send + Sync>> {
@@ -263,7 +264,13 @@ pub(crate) fn wechat(
     };
     let http = Http::new()?;
     Ok(Wechat {
-        merchants: Merchants::new(aws, registry.clone(), merchants, http.clone()),
+        merchants: Merchants::new(
+            aws,
+            clock.clone(),
+            registry.clone(),
+            merchants,
+            http.clone(),
+        ),
         accounts: Accounts::new(aws, registry, accounts, http),
     })
 }

@@ -15,14 +15,14 @@
 //! | `POST /_control/refund_becomes` | `{out_refund_no, status, notify?, copies?}` | the refund |
 //! | `POST /_control/obstacles` | `{out_trade_no, refund?: [{err_code, times?, although_done?}], refund_lag_seconds?, full_refund_state?}` | the order |
 //! | `GET /_control/merchants`, `/_control/accounts` | | who is known, see `merchants` |
-//! | `POST /_control/merchants`, `/_control/accounts` | one of them | all of them; a reset forgets who was added |
+//! | `POST /_control/merchants`, `/_control/accounts` | one of them, or what changes of a merchant | all of them; a reset forgets who was added |
 //! | `POST /_control/js_code` | `{app_id, user?}` | `{js_code}`, what `wx.login` gives a mini program |
 //! | `GET /_control/faults` | | `[{path, kind, err_code, left, delay_ms, fired}]` |
 //! | `POST /_control/faults` | `{path, kind, err_code?, http_status?, spoilt?, times?, delay_ms?}` | the list |
 //! | `DELETE /_control/faults` | | `[]` |
 //! | `GET /_control/settings` | | all settings |
 //! | `POST /_control/settings` | any of them | all settings |
-//! | `GET /_control/counters` | | `{path: calls}` |
+//! | `GET /_control/counters` | | `{path: calls}`, and `/v3/certificates MCH_ID` |
 //! | `GET /_control/rejections` | | `[{path, code, message, at_ms}]`, the last hundred |
 //! | `POST /_control/reset` | | `{}`; settings go back to their defaults |
 //!
@@ -39,7 +39,8 @@
 //! the order's `notify_url` unless said otherwise (`notify: false` loses its
 //! notifications); obstacles of one order leave all others alone, and new ones
 //! replace the old; `total_fee` makes the order another amount's. Fault names of a
-//! notification: `forge::Flaw`; kinds of faults: `faults::Kind`; settings and
+//! notification: `forge::Flaw`; `platform_certificates: 2` rolls a merchant's key: there
+//! is a newer one, and it signs from now on; kinds of faults: `faults::Kind`; settings and
 //! their defaults: `settings::Settings` and `pay::Rules`.
 
 use axum::Json;

@@ -1,13 +1,12 @@
 //! The official account's credentials as the registry caches them: one row
 //! each, and in it the lease of whoever is fetching a new one.
 
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use serde::Deserialize;
 
 use super::Registry;
+use super::leases::{self, Lease, Leased};
 use crate::aws::Failure;
-use crate::aws::item::{self, Item, millis, number, refused, string};
+use crate::aws::item::{self, Item, millis, number, string};
 use crate::domain::time::Timestamp;
 use crate::wechat::official_account::token::Token;
 
@@ -36,15 +35,6 @@ impl TokenRow {
     }
 }
 
-/// The single flight of a credential: who fetches it, and in which row.
-#[derive(Debug, Clone)]
-pub struct TokenLease {
-    /// The row's name.
-    pub name: String,
-    /// Random, the fetcher's own.
-    pub mark: String,
-}
-
 /// How long a credential serves.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenLife {
@@ -52,15 +42,6 @@ pub struct TokenLife {
     pub fresh_until: Timestamp,
     /// Until then WeChat takes it.
     pub ends_at: Timestamp,
-}
-
-/// Whether a lease was granted.
-#[derive(Debug)]
-pub enum Leased {
-    /// To the caller.
-    Ours,
-    /// To another, or the row has changed: this is the row now.
-    Theirs(TokenRow),
 }
 
 impl Registry {
@@ -84,14 +65,14 @@ impl Registry {
     /// holds it and the row still has the credential that was seen.
     pub async fn lease_token(
         &self,
-        lease: &TokenLease,
+        lease: &Lease,
         seen: Option<&Token>,
         now: Timestamp,
         seconds: i64,
-    ) -> Result<Leased, Failure> {
+    ) -> Result<Leased<TokenRow>, Failure> {
         const OPERATION: &str = "lease a token";
-        let result = self
-            .update_token(lease)
+        let update = self
+            .update_leased(lease)
             .update_expression("SET lease = :lease, lease_until = :until")
             .condition_expression(
                 "(attribute_not_exists(lease_until) OR lease_until <= :now) \
@@ -99,20 +80,8 @@ impl Registry {
             )
             .expression_attribute_values(":until", millis(now.plus_seconds(seconds)))
             .expression_attribute_values(":now", millis(now))
-            .expression_attribute_values(":seen", string(seen.map_or("", Token::expose)))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        let row = match result {
-            Ok(_) => return Ok(Leased::Ours),
-            Err(error) => row(refused(error, OPERATION)?, OPERATION)?,
-        };
-        // The SDK repeats a call whose answer was lost: is the winner us?
-        if row.lease == lease.mark {
-            Ok(Leased::Ours)
-        } else {
-            Ok(Leased::Theirs(row))
-        }
+            .expression_attribute_values(":seen", string(seen.map_or("", Token::expose)));
+        leases::take(update, lease, OPERATION).await
     }
 
     /// Keeps a fetched credential and ends the lease it was fetched under.
@@ -120,12 +89,12 @@ impl Registry {
     /// credential is the newer one.
     pub async fn keep_token(
         &self,
-        lease: &TokenLease,
+        lease: &Lease,
         token: &Token,
         life: TokenLife,
     ) -> Result<(), Failure> {
         let update = self
-            .update_token(lease)
+            .update_leased(lease)
             .update_expression(
                 "SET credential = :token, fresh_until = :fresh, ends_at = :ends, \
                  expires_at = :expires REMOVE lease, lease_until",
@@ -134,33 +103,14 @@ impl Registry {
             .expression_attribute_values(":fresh", millis(life.fresh_until))
             .expression_attribute_values(":ends", millis(life.ends_at))
             .expression_attribute_values(":expires", number(life.ends_at.seconds()));
-        under_lease(update, "keep a token").await
+        leases::under_lease(update, "keep a token").await
     }
 
     /// Says that the fetching under this lease has failed. The lease goes on, so
     /// that WeChat is asked once in its time.
-    pub async fn give_up_token(&self, lease: &TokenLease) -> Result<(), Failure> {
-        let update = self.update_token(lease).update_expression("REMOVE lease");
-        under_lease(update, "give up a token's lease").await
-    }
-
-    fn update_token(&self, lease: &TokenLease) -> UpdateItemFluentBuilder {
-        self.client
-            .update_item()
-            .table_name(&self.table)
-            .key("pk", string(&lease.name))
-            .expression_attribute_values(":lease", string(&lease.mark))
-    }
-}
-
-/// Writes while the lease is ours, else nothing.
-async fn under_lease(
-    update: UpdateItemFluentBuilder,
-    operation: &'static str,
-) -> Result<(), Failure> {
-    match update.condition_expression("lease = :lease").send().await {
-        Ok(_) => Ok(()),
-        Err(error) => refused(error, operation).map(drop),
+    pub async fn give_up_token(&self, lease: &Lease) -> Result<(), Failure> {
+        let update = self.update_leased(lease).update_expression("REMOVE lease");
+        leases::under_lease(update, "give up a token's lease").await
     }
 }
 

@@ -1,8 +1,6 @@
 //! What the tests of version 3 begin with: a sample key that WeChat has published
 //! stands for WeChat's, and one made for these tests is the merchant's.
 
-use std::collections::BTreeMap;
-
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
@@ -44,13 +42,11 @@ pub(in crate::wechat::v3) fn signer() -> Signer {
 
 /// The sample key, and the one behind an answer that WeChat itself has signed.
 pub(in crate::wechat::v3) fn sample_keys() -> PublicKeys {
-    PublicKeys::new(BTreeMap::from([
-        (SAMPLE_SERIAL.into(), rsa_of_pem(SAMPLE_KEY).unwrap()),
-        (
-            "wechat".into(),
-            rsa_of_pem(include_str!("fixtures/wechat.pem")).unwrap(),
-        ),
-    ]))
+    let mut keys = PublicKeys::default();
+    keys.insert(SAMPLE_SERIAL.into(), rsa_of_pem(SAMPLE_KEY).unwrap());
+    let wechat = include_str!("fixtures/wechat.pem");
+    keys.insert("wechat".into(), rsa_of_pem(wechat).unwrap());
+    keys
 }
 
 /// A client for a merchant whose hosts nobody listens at.

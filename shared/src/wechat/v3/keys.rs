@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfo
 use rustls::server::ParsedCertificate;
 use serde::Deserialize;
 
+use super::certificates::Certificate;
 use super::sign::Signer;
 use super::verify::PublicKeys;
 
@@ -42,7 +43,9 @@ pub struct Keys {
     pub(super) wechat: PublicKeys,
     /// The one of them that WeChat is asked to sign answers with: the public key,
     /// where there is one.
-    pub(super) wanted_serial: String,
+    pub(super) wanted_serial: Option<String>,
+    /// Whether WeChat signs with platform certificates, as far as the secret says.
+    pub(super) expects_certificates: bool,
 }
 
 impl Keys {
@@ -70,7 +73,7 @@ impl Keys {
         let pkcs8 = PrivatePkcs8KeyDer::from_pem_slice(secret.private_key.as_bytes());
         let pkcs8 = pkcs8.map_err(|_| "private_key must be PEM, BEGIN PRIVATE KEY")?;
         let signer = Signer::new(pkcs8.secret_pkcs8_der(), secret.serial_no)?;
-        let mut wechat = BTreeMap::new();
+        let mut wechat = PublicKeys::default();
         for (serial, pem) in &secret.certificates {
             if !is_serial(serial) {
                 return Err("certificates must be named by their serials");
@@ -78,28 +81,47 @@ impl Keys {
             wechat.insert(serial.to_ascii_uppercase(), rsa_of_certificate(pem)?);
         }
         // The newest cannot be told by its serial; WeChat takes any of them.
-        let mut wanted_serial = wechat.keys().next_back().cloned();
+        let mut wanted_serial = wechat.last_serial().cloned();
+        let mut expects_certificates = wanted_serial.is_some();
         match (secret.public_key_id, secret.public_key) {
             (Some(id), Some(pem)) if is_public_key_id(&id) => {
                 wechat.insert(id.clone(), rsa_of_pem(&pem)?);
                 wanted_serial = Some(id);
             }
-            (None, None) => {}
+            // Older merchants': WeChat gives its certificates to who has the APIv3 key.
+            (None, None) => expects_certificates = true,
             _ => {
                 return Err(
                     "public_key_id must be PUB_KEY_ID_ and letters or digits, and belong to public_key",
                 );
             }
         }
-        let wanted_serial = wanted_serial.ok_or(
-            "one of public_key and certificates must be there, or no answer can be believed",
-        )?;
         Ok(Some(Self {
             api_v3_key: secret.api_v3_key,
             signer,
             wanted_serial,
-            wechat: PublicKeys::new(wechat),
+            wechat,
+            expects_certificates,
         }))
+    }
+
+    /// With these of WeChat's certificates beside its own.
+    ///
+    /// # Errors
+    /// When one of them is none.
+    pub fn beside(mut self, certificates: &[Certificate]) -> Result<Self, &'static str> {
+        for certificate in certificates {
+            let Certificate { serial, pem, .. } = certificate;
+            let rsa = rsa_of_certificate(pem)?;
+            let ends_at = certificate.expires_at;
+            self.wechat.insert_until(serial.clone(), rsa, ends_at);
+        }
+        let newest = certificates.iter().max_by_key(|one| one.effective_at);
+        let wanted = self.wanted_serial.as_deref().unwrap_or_default();
+        if let Some(newest) = newest.filter(|_| !wanted.starts_with(PUBLIC_KEY_ID)) {
+            self.wanted_serial = Some(newest.serial.clone());
+        }
+        Ok(self)
     }
 }
 
@@ -124,7 +146,7 @@ pub(super) fn rsa_of_pem(pem: &str) -> Result<Vec<u8>, &'static str> {
 }
 
 /// The key in a platform certificate, PEM.
-fn rsa_of_certificate(pem: &str) -> Result<Vec<u8>, &'static str> {
+pub(super) fn rsa_of_certificate(pem: &str) -> Result<Vec<u8>, &'static str> {
     const RULE: &str = "certificates must be PEM, BEGIN CERTIFICATE, with RSA keys";
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| RULE)?;
     let certificate = ParsedCertificate::try_from(&der).map_err(|_| RULE)?;
@@ -158,6 +180,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::domain::time::Timestamp;
     use crate::wechat::v3::fixtures::{CERTIFICATE, PRIVATE_KEY, SAMPLE_KEY};
 
     fn secret(changes: Value) -> String {
@@ -181,7 +204,7 @@ mod tests {
         }
         let keys = Keys::parse(&secret(json!({}))).unwrap().unwrap();
         assert_eq!(format!("{keys:?}"), "Keys(..)");
-        assert_eq!(keys.wanted_serial, "PUB_KEY_ID_01");
+        assert_eq!(keys.wanted_serial.as_deref(), Some("PUB_KEY_ID_01"));
     }
 
     #[test]
@@ -189,13 +212,39 @@ mod tests {
         let certificates = json!({"3775b6a45acd588826d15e583a95f5dd": CERTIFICATE});
         let both = secret(json!({ "certificates": certificates }));
         let keys = Keys::parse(&both).unwrap().unwrap();
-        assert_eq!(keys.wanted_serial, "PUB_KEY_ID_01");
+        assert_eq!(keys.wanted_serial.as_deref(), Some("PUB_KEY_ID_01"));
         let names = "{\"3775B6A45ACD588826D15E583A95F5DD\", \"PUB_KEY_ID_01\"}";
         assert_eq!(format!("{:?}", keys.wechat), names);
         let alone =
             json!({"certificates": certificates, "public_key": null, "public_key_id": null});
         let keys = Keys::parse(&secret(alone)).unwrap().unwrap();
-        assert_eq!(keys.wanted_serial, "3775B6A45ACD588826D15E583A95F5DD");
+        let wanted = keys.wanted_serial.as_deref();
+        assert_eq!(wanted, Some("3775B6A45ACD588826D15E583A95F5DD"));
+        assert!(keys.expects_certificates);
+    }
+
+    #[test]
+    fn fetched_certificates_stand_beside_the_secrets_and_the_newest_is_wanted() {
+        let fetched = |serial: &str, effective_at: i64| Certificate {
+            serial: serial.to_owned(),
+            pem: CERTIFICATE.to_owned(),
+            effective_at: Timestamp::from_millis(effective_at),
+            expires_at: Timestamp::from_millis(9),
+        };
+        let two = [fetched("0B", 1), fetched("0A", 2)];
+        let keys = |changes| Keys::parse(&secret(changes)).unwrap().unwrap();
+        // With a public key this one is wanted, whatever else there is.
+        let both = keys(json!({})).beside(&two).unwrap();
+        assert_eq!(both.wanted_serial.as_deref(), Some("PUB_KEY_ID_01"));
+        assert!(!both.expects_certificates);
+        let nothing = keys(json!({"public_key": null, "public_key_id": null}));
+        assert!(nothing.expects_certificates && nothing.wanted_serial.is_none());
+        let certified = nothing.beside(&two).unwrap();
+        assert_eq!(certified.wanted_serial.as_deref(), Some("0A"));
+        assert_eq!(format!("{:?}", certified.wechat), "{\"0A\", \"0B\"}");
+        let mut broken = two;
+        broken[0].pem = SAMPLE_KEY.to_owned();
+        assert!(keys(json!({})).beside(&broken).is_err());
     }
 
     #[test]
@@ -218,10 +267,6 @@ mod tests {
             ),
             (json!({"public_key_id": "PUB_KEY_ID_"}), "public_key_id"),
             (json!({"public_key_id": "PUB_KEY_ID_01\n"}), "public_key_id"),
-            (
-                json!({"public_key": null, "public_key_id": null}),
-                "certificates",
-            ),
             (json!({"certificates": {"51": SAMPLE_KEY}}), "certificates"),
             (json!({"certificates": {"x": CERTIFICATE}}), "serials"),
             (json!({"colour": "red"}), "must be JSON"),

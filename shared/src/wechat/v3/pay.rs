@@ -5,7 +5,6 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::aead::{self, Sealed};
 use super::receipt::{fee, read_receipt, readable};
 use super::{Client, Speaker};
 use crate::ambient::random_hex;
@@ -94,17 +93,6 @@ struct H5 {
 #[derive(Serialize)]
 struct Close<'a> {
     mchid: &'a str,
-}
-
-/// The platform certificates, sealed.
-#[derive(Deserialize)]
-struct Certificates {
-    data: Vec<Certificate>,
-}
-
-#[derive(Deserialize)]
-struct Certificate {
-    encrypt_certificate: Sealed,
 }
 
 /// What WeChat gives to pay with: one of these, by the type.
@@ -290,33 +278,6 @@ impl Speaker<'_> {
             return Err(Error::Forged("the payment is another's"));
         }
         Ok(transaction.trade_state != "SUCCESS")
-    }
-
-    /// Whether WeChat gives this merchant its platform certificates: an answer that is
-    /// signed, and sealed with the APIv3 key. To a merchant with WeChat's public key
-    /// it does not. `about` is for the log.
-    pub(in crate::wechat) async fn has_certificates(
-        &self,
-        about: &OutTradeNo,
-        now: Timestamp,
-    ) -> Result<bool, Error> {
-        let about = Subject::Trade(about);
-        let answer: Certificates = match self.get("/v3/certificates", about, now).await {
-            Err(Error::Business { code, .. })
-                if matches!(code.as_str(), "NOT_FOUND" | "RESOURCE_NOT_EXISTS") =>
-            {
-                return Ok(false);
-            }
-            other => other?,
-        };
-        let mut sealed = answer.data.iter().map(|one| &one.encrypt_certificate);
-        let key = &self.client.keys.api_v3_key;
-        match sealed.all(|sealed| aead::open(sealed, key).is_some()) {
-            true => Ok(true),
-            false => Err(Error::NoKeys(
-                "the APIv3 key does not open what WeChat seals",
-            )),
-        }
     }
 
     /// Closes an order, as often as one likes. Not within five minutes of its

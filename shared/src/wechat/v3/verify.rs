@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use reqwest::header::HeaderMap;
@@ -14,6 +15,8 @@ use crate::domain::time::Timestamp;
 const SKEW_SECONDS: u64 = 300;
 /// How the signatures begin with which WeChat tries out whether one looks.
 const PROBE: &str = "WECHATPAY/SIGNTEST/";
+/// Signatures of RSA keys of 2048 to 8192 bits.
+const SIGNATURE_BYTES: RangeInclusive<usize> = 256..=1024;
 
 /// What WeChat signs with, as its four headers say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +66,10 @@ pub enum Unverified {
     /// Signed with a key that this merchant does not have.
     #[error("WeChat's key of this serial is not known")]
     UnknownSerial,
+    /// The same, and the serial has the form of a platform certificate's: WeChat may
+    /// have a new one.
+    #[error("WeChat's certificate of this serial is not known")]
+    UnknownCertificate,
     /// WeChat tries out whether signatures are verified.
     #[error("WeChat's probe of the signature's verification")]
     Probe,
@@ -74,12 +81,31 @@ pub enum Unverified {
 /// WeChat's public keys, by the serial that names each. The WeChat Pay public key
 /// and platform certificates stand side by side: WeChat moves a merchant over
 /// within a week, and signs with both meanwhile.
+#[derive(Clone, Default)]
+pub(super) struct PublicKeys(BTreeMap<String, PublicKey>);
+
 #[derive(Clone)]
-pub(super) struct PublicKeys(BTreeMap<String, Vec<u8>>);
+struct PublicKey {
+    rsa: Vec<u8>,
+    /// From then on WeChat does not sign with it.
+    ends_at: Option<Timestamp>,
+}
 
 impl PublicKeys {
-    pub(super) const fn new(by_serial: BTreeMap<String, Vec<u8>>) -> Self {
-        Self(by_serial)
+    /// One that serves until it is taken away.
+    pub(super) fn insert(&mut self, serial: String, rsa: Vec<u8>) {
+        let ends_at = None;
+        self.0.insert(serial, PublicKey { rsa, ends_at });
+    }
+
+    /// One that ends; what an operator gave under the same serial stays as it is.
+    pub(super) fn insert_until(&mut self, serial: String, rsa: Vec<u8>, ends_at: Timestamp) {
+        let ends_at = Some(ends_at);
+        self.0.entry(serial).or_insert(PublicKey { rsa, ends_at });
+    }
+
+    pub(super) fn last_serial(&self) -> Option<&String> {
+        self.0.keys().next_back()
     }
 
     /// Whether the key that the proof names, and no other, has signed this body
@@ -97,19 +123,35 @@ impl PublicKeys {
         if proof.signature.starts_with(PROBE) {
             return Err(Unverified::Probe);
         }
-        let key = self.0.get(&proof.serial).ok_or(Unverified::UnknownSerial)?;
+        // Before the key is looked for: a stranger is to learn and to cost little.
         let signature = BASE64_STANDARD
             .decode(&proof.signature)
-            .map_err(|_| Unverified::Signature)?;
+            .ok()
+            .filter(|signature| SIGNATURE_BYTES.contains(&signature.len()))
+            .ok_or(Unverified::Signature)?;
+        let key = self.0.get(&proof.serial);
+        let key = key.filter(|key| key.ends_at.is_none_or(|end| now < end));
+        let Some(PublicKey { rsa, .. }) = key else {
+            return Err(match is_certificates(&proof.serial) {
+                true => Unverified::UnknownCertificate,
+                false => Unverified::UnknownSerial,
+            });
+        };
         let mut message = Vec::with_capacity(proof.timestamp.len() + 48 + body.len());
         for line in [proof.timestamp.as_bytes(), proof.nonce.as_bytes(), body] {
             message.extend_from_slice(line);
             message.push(b'\n');
         }
-        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key)
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, rsa)
             .verify(&message, &signature)
             .map_err(|_| Unverified::Signature)
     }
+}
+
+/// Whether it has the form of a certificate's serial number: hex, as WeChat writes it.
+pub(super) fn is_certificates(serial: &str) -> bool {
+    let is_hex = |b: u8| matches!(b, b'0'..=b'9' | b'A'..=b'F');
+    (1..=64).contains(&serial.len()) && serial.bytes().all(is_hex)
 }
 
 impl fmt::Debug for PublicKeys {
@@ -140,7 +182,7 @@ mod tests {
             serde_json::from_str(include_str!("fixtures/vectors.json")).unwrap();
         assert_eq!(vectors.len(), 4);
         for (message, signature) in vectors {
-            let key = sample_keys().0.remove(SAMPLE_SERIAL).unwrap();
+            let PublicKey { rsa: key, .. } = sample_keys().0.remove(SAMPLE_SERIAL).unwrap();
             let signature = BASE64_STANDARD.decode(signature).unwrap();
             let holds = |message: &[u8]| {
                 let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &key);
@@ -187,8 +229,58 @@ mod tests {
         assert_eq!(refused(|proof| proof.signature.clear()), wrong);
         let foreign = refused(|proof| proof.serial = "PUB_KEY_ID_0".into());
         assert_eq!(foreign, Err(Unverified::UnknownSerial));
+        let rolled = refused(|proof| proof.serial = "5157F09EFDC096DE".into());
+        assert_eq!(rolled, Err(Unverified::UnknownCertificate));
+        // Nothing is looked for on account of what WeChat cannot have signed.
+        for odd in ["", "AAAA", "!!!not-base64!!!"] {
+            let odd = Proof {
+                serial: "5157F09EFDC096DE".into(),
+                signature: odd.into(),
+                ..proof.clone()
+            };
+            assert_eq!(keys.verify(&odd, body, now), wrong, "{odd:?}");
+        }
+        let late = keys.verify(
+            &Proof {
+                serial: "5157F09EFDC096DE".into(),
+                ..proof.clone()
+            },
+            body,
+            now.plus_seconds(300),
+        );
+        assert_eq!(late, Err(Unverified::Clock));
         let probed = refused(|proof| proof.signature.insert_str(0, PROBE));
         assert_eq!(probed, Err(Unverified::Probe));
+    }
+
+    #[test]
+    fn a_certificates_serial_is_hex_in_capitals() {
+        for serial in ["0", "5157F09EFDC096DE15EBE81A47057A7232F1B8E1"] {
+            assert!(is_certificates(serial), "{serial}");
+        }
+        let long = "0".repeat(65);
+        for serial in ["", "5157f0", "PUB_KEY_ID_01", "51:57", "51 ", "５", &long] {
+            assert!(!is_certificates(serial), "{serial}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_has_ended_verifies_nothing() {
+        let mut keys = PublicKeys::default();
+        let PublicKey { rsa, .. } = sample_keys().0.remove(SAMPLE_SERIAL).unwrap();
+        keys.insert_until("5157F0".into(), rsa, NOTICE_AT);
+        let proof = Proof {
+            serial: "5157F0".into(),
+            ..notice_proof()
+        };
+        let before = NOTICE_AT.plus_seconds(-1);
+        assert_eq!(keys.verify(&proof, NOTICE, before), Ok(()));
+        let ended = keys.verify(&proof, NOTICE, NOTICE_AT);
+        assert_eq!(ended, Err(Unverified::UnknownCertificate));
+        // An operator's word stands.
+        keys.insert("5157F0".into(), vec![]);
+        keys.insert_until("5157F0".into(), vec![0], NOTICE_AT);
+        assert!(keys.0["5157F0"].rsa.is_empty());
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Hub {
             certificate_id: None,
             fresh: Duration::from_secs(300),
         };
-        let merchants = Merchants::new(aws, registry(), merchants, http.clone());
+        let merchants = Merchants::new(aws, clock.clone(), registry(), merchants, http.clone());
         let accounts = config::Accounts {
             first: Some(account),
             secret_id: Some("account".to_owned()),

@@ -3,14 +3,17 @@
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 
 use super::refusal::Refusal;
+use super::signature::Authorization;
 use super::{Answer, Asked, Spoilt};
 use crate::state::Simulator;
 use crate::v2::end_refund_later;
+
+const CERTIFICATES: &str = "/v3/certificates";
 
 /// Any address under `/v3/`.
 pub(crate) async fn call(
@@ -28,6 +31,17 @@ pub(crate) async fn call(
         body: &body,
     };
     let mut world = simulator.world();
+    if uri.path() == CERTIFICATES {
+        // Of each merchant, as far as it says who it is.
+        let written = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let mchid = written
+            .and_then(Authorization::parse)
+            .map(|written| written.mchid);
+        let counted = format!("{CERTIFICATES} {}", mchid.unwrap_or_default());
+        *world.counters.entry(counted).or_default() += 1;
+    }
     let now = world.now();
     let spoilt = spoilt.map(|Extension(spoilt)| spoilt);
     let answer = world.pay.answer_v3(&asked, now, spoilt);

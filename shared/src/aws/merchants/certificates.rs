@@ -1,0 +1,99 @@
+//! When WeChat is asked for its platform certificates: before those that are known
+//! are half a day old, and when one is met that is not known. Whoever asks has the
+//! lease of the merchant's row, so that of all processes one asks, and nobody again
+//! for a while, whatever serials strangers invent. The others do not wait for it.
+
+use std::sync::Arc;
+
+use super::{Inner, Loaded};
+use crate::aws::Failure;
+use crate::aws::registry::certificates::CertificatesRow;
+use crate::error::causes;
+use crate::wechat::Wechat;
+
+impl Inner {
+    /// A merchant as it was read just now, with newer certificates if it is time.
+    pub(super) async fn look_again(&self, read: Loaded) -> Result<Loaded, Failure> {
+        let Ok(wechat) = &read.wechat else {
+            return Ok(read);
+        };
+        let row = &read.certificates;
+        let certified = wechat.expects_certificates() || !row.certificates.is_empty();
+        match certified && row.is_due(self.clock.now()) {
+            true => {
+                let row = self.ask(wechat, row).await?;
+                Ok(self.with(&read, row))
+            }
+            false => Ok(read),
+        }
+    }
+
+    /// A merchant that met a certificate of this serial, which was not known: with
+    /// what others have fetched, or what WeChat says if it may be asked.
+    pub(super) async fn learn(
+        &self,
+        known: Arc<Loaded>,
+        serial: &str,
+    ) -> Result<Arc<Loaded>, Failure> {
+        let Ok(wechat) = &known.wechat else {
+            return Ok(known);
+        };
+        let mch_id = &known.merchant.mch_id;
+        let mut row = self.registry.certificates(mch_id).await?;
+        if !row.has(serial) && row.may_be_asked(self.clock.now()) {
+            tracing::info!(%mch_id, serial, "WeChat's certificate is not known");
+            row = self.ask(wechat, &row).await?;
+        }
+        match row.certificates == known.certificates.certificates {
+            true => Ok(known),
+            false => Ok(Arc::new(self.with(&known, row))),
+        }
+    }
+
+    /// What WeChat says, if the lease is ours; else the row.
+    async fn ask(
+        &self,
+        wechat: &Wechat,
+        row: &CertificatesRow,
+    ) -> Result<CertificatesRow, Failure> {
+        let (mch_id, now) = (&wechat.merchant().mch_id, self.clock.now());
+        let lease = match self.registry.lease_certificates(mch_id, now).await? {
+            Ok(lease) => lease,
+            Err(row) => return Ok(row),
+        };
+        let said = match wechat.certificates(now).await {
+            Ok(said) => said,
+            Err(error) => {
+                // The lease goes on, so that WeChat is asked once in its time.
+                let cause = causes(&error);
+                tracing::warn!(%mch_id, cause, "WeChat's certificates could not be fetched");
+                return Ok(row.clone());
+            }
+        };
+        if said.is_none() && wechat.believes_nobody() {
+            tracing::error!(
+                alarm = "configuration",
+                %mch_id,
+                "WeChat has no certificates for this merchant: import its public key"
+            );
+        }
+        let row = row.clone().answered(said, now);
+        let serials: Vec<&str> = row.certificates.iter().map(|one| &*one.serial).collect();
+        tracing::info!(%mch_id, ?serials, "WeChat's certificates were fetched");
+        // They serve even if they could not be kept: another will fetch them.
+        if let Err(failure) = self.registry.keep_certificates(&lease, &row).await {
+            tracing::warn!(%failure, "WeChat's certificates could not be kept");
+        }
+        Ok(row)
+    }
+
+    fn with(&self, known: &Loaded, certificates: CertificatesRow) -> Loaded {
+        let (merchant, texts) = (&known.merchant, &known.texts);
+        Loaded {
+            wechat: self.connect(merchant, texts, &certificates, Some(known)),
+            merchant: merchant.clone(),
+            texts: texts.clone(),
+            certificates,
+        }
+    }
+}
