@@ -216,6 +216,8 @@ class Hook:
             case.body["changes"] = {"name": "Tea"}
 
     def resend(self, case, turn: int) -> None:
+        if turn == 0:
+            self.known.wait_until_exhausted()
         case.body |= {"order_no": self.known.exhausted["order_no"], "event": "payment.succeeded"}
         case.body.pop("subject", None)
 

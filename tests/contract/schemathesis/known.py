@@ -208,6 +208,15 @@ class Known:
             self._reads = {"Authorization": f"Bearer {self._key('auditor')['key']}"}
         return self._reads
 
+    def wait_until_exhausted(self) -> None:
+        """Until the delivery that the shop refuses is given up."""
+        for _ in range(300):
+            listed = call("GET", f"{self.desk}/apps/{self.changed_app['app_id']}/deliveries", headers=self._reader())
+            if listed.json(200)["deliveries"]:
+                return
+            time.sleep(0.2)
+        raise AssertionError("the delivery is not given up")
+
     def composed(self, order: dict) -> dict:
         """WeChat's notification of this order's payment: `headers` and `body`."""
         return self.control("SIMULATOR", "compose", {"out_trade_no": order["trade_no"]})
