@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import time
+from pathlib import Path
 
 from tools import PROFILE, ROOT, Missing, cargo, environment, step
 
@@ -59,6 +60,8 @@ def run_all() -> int:
         try:
             with running("test") as stack:
                 cargo_test(count, [*PROFILE, "--workspace", "--no-fail-fast", *tests], {"HUB_ENV": str(stack.env_file)})
+                if version == "3":
+                    random_requests(count, stack.env_file)
         except Missing as missing:
             print(missing)
             count.note(f"local stack, version {version}", False, began)
@@ -75,6 +78,11 @@ def fuzz_targets(count: Count) -> None:
     this, nobody notices that what they call has another shape or other versions."""
     command = (cargo(), "check", "--locked", "--manifest-path", "tests/fuzz/Cargo.toml")
     count.check("fuzz targets", *command, env={"CARGO_TARGET_DIR": str(ROOT / "target")})
+
+
+def random_requests(count: Count, env_file: Path) -> None:
+    python = environment("schemathesis") / "python"
+    count.check("schemathesis", python, "tests/contract/schemathesis", env={"HUB_ENV": str(env_file)})
 
 
 def supply_chain(count: Count) -> None:

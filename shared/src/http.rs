@@ -9,9 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, map_response};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use lambda_http::Context;
 use lambda_http::request::RequestContext;
 use tracing::field::Empty;
@@ -42,8 +42,17 @@ pub fn client_ip(
 /// Every log line on the way to it says whose request it was, once that is known.
 pub fn guarded(routes: Router) -> Router {
     routes
+        .fallback(|| async { not_found() })
         .layer(map_response(guard))
         .layer(from_fn(within_span))
+}
+
+/// There is no such path, as the gateway says it: what it lets through may be none of
+/// ours once it is decoded.
+#[must_use]
+pub fn not_found() -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (StatusCode::NOT_FOUND, json, r#"{"message":"Not Found"}"#).into_response()
 }
 
 /// The line of a log has its innermost span only, so this one repeats the id of

@@ -10,6 +10,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use shared::domain::time::Timestamp;
+use shared::http::not_found;
 use shared::http::problem::Problem;
 use shared::http::request::Fields;
 
@@ -78,9 +79,6 @@ pub(crate) async fn domain_file(
         .and_then(|rest| rest.strip_suffix(".txt"));
     match code.and_then(|code| state.verify_codes.iter().find(|known| *known == code)) {
         Some(code) => answer(Ok(code.clone())),
-        None => {
-            let json = [(header::CONTENT_TYPE, "application/json")];
-            (StatusCode::NOT_FOUND, json, r#"{"message":"Not Found"}"#).into_response()
-        }
+        None => not_found(),
     }
 }

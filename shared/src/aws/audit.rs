@@ -128,7 +128,8 @@ impl Audit {
     }
 
     /// The newest entries of this period, of an app or of all. So many are looked at
-    /// and no more: fewer come back where many are about others.
+    /// and no more, of at most a year: fewer come back where many are about others, or
+    /// where little was done.
     ///
     /// `period.before` must be the name of an entry, or one that could be.
     pub async fn page(
@@ -146,12 +147,16 @@ impl Audit {
         let mut seen: Vec<Entry> = Vec::new();
         // DynamoDB refuses a range whose end is before its beginning.
         let is_empty = period.before < Entry::id_at(period.since);
-        while month >= first && seen.len() < looked_at && !is_empty {
+        let (mut read, mut months) = (month, 0);
+        while month >= first && seen.len() < looked_at && months < MONTHS && !is_empty {
             self.read_month(month, period, looked_at, &mut seen).await?;
-            month = month.before();
+            (read, month, months) = (month, month.before(), months + 1);
         }
-        let is_full = seen.len() >= looked_at;
-        let next = seen.last().filter(|_| is_full).map(|last| last.id.clone());
+        let next = match seen.last() {
+            Some(last) if seen.len() >= looked_at => Some(last.id.clone()),
+            _ if month >= first && !is_empty => Some(read.first_id()),
+            _ => None,
+        };
         seen.retain(|entry| app_id.is_none_or(|app_id| entry.app_id() == app_id.as_str()));
         Ok(Page {
             entries: seen,
@@ -193,6 +198,8 @@ impl Audit {
     }
 }
 
+/// Months read for a page: each is a call.
+const MONTHS: u8 = 12;
 /// Entries read at a time.
 const PAGE: i32 = 200;
 

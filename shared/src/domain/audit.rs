@@ -132,6 +132,13 @@ impl Month {
         }
     }
 
+    /// What is before every entry of this month but after all of the one before.
+    #[must_use]
+    pub fn first_id(self) -> String {
+        let at = Timestamp::parse_rfc3339(&format!("{}-01T00:00:00Z", self.written()));
+        Entry::id_at(at.unwrap_or_default())
+    }
+
     /// The month of an entry with this name.
     ///
     /// # Errors
