@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -12,12 +11,12 @@ use shared::domain::operator::{NewApiKey, Role, ShownApiKey};
 use shared::http::problem::{OperatorProblem, Problem};
 
 use crate::OperatorApi;
-use crate::body::{read, reason};
+use crate::body::Sent;
 use crate::door::Caller;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Create {
+pub(crate) struct Create {
     name: String,
     role: Role,
     days: u16,
@@ -35,11 +34,9 @@ struct Created<'a> {
 pub(crate) async fn create(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<Create>,
 ) -> Result<Response, Problem> {
-    let asked: Create = read(&headers, &body)?;
-    let actor = caller.because(reason(asked.reason)?);
+    let actor = caller.because(asked.reason)?;
     let new = NewApiKey {
         name: asked.name,
         role: asked.role,
@@ -64,7 +61,7 @@ pub(crate) async fn revoke(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let actor = caller.because(String::new());
+    let actor = caller.actor();
     state
         .staff
         .revoke_key(&id, &actor, state.clock.now())

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, post};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use shared::ambient::random_hex;
@@ -17,7 +17,7 @@ use shared::flows::apps::Change;
 use shared::http::problem::Problem;
 
 use crate::OperatorApi;
-use crate::body::{page_size, query, read, reason, text};
+use crate::body::{Sent, Why, page_size, query, text};
 use crate::door::Caller;
 
 const NOTE_MAX_BYTES: usize = 2000;
@@ -59,7 +59,7 @@ pub(crate) fn parsed(app_id: &str) -> Result<AppId, Problem> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Create {
+pub(crate) struct Create {
     app_id: Option<AppId>,
     app_secret: Option<AppSecret>,
     #[serde(default)]
@@ -70,14 +70,12 @@ struct Create {
 pub(crate) async fn create(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<Create>,
 ) -> Result<Response, Problem> {
-    let asked: Create = read(&headers, &body)?;
     let random_id = || parsed(random_hex().get(..16).unwrap_or_default());
     let app_id = asked.app_id.map_or_else(random_id, Ok)?;
     let secret = asked.app_secret.map_or_else(random_secret, Ok)?;
-    let actor = caller.because(reason(asked.reason)?);
+    let actor = caller.because(asked.reason)?;
     let edit = plain(asked.changes)?;
     let now = state.clock.now();
     let new = App::new(app_id, secret);
@@ -100,7 +98,7 @@ fn plain(mut edit: Edit) -> Result<Edit, Problem> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EditApp {
+pub(crate) struct EditApp {
     changes: Edit,
     reason: Option<String>,
 }
@@ -109,67 +107,26 @@ pub(crate) async fn edit(
     state: State<Arc<OperatorApi>>,
     caller: Extension<Caller>,
     app_id: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<EditApp>,
 ) -> Result<Response, Problem> {
-    let asked: EditApp = read(&headers, &body)?;
     let edit = Change::Edit(Box::new(plain(asked.changes)?));
     change(&state, &caller, &app_id, edit, asked.reason).await
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Why {
-    reason: Option<String>,
-}
-
-pub(crate) async fn disable(
-    state: State<Arc<OperatorApi>>,
-    caller: Extension<Caller>,
-    app_id: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let why: Why = read(&headers, &body)?;
-    change(&state, &caller, &app_id, Change::Disable, why.reason).await
-}
-
-pub(crate) async fn enable(
-    state: State<Arc<OperatorApi>>,
-    caller: Extension<Caller>,
-    app_id: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let why: Why = read(&headers, &body)?;
-    change(&state, &caller, &app_id, Change::Enable, why.reason).await
-}
-
-pub(crate) async fn pause(
-    state: State<Arc<OperatorApi>>,
-    caller: Extension<Caller>,
-    app_id: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let why: Why = read(&headers, &body)?;
-    change(&state, &caller, &app_id, Change::Pause, why.reason).await
-}
-
-pub(crate) async fn resume(
-    state: State<Arc<OperatorApi>>,
-    caller: Extension<Caller>,
-    app_id: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let why: Why = read(&headers, &body)?;
-    change(&state, &caller, &app_id, Change::Resume, why.reason).await
+/// A change that needs no more than its name.
+pub(crate) fn simply(simple: Change) -> MethodRouter<Arc<OperatorApi>> {
+    let handler = async move |State(state): State<Arc<OperatorApi>>,
+                              Extension(caller): Extension<Caller>,
+                              Path(app_id): Path<String>,
+                              Sent(why): Sent<Why>| {
+        change(&state, &caller, &app_id, simple, why.reason).await
+    };
+    post(handler)
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Annotate {
+pub(crate) struct Annotate {
     note: String,
     reason: Option<String>,
 }
@@ -178,10 +135,8 @@ pub(crate) async fn annotate(
     state: State<Arc<OperatorApi>>,
     caller: Extension<Caller>,
     app_id: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<Annotate>,
 ) -> Result<Response, Problem> {
-    let asked: Annotate = read(&headers, &body)?;
     let note = text("note", asked.note, NOTE_MAX_BYTES)?;
     change(
         &state,
@@ -200,7 +155,7 @@ async fn change(
     change: Change,
     why: Option<String>,
 ) -> Result<Response, Problem> {
-    let (actor, now) = (caller.because(reason(why)?), state.clock.now());
+    let (actor, now) = (caller.because(why)?, state.clock.now());
     let app_id = parsed(app_id)?;
     let app = state.apps.change(&app_id, change, &actor, now).await?.app;
     Ok(Json(app.shown(now)).into_response())
@@ -208,7 +163,7 @@ async fn change(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rotate {
+pub(crate) struct Rotate {
     /// Which of the three.
     old: Old,
     overlap_hours: Option<i64>,
@@ -250,10 +205,8 @@ pub(crate) async fn rotate(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
     Path(app_id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<Rotate>,
 ) -> Result<Response, Problem> {
-    let asked: Rotate = read(&headers, &body)?;
     let now = state.clock.now();
     let rotation = match (asked.old, asked.overlap_hours) {
         (Old::Overlaps, hours) => {
@@ -270,7 +223,7 @@ pub(crate) async fn rotate(
         (Old::Ends, None) => Rotation::Now,
         (Old::IsReplaced, None) => Rotation::Again,
     };
-    let actor = caller.because(reason(asked.reason)?);
+    let actor = caller.because(asked.reason)?;
     let secret = random_secret()?;
     let app_id = parsed(&app_id)?;
     let app = state

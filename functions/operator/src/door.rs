@@ -21,6 +21,7 @@ use shared::http::problem::{OperatorProblem, Problem};
 use tracing::Span;
 
 use crate::OperatorApi;
+use crate::body::reason;
 
 /// The prefix binds it to this host, to HTTPS and to every path: no other host of
 /// the same domain can put one in its place.
@@ -52,14 +53,22 @@ pub(crate) struct OwnSession {
 }
 
 impl Caller {
-    /// Whose entries the audit trail gets for what is done now, and why.
-    pub(crate) fn because(&self, reason: String) -> Actor {
+    /// Whose entries the audit trail gets for what is done now.
+    pub(crate) fn actor(&self) -> Actor {
         Actor {
             who: self.who.clone(),
             through: "api".to_owned(),
             from: self.from.to_string(),
-            reason,
+            reason: String::new(),
         }
+    }
+
+    /// The same with why, as they say.
+    pub(crate) fn because(&self, why: Option<String>) -> Result<Actor, Problem> {
+        Ok(Actor {
+            reason: reason(why)?,
+            ..self.actor()
+        })
     }
 
     fn may(&self, action: Action) -> bool {
@@ -177,7 +186,7 @@ impl OperatorApi {
     async fn note_forbidden(&self, caller: &Caller, parts: &Parts, now: Timestamp) {
         let path: String = parts.uri.path().chars().take(200).collect();
         let subject = format!("{} {path}", parts.method);
-        let actor = caller.because(String::new());
+        let actor = caller.actor();
         let entry = actor.entry("forbidden", subject, now, &random_hex());
         if let Err(failure) = self.audit.announce(&entry).await {
             tracing::error!(%failure, "a forbidden request is not in the audit trail");

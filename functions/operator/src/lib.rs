@@ -26,7 +26,7 @@ use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::callback::Caller;
 use shared::domain::operator::Action;
-use shared::flows::apps::Apps;
+use shared::flows::apps::{Apps, Change};
 use shared::flows::ask::Asking;
 use shared::flows::redelivery::Redelivery;
 use shared::flows::second_person::RefundDesk;
@@ -83,6 +83,7 @@ pub fn router(state: Arc<OperatorApi>) -> Router {
     let own = |handler| held(Action::OwnAccount, handler);
     let keys = |handler| held(Action::ManageKeys, handler);
     let change_app = |handler| held(Action::ChangeApps, handler);
+    let simply = |change| change_app(app::simply(change));
     let resend = |handler| held(Action::Resend, handler);
     let read_order = |handler| held(Action::ReadOrders, handler);
     let refund = |handler| held(Action::Refund, handler);
@@ -104,10 +105,10 @@ pub fn router(state: Arc<OperatorApi>) -> Router {
         )
         .route(app, held(Action::ReadApps, get(app::show)))
         .route(app, change_app(patch(app::edit)))
-        .route(&format!("{app}/disable"), change_app(post(app::disable)))
-        .route(&format!("{app}/enable"), change_app(post(app::enable)))
-        .route(&format!("{app}/pause"), change_app(post(app::pause)))
-        .route(&format!("{app}/resume"), change_app(post(app::resume)))
+        .route(&format!("{app}/disable"), simply(Change::Disable))
+        .route(&format!("{app}/enable"), simply(Change::Enable))
+        .route(&format!("{app}/pause"), simply(Change::Pause))
+        .route(&format!("{app}/resume"), simply(Change::Resume))
         .route(&format!("{app}/test-event"), resend(post(test_event::send)))
         .route(&format!("{deliveries}/wake"), resend(post(delivery::wake)))
         .route(&format!("{app}/annotate"), change_app(post(app::annotate)))

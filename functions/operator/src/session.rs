@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -15,12 +14,12 @@ use shared::flows::sign_in::Given;
 use shared::http::problem::Problem;
 
 use crate::OperatorApi;
-use crate::body::read;
+use crate::body::Sent;
 use crate::door::{COOKIE, Caller, Origin};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LogIn {
+pub(crate) struct LogIn {
     name: String,
     password: String,
     code: String,
@@ -40,11 +39,9 @@ struct Session<'a> {
 pub(crate) async fn begin(
     State(state): State<Arc<OperatorApi>>,
     Origin(from): Origin,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<LogIn>,
 ) -> Result<Response, Problem> {
     let now = state.clock.now();
-    let asked: LogIn = read(&headers, &body)?;
     let given = Given {
         name: &asked.name,
         password: &asked.password,
@@ -83,7 +80,7 @@ pub(crate) async fn end(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
     let hash = digest(&caller.person()?.cookie);
-    let actor = caller.because(String::new());
+    let actor = caller.actor();
     let now = state.clock.now();
     let entry = actor.entry("session.end", caller.who.clone(), now, &random_hex());
     let ended = state.registry.end_session(&hash, &state.audit, &entry);
@@ -94,7 +91,7 @@ pub(crate) async fn end(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ChangePassword {
+pub(crate) struct ChangePassword {
     password: String,
     code: String,
     new_password: String,
@@ -103,11 +100,9 @@ struct ChangePassword {
 pub(crate) async fn change_password(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<ChangePassword>,
 ) -> Result<Response, Problem> {
     let session = caller.person()?;
-    let asked: ChangePassword = read(&headers, &body)?;
     let given = Given {
         name: session.name.as_str(),
         password: &asked.password,
