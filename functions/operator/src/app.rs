@@ -29,27 +29,49 @@ struct Apps<'a> {
     next: Option<AppId>,
 }
 
+/// All apps, or the caller's own.
 pub(crate) async fn list(
     State(state): State<Arc<OperatorApi>>,
+    Extension(caller): Extension<Caller>,
     RawQuery(given): RawQuery,
 ) -> Result<Response, Problem> {
     let asked = query(given.as_deref(), &["limit", "cursor"])?;
     let limit = page_size(&asked)?;
     let after = asked.text("cursor", 16)?.map(AppId::parse).transpose();
     let after = after.map_err(Problem::of_param("cursor"))?;
-    let found = state.registry.apps_after(after.as_ref(), limit).await?;
+    let (apps, next) = match &caller.apps {
+        None => {
+            let found = state.registry.apps_after(after.as_ref(), limit).await?;
+            (found.apps, found.next)
+        }
+        Some(own) => {
+            let mut apps = Vec::new();
+            for app_id in own {
+                apps.extend(state.registry.app(app_id).await?);
+            }
+            (apps, None)
+        }
+    };
     let now = state.clock.now();
-    let apps = found.apps.iter().map(|app| app.shown(now)).collect();
-    let next = found.next;
+    let apps = apps.iter().map(|app| shown(app, &caller, now)).collect();
     Ok(Json(Apps { apps, next }).into_response())
 }
 
 pub(crate) async fn show(
     State(state): State<Arc<OperatorApi>>,
+    Extension(caller): Extension<Caller>,
     Path(app_id): Path<String>,
 ) -> Result<Response, Problem> {
     let app = state.apps.read(&parsed(&app_id)?).await?;
-    Ok(Json(app.shown(state.clock.now())).into_response())
+    Ok(Json(shown(&app, &caller, state.clock.now())).into_response())
+}
+
+/// What this caller sees of an app.
+fn shown<'a>(app: &'a App, caller: &Caller, now: Timestamp) -> Shown<'a> {
+    match caller.apps {
+        None => app.shown(now),
+        Some(_) => app.shown(now).without_note(),
+    }
 }
 
 /// An app's identifier in a path.
@@ -80,7 +102,11 @@ pub(crate) async fn create(
     let now = state.clock.now();
     let new = App::new(app_id, secret);
     let app = state.apps.create(new, &edit, &actor, now).await?;
-    Ok((StatusCode::CREATED, Json(WithSecret::of(&app, now))).into_response())
+    Ok((
+        StatusCode::CREATED,
+        Json(WithSecret::of(&app, &caller, now)),
+    )
+        .into_response())
 }
 
 fn random_secret() -> Result<AppSecret, Problem> {
@@ -192,11 +218,11 @@ struct WithSecret<'a> {
 }
 
 impl<'a> WithSecret<'a> {
-    fn of(app: &'a App, now: Timestamp) -> Self {
+    fn of(app: &'a App, caller: &Caller, now: Timestamp) -> Self {
         Self {
             app_secret: app.app_secret.expose(),
             webhook_secret: app.app_secret.webhook_form(),
-            app: app.shown(now),
+            app: shown(app, caller, now),
         }
     }
 }
@@ -230,5 +256,5 @@ pub(crate) async fn rotate(
         .apps
         .rotate(&app_id, rotation, secret, &actor, now)
         .await?;
-    Ok(Json(WithSecret::of(&app, now)).into_response())
+    Ok(Json(WithSecret::of(&app, &caller, now)).into_response())
 }

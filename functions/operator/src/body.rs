@@ -107,6 +107,13 @@ pub(crate) fn page_size(fields: &Fields) -> Result<i32, Problem> {
     limit.ok_or_else(|| Problem::param("limit", "must be 1 to 100"))
 }
 
+/// What a list is asked for that has no other parameters: how many, and after which.
+pub(crate) fn listing(given: Option<&str>) -> Result<(i32, Option<String>), Problem> {
+    let asked = query(given, &["limit", "cursor"])?;
+    let after = asked.text("cursor", 64)?.map(str::to_owned);
+    Ok((page_size(&asked)?, after))
+}
+
 /// A time, as all times are written here.
 pub(crate) fn time(field: &'static str, given: &str) -> Result<Timestamp, Problem> {
     Timestamp::parse_rfc3339(given).map_err(Problem::of_param(field))

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -45,11 +45,18 @@ pub(crate) async fn show(
 /// The order that is being paid under this number at WeChat.
 pub(crate) async fn find(
     State(state): State<Arc<OperatorApi>>,
+    Extension(caller): Extension<Caller>,
     RawQuery(given): RawQuery,
 ) -> Result<Response, Problem> {
     let asked = query(given.as_deref(), &["trade_no"])?;
-    let number = OutTradeNo::parse(asked.required("trade_no", 32)?);
+    let number = asked.required("trade_no", 32)?;
+    let path = format!("/v1/operator/orders?trade_no={number}");
+    let number = OutTradeNo::parse(number);
     let number = number.map_err(Problem::of_param("trade_no"))?;
+    if !caller.reaches(number.order.app_id.as_str()) {
+        let now = state.clock.now();
+        return Err(state.forbid(&caller, &Method::GET, &path, now).await);
+    }
     shown(&state, &number.order).await
 }
 

@@ -1,6 +1,7 @@
 //! A person's session: its beginning, who it is of, its end, and a new password,
 //! which ends all of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -9,9 +10,10 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use shared::ambient::random_hex;
+use shared::domain::id::AppId;
 use shared::domain::operator::{Role, SESSION_SECONDS, csrf_token, digest};
 use shared::flows::sign_in::Given;
-use shared::http::problem::Problem;
+use shared::http::problem::{OperatorProblem, Problem};
 
 use crate::OperatorApi;
 use crate::body::Sent;
@@ -30,6 +32,9 @@ pub(crate) struct LogIn {
 struct Session<'a> {
     who: &'a str,
     role: Role,
+    /// The only ones that they reach, if not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    apps: Option<&'a BTreeSet<AppId>>,
     ends_at: String,
     csrf_token: String,
 }
@@ -53,22 +58,49 @@ pub(crate) async fn begin(
     let session = Session {
         who: &who,
         role: begun.operator.role,
+        apps: None,
         ends_at: begun.ends_at.rfc3339(),
         csrf_token: csrf_token(&begun.cookie),
     };
-    let cookie = set_cookie(&begun.cookie, SESSION_SECONDS);
-    Ok((
-        StatusCode::CREATED,
-        [(header::SET_COOKIE, cookie)],
-        Json(session),
-    )
-        .into_response())
+    Ok(hand_out(&session, &begun.cookie))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OpenLink {
+    token: String,
+}
+
+/// The same for whoever holds the link of an app's owner.
+pub(crate) async fn begin_with_link(
+    State(state): State<Arc<OperatorApi>>,
+    Origin(from): Origin,
+    Sent(asked): Sent<OpenLink>,
+) -> Result<Response, Problem> {
+    let now = state.clock.now();
+    let opened = state.sign_in.open_link(&asked.token, from, now).await?;
+    let who = format!("link:{}", opened.link.id);
+    let session = Session {
+        who: &who,
+        role: opened.link.role,
+        apps: Some(&opened.link.apps),
+        ends_at: opened.ends_at.rfc3339(),
+        csrf_token: csrf_token(&opened.cookie),
+    };
+    Ok(hand_out(&session, &opened.cookie))
+}
+
+/// The only place where a cookie goes out.
+fn hand_out(session: &Session<'_>, cookie: &str) -> Response {
+    let cookie = [(header::SET_COOKIE, set_cookie(cookie, SESSION_SECONDS))];
+    (StatusCode::CREATED, cookie, Json(session)).into_response()
 }
 
 pub(crate) async fn show(Extension(caller): Extension<Caller>) -> Result<Response, Problem> {
     let session = Session {
         who: &caller.who,
         role: caller.role,
+        apps: caller.apps.as_ref(),
         ends_at: caller.ends_at.rfc3339(),
         csrf_token: csrf_token(&caller.person()?.cookie),
     };
@@ -102,9 +134,10 @@ pub(crate) async fn change_password(
     Extension(caller): Extension<Caller>,
     Sent(asked): Sent<ChangePassword>,
 ) -> Result<Response, Problem> {
-    let session = caller.person()?;
+    let name = caller.person()?.name.as_ref();
+    let name = name.ok_or(OperatorProblem::Forbidden)?;
     let given = Given {
-        name: session.name.as_str(),
+        name: name.as_str(),
         password: &asked.password,
         code: &asked.code,
         from: caller.from,

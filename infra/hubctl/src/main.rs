@@ -15,6 +15,7 @@ mod first;
 mod merchant;
 mod operator;
 mod order;
+mod pass;
 mod print;
 mod restore;
 
@@ -92,7 +93,7 @@ enum Command {
     Account(account::Command),
     /// Keys with which machines use the operators' API.
     #[command(subcommand)]
-    Apikey(operator::KeyCommand),
+    Apikey(pass::KeyCommand),
     /// Third parties that may use the hub.
     #[command(subcommand)]
     App(app::Command),
@@ -114,6 +115,9 @@ enum Command {
     /// Orders, as the ledger and the functions' logs know them.
     #[command(subcommand)]
     Order(order::Command),
+    /// Links with which apps' owners look after their own apps.
+    #[command(subcommand)]
+    OwnerLink(pass::LinkCommand),
     /// Puts rows of a restored table back into the live one, while the hub runs.
     Restore(restore::Restore),
 }
@@ -122,7 +126,7 @@ enum Command {
 async fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Account(command) => account::run(command).await,
-        Command::Apikey(command) => operator::run_key(command).await,
+        Command::Apikey(command) => pass::run_key(command).await,
         Command::App(command) => app::run(command).await,
         Command::Audit(command) => audit::run(command).await,
         Command::Delivery(command) => delivery::run(command).await,
@@ -130,6 +134,7 @@ async fn main() -> ExitCode {
         Command::Merchant(command) => merchant::run(command).await,
         Command::Operator(command) => operator::run(command).await,
         Command::Order(command) => order::run(command).await,
+        Command::OwnerLink(command) => pass::run_link(command).await,
         Command::Restore(restore) => restore::run(restore).await,
     };
     match done {

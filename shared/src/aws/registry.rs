@@ -37,7 +37,7 @@ pub struct Apps {
 
 const WRITE_APP: &str = "write an app";
 /// As many as DynamoDB looks up in one call.
-const APPS_READ: i32 = 100;
+const KEYS_READ: i32 = 100;
 
 fn app_key(app_id: &AppId) -> String {
     format!("app#{app_id}")
@@ -138,7 +138,7 @@ impl Registry {
     pub async fn apps(&self) -> Result<Vec<App>, Failure> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let page = self.apps_after(after.as_ref(), APPS_READ).await?;
+            let page = self.apps_after(after.as_ref(), KEYS_READ).await?;
             all.extend(page.apps);
             match page.next {
                 Some(next) => after = Some(next),
@@ -159,28 +159,38 @@ impl Registry {
             ])
         });
         let index = self.client.scan().table_name(&self.table);
-        let index = index.index_name("apps").limit(limit.min(APPS_READ));
+        let index = index.index_name("apps").limit(limit.min(KEYS_READ));
         let index = index.set_exclusive_start_key(start).send().await;
         let index = index.map_err(Failure::of(OPERATION))?;
         let next = index.last_evaluated_key.as_ref();
         let next = next.and_then(|key| AppId::parse(item::text(key, "app_id")?).ok());
-        let mut keys = index.items.unwrap_or_default();
+        let apps = self.rows(index.items.unwrap_or_default(), OPERATION);
+        let apps = apps.await?;
+        Ok(Apps { apps, next })
+    }
+
+    /// The rows that an index has named, in no order.
+    async fn rows<T: DeserializeOwned>(
+        &self,
+        mut keys: Vec<Item>,
+        operation: &'static str,
+    ) -> Result<Vec<T>, Failure> {
         keys.iter_mut()
             .for_each(|key| key.retain(|name, _| name == "pk"));
-        let mut apps = Vec::new();
+        let mut rows = Vec::new();
         while !keys.is_empty() {
             let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
-            let wanted = wanted.map_err(Failure::of(OPERATION))?;
+            let wanted = wanted.map_err(Failure::of(operation))?;
             let read = self.client.batch_get_item();
             let read = read.request_items(&self.table, wanted).send().await;
-            let read = read.map_err(Failure::of(OPERATION))?;
+            let read = read.map_err(Failure::of(operation))?;
             for item in read
                 .responses
                 .into_iter()
                 .flatten()
                 .flat_map(|(_, rows)| rows)
             {
-                apps.push(item::read(item, OPERATION)?);
+                rows.push(item::read(item, operation)?);
             }
             // What DynamoDB had no time for is asked for again.
             let left = read
@@ -188,7 +198,7 @@ impl Registry {
                 .and_then(|mut left| left.remove(&self.table));
             keys = left.map(|left| left.keys).unwrap_or_default();
         }
-        Ok(Apps { apps, next })
+        Ok(rows)
     }
 
     /// Keeps an entry until it is taken or expires.

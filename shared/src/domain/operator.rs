@@ -1,5 +1,5 @@
-//! Who operates the hub: the rows of operators. What each may do, sessions, the keys
-//! of machines, passwords, codes and the pauses between log-ins have files of their
+//! Who operates the hub: the rows of operators. What each may do, sessions, keys
+//! and links, passwords, codes and the pauses between log-ins have files of their
 //! own.
 
 pub mod confirmation;
@@ -10,9 +10,9 @@ mod session;
 pub mod throttle;
 pub mod totp;
 
-pub use pass::{ApiKey, NewApiKey, ShownApiKey};
+pub use pass::{NewPass, Pass, PassKind, ShownPass};
 pub use role::{Action, Role};
-pub use session::{SESSION_SECONDS, Session};
+pub use session::{Holder, SESSION_SECONDS, Session};
 
 use std::fmt;
 
@@ -73,11 +73,15 @@ pub struct Operator {
     /// taken again.
     #[serde(default)]
     pub totp_step: u64,
+    /// When they last logged in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_in_at: Option<Timestamp>,
     /// The way in for somebody who has no password or no codes (any more).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolment: Option<Enrolment>,
     /// Rises with each change but log-ins. A session is good under the one that it
-    /// began under, so that every change ends all sessions.
+    /// began under, so that every change ends all sessions. It begins with the time: a
+    /// session does not survive its operator's removal to find another of the name.
     #[serde(default)]
     pub revision: u64,
     /// What only newer versions know.
@@ -127,6 +131,7 @@ pub struct ShownOperator<'a> {
     role: Role,
     disabled: bool,
     enrolled: bool,
+    signed_in_at: Option<String>,
     enrolment_until: Option<String>,
     revision: u64,
 }
@@ -134,7 +139,7 @@ pub struct ShownOperator<'a> {
 impl Operator {
     /// Somebody who has not been here yet.
     #[must_use]
-    pub fn new(name: OperatorName, role: Role, enrolment: Enrolment) -> Self {
+    pub fn new(name: OperatorName, role: Role, token: &str, now: Timestamp) -> Self {
         Self {
             name,
             role,
@@ -142,8 +147,9 @@ impl Operator {
             password: None,
             totp: None,
             totp_step: 0,
-            enrolment: Some(enrolment),
-            revision: 0,
+            signed_in_at: None,
+            enrolment: Some(Enrolment::new(token, now)),
+            revision: now.seconds().unsigned_abs(),
             unknown: UnknownAttributes::new(),
         }
     }
@@ -165,6 +171,7 @@ impl Operator {
             role: self.role,
             disabled: self.disabled,
             enrolled: self.password.is_some(),
+            signed_in_at: self.signed_in_at.map(Timestamp::rfc3339),
             enrolment_until: open.map(|enrolment| enrolment.ends_at.rfc3339()),
             revision: self.revision,
         }
@@ -193,7 +200,7 @@ mod tests {
 
     fn ann() -> Operator {
         let name = OperatorName::parse("ann").unwrap();
-        Operator::new(name, Role::Operator, Enrolment::new(TOKEN, NOW))
+        Operator::new(name, Role::Operator, TOKEN, NOW)
     }
 
     #[test]

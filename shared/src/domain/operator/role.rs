@@ -18,11 +18,20 @@ pub enum Role {
     Finance,
     /// Reads everything but secrets.
     Auditor,
+    /// Looks after its own apps. Nobody with a password is one: whoever is has a
+    /// [`super::Pass`] that names the apps.
+    AppOwner,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Owner, Self::Operator, Self::Finance, Self::Auditor];
+    pub const ALL: [Self; 5] = [
+        Self::Owner,
+        Self::Operator,
+        Self::Finance,
+        Self::Auditor,
+        Self::AppOwner,
+    ];
 
     /// Its name, as it is stored and sent.
     #[must_use]
@@ -32,6 +41,7 @@ impl Role {
             Self::Operator => "operator",
             Self::Finance => "finance",
             Self::Auditor => "auditor",
+            Self::AppOwner => "app_owner",
         }
     }
 
@@ -41,24 +51,34 @@ impl Role {
     /// When there is no such role.
     pub fn parse(value: &str) -> Result<Self, Refused> {
         let mut roles = Self::ALL.into_iter();
-        roles
-            .find(|role| role.as_str() == value)
-            .ok_or(Refused("must be owner, operator, finance or auditor"))
+        roles.find(|role| role.as_str() == value).ok_or(Refused(
+            "must be owner, operator, finance, auditor or app_owner",
+        ))
     }
 
     /// The one table of who may do what.
     #[must_use]
     pub fn may(self, action: Action) -> bool {
         let allowed: &[Self] = match action {
-            Action::OwnAccount => &Self::ALL,
-            Action::ManageKeys => &[Self::Owner],
-            Action::ReadApps | Action::ReadDeliveries | Action::ReadOrders => &Self::ALL,
-            Action::ChangeApps | Action::IssueSecrets | Action::Resend | Action::CloseOrders => {
-                &[Self::Owner, Self::Operator]
+            Action::OwnSession
+            | Action::ListApps
+            | Action::ReadApps
+            | Action::ReadDeliveries
+            | Action::FindOrders
+            | Action::ReadOrders => &Self::ALL,
+            Action::OwnPassword | Action::ReadWaiting => {
+                &[Self::Owner, Self::Operator, Self::Finance, Self::Auditor]
             }
+            Action::ManageStaff => &[Self::Owner],
+            Action::ReadStaff | Action::ReadTrail => &[Self::Owner, Self::Auditor],
+            Action::ReadLinks => &[Self::Owner, Self::Operator, Self::Auditor],
+            Action::ManageLinks
+            | Action::RegisterApps
+            | Action::ChangeApps
+            | Action::CloseOrders => &[Self::Owner, Self::Operator],
+            Action::IssueSecrets | Action::Resend => &[Self::Owner, Self::Operator, Self::AppOwner],
             Action::QueryOrders | Action::Refund => &[Self::Owner, Self::Operator, Self::Finance],
             Action::ConfirmRefunds => &[Self::Owner, Self::Finance],
-            Action::ReadTrail => &[Self::Owner, Self::Auditor],
         };
         allowed.contains(&self)
     }
@@ -67,23 +87,38 @@ impl Role {
 /// What can be done through the operators' API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// See who one is, log out, change one's own password.
-    OwnAccount,
-    /// Make and end the keys of machines.
-    ManageKeys,
-    /// See apps, without their secrets.
+    /// See who one is, and log out.
+    OwnSession,
+    /// Change one's own password.
+    OwnPassword,
+    /// See who operates the hub, and the keys of machines.
+    ReadStaff,
+    /// Let operators in or not, make and end the keys of machines.
+    ManageStaff,
+    /// See the links of apps' owners.
+    ReadLinks,
+    /// Make and end them.
+    ManageLinks,
+    /// See which apps there are.
+    ListApps,
+    /// See an app, without its secrets.
     ReadApps,
-    /// Edit apps, switch them off and on, pause their deliveries, and annotate them.
+    /// Register apps, and see the secret of each once.
+    RegisterApps,
+    /// Edit apps, switch them off and on, pause their deliveries, wake what was kept
+    /// for them, and annotate them.
     ChangeApps,
-    /// Register apps, give them secrets, and see each once.
+    /// Give an app another secret, and see it once.
     IssueSecrets,
     /// See what apps were told in vain.
     ReadDeliveries,
-    /// Tell it again, wake what was kept for them, and send test events.
+    /// Tell it again, and send test events.
     Resend,
     /// See who changed what.
     ReadTrail,
-    /// See orders with all that belongs to them.
+    /// Find an order by its number at WeChat.
+    FindOrders,
+    /// See an order with all that belongs to it.
     ReadOrders,
     /// Have WeChat asked about an order.
     QueryOrders,
@@ -91,6 +126,8 @@ pub enum Action {
     CloseOrders,
     /// Give money back, up to the limit alone.
     Refund,
+    /// See what waits for a second person.
+    ReadWaiting,
     /// Let go what another has asked for above the limit.
     ConfirmRefunds,
 }
@@ -99,7 +136,22 @@ impl Action {
     /// Whether a machine's key never allows it.
     #[must_use]
     pub fn is_for_people(self) -> bool {
-        matches!(self, Self::OwnAccount | Self::ConfirmRefunds)
+        matches!(
+            self,
+            Self::OwnSession
+                | Self::OwnPassword
+                | Self::ManageStaff
+                | Self::ManageLinks
+                | Self::ConfirmRefunds
+        )
+    }
+
+    /// Whether it speaks of no app, or its request does not say of which in its path.
+    /// Whoever reaches some apps only may do no other without an app in the path;
+    /// these look themselves.
+    #[must_use]
+    pub fn looks_at_apps_itself(self) -> bool {
+        matches!(self, Self::OwnSession | Self::ListApps | Self::FindOrders)
     }
 }
 
@@ -113,24 +165,32 @@ impl fmt::Display for Role {
 mod tests {
     use super::*;
 
-    /// Who may do it: owner, operator, finance, auditor.
+    /// Who may do it: owner, operator, finance, auditor, app owner.
     #[test]
     fn each_role_may_do_what_the_table_says_and_nothing_else() {
         use Action::*;
         for (action, may) in [
-            (OwnAccount, "oofa"),
-            (ManageKeys, "o..."),
-            (ReadApps, "oofa"),
-            (ChangeApps, "oo.."),
-            (IssueSecrets, "oo.."),
-            (ReadDeliveries, "oofa"),
-            (Resend, "oo.."),
-            (ReadTrail, "o..a"),
-            (ReadOrders, "oofa"),
-            (QueryOrders, "oof."),
-            (CloseOrders, "oo.."),
-            (Refund, "oof."),
-            (ConfirmRefunds, "o.f."),
+            (OwnSession, "oofaA"),
+            (OwnPassword, "oofa."),
+            (ReadStaff, "o..a."),
+            (ManageStaff, "o...."),
+            (ReadLinks, "oo.a."),
+            (ManageLinks, "oo..."),
+            (ListApps, "oofaA"),
+            (ReadApps, "oofaA"),
+            (RegisterApps, "oo..."),
+            (ChangeApps, "oo..."),
+            (IssueSecrets, "oo..A"),
+            (ReadDeliveries, "oofaA"),
+            (Resend, "oo..A"),
+            (ReadTrail, "o..a."),
+            (FindOrders, "oofaA"),
+            (ReadOrders, "oofaA"),
+            (QueryOrders, "oof.."),
+            (CloseOrders, "oo..."),
+            (Refund, "oof.."),
+            (ReadWaiting, "oofa."),
+            (ConfirmRefunds, "o.f.."),
         ] {
             let allowed = Role::ALL.map(|role| role.may(action));
             let expected: Vec<bool> = may.chars().map(|letter| letter != '.').collect();
