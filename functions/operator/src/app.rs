@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, post};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use shared::ambient::random_hex;
@@ -17,7 +17,7 @@ use shared::flows::apps::Change;
 use shared::http::problem::Problem;
 
 use crate::OperatorApi;
-use crate::body::{page_size, query, read, reason, text};
+use crate::body::{Sent, Why, page_size, query, text};
 use crate::door::Caller;
 
 const NOTE_MAX_BYTES: usize = 2000;
@@ -29,27 +29,49 @@ struct Apps<'a> {
     next: Option<AppId>,
 }
 
+/// All apps, or the caller's own.
 pub(crate) async fn list(
     State(state): State<Arc<OperatorApi>>,
+    Extension(caller): Extension<Caller>,
     RawQuery(given): RawQuery,
 ) -> Result<Response, Problem> {
     let asked = query(given.as_deref(), &["limit", "cursor"])?;
     let limit = page_size(&asked)?;
     let after = asked.text("cursor", 16)?.map(AppId::parse).transpose();
     let after = after.map_err(Problem::of_param("cursor"))?;
-    let found = state.registry.apps_after(after.as_ref(), limit).await?;
+    let (apps, next) = match &caller.apps {
+        None => {
+            let found = state.registry.apps_after(after.as_ref(), limit).await?;
+            (found.apps, found.next)
+        }
+        Some(own) => {
+            let mut apps = Vec::new();
+            for app_id in own {
+                apps.extend(state.registry.app(app_id).await?);
+            }
+            (apps, None)
+        }
+    };
     let now = state.clock.now();
-    let apps = found.apps.iter().map(|app| app.shown(now)).collect();
-    let next = found.next;
+    let apps = apps.iter().map(|app| shown(app, &caller, now)).collect();
     Ok(Json(Apps { apps, next }).into_response())
 }
 
 pub(crate) async fn show(
     State(state): State<Arc<OperatorApi>>,
+    Extension(caller): Extension<Caller>,
     Path(app_id): Path<String>,
 ) -> Result<Response, Problem> {
     let app = state.apps.read(&parsed(&app_id)?).await?;
-    Ok(Json(app.shown(state.clock.now())).into_response())
+    Ok(Json(shown(&app, &caller, state.clock.now())).into_response())
+}
+
+/// What this caller sees of an app.
+fn shown<'a>(app: &'a App, caller: &Caller, now: Timestamp) -> Shown<'a> {
+    match caller.apps {
+        None => app.shown(now),
+        Some(_) => app.shown(now).without_note(),
+    }
 }
 
 /// An app's identifier in a path.
@@ -59,7 +81,7 @@ pub(crate) fn parsed(app_id: &str) -> Result<AppId, Problem> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Create {
+pub(crate) struct Create {
     app_id: Option<AppId>,
     app_secret: Option<AppSecret>,
     #[serde(default)]
@@ -70,19 +92,21 @@ struct Create {
 pub(crate) async fn create(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<Create>,
 ) -> Result<Response, Problem> {
-    let asked: Create = read(&headers, &body)?;
     let random_id = || parsed(random_hex().get(..16).unwrap_or_default());
     let app_id = asked.app_id.map_or_else(random_id, Ok)?;
     let secret = asked.app_secret.map_or_else(random_secret, Ok)?;
-    let actor = caller.because(reason(asked.reason)?);
+    let actor = caller.because(asked.reason)?;
     let edit = plain(asked.changes)?;
     let now = state.clock.now();
     let new = App::new(app_id, secret);
     let app = state.apps.create(new, &edit, &actor, now).await?;
-    Ok((StatusCode::CREATED, Json(WithSecret::of(&app, now))).into_response())
+    Ok((
+        StatusCode::CREATED,
+        Json(WithSecret::of(&app, &caller, now)),
+    )
+        .into_response())
 }
 
 fn random_secret() -> Result<AppSecret, Problem> {
@@ -100,7 +124,7 @@ fn plain(mut edit: Edit) -> Result<Edit, Problem> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EditApp {
+pub(crate) struct EditApp {
     changes: Edit,
     reason: Option<String>,
 }
@@ -109,67 +133,26 @@ pub(crate) async fn edit(
     state: State<Arc<OperatorApi>>,
     caller: Extension<Caller>,
     app_id: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<EditApp>,
 ) -> Result<Response, Problem> {
-    let asked: EditApp = read(&headers, &body)?;
     let edit = Change::Edit(Box::new(plain(asked.changes)?));
     change(&state, &caller, &app_id, edit, asked.reason).await
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Why {
-    reason: Option<String>,
-}
-
-pub(crate) async fn disable(
-    state: State<Arc<OperatorApi>>,
-    caller: Extension<Caller>,
-    app_id: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let why: Why = read(&headers, &body)?;
-    change(&state, &caller, &app_id, Change::Disable, why.reason).await
-}
-
-pub(crate) async fn enable(
-    state: State<Arc<OperatorApi>>,
-    caller: Extension<Caller>,
-    app_id: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let why: Why = read(&headers, &body)?;
-    change(&state, &caller, &app_id, Change::Enable, why.reason).await
-}
-
-pub(crate) async fn pause(
-    state: State<Arc<OperatorApi>>,
-    caller: Extension<Caller>,
-    app_id: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let why: Why = read(&headers, &body)?;
-    change(&state, &caller, &app_id, Change::Pause, why.reason).await
-}
-
-pub(crate) async fn resume(
-    state: State<Arc<OperatorApi>>,
-    caller: Extension<Caller>,
-    app_id: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let why: Why = read(&headers, &body)?;
-    change(&state, &caller, &app_id, Change::Resume, why.reason).await
+/// A change that needs no more than its name.
+pub(crate) fn simply(simple: Change) -> MethodRouter<Arc<OperatorApi>> {
+    let handler = async move |State(state): State<Arc<OperatorApi>>,
+                              Extension(caller): Extension<Caller>,
+                              Path(app_id): Path<String>,
+                              Sent(why): Sent<Why>| {
+        change(&state, &caller, &app_id, simple, why.reason).await
+    };
+    post(handler)
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Annotate {
+pub(crate) struct Annotate {
     note: String,
     reason: Option<String>,
 }
@@ -178,10 +161,8 @@ pub(crate) async fn annotate(
     state: State<Arc<OperatorApi>>,
     caller: Extension<Caller>,
     app_id: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<Annotate>,
 ) -> Result<Response, Problem> {
-    let asked: Annotate = read(&headers, &body)?;
     let note = text("note", asked.note, NOTE_MAX_BYTES)?;
     change(
         &state,
@@ -200,7 +181,7 @@ async fn change(
     change: Change,
     why: Option<String>,
 ) -> Result<Response, Problem> {
-    let (actor, now) = (caller.because(reason(why)?), state.clock.now());
+    let (actor, now) = (caller.because(why)?, state.clock.now());
     let app_id = parsed(app_id)?;
     let app = state.apps.change(&app_id, change, &actor, now).await?.app;
     Ok(Json(app.shown(now)).into_response())
@@ -208,7 +189,7 @@ async fn change(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rotate {
+pub(crate) struct Rotate {
     /// Which of the three.
     old: Old,
     overlap_hours: Option<i64>,
@@ -237,11 +218,11 @@ struct WithSecret<'a> {
 }
 
 impl<'a> WithSecret<'a> {
-    fn of(app: &'a App, now: Timestamp) -> Self {
+    fn of(app: &'a App, caller: &Caller, now: Timestamp) -> Self {
         Self {
             app_secret: app.app_secret.expose(),
             webhook_secret: app.app_secret.webhook_form(),
-            app: app.shown(now),
+            app: shown(app, caller, now),
         }
     }
 }
@@ -250,10 +231,8 @@ pub(crate) async fn rotate(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
     Path(app_id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<Rotate>,
 ) -> Result<Response, Problem> {
-    let asked: Rotate = read(&headers, &body)?;
     let now = state.clock.now();
     let rotation = match (asked.old, asked.overlap_hours) {
         (Old::Overlaps, hours) => {
@@ -270,12 +249,12 @@ pub(crate) async fn rotate(
         (Old::Ends, None) => Rotation::Now,
         (Old::IsReplaced, None) => Rotation::Again,
     };
-    let actor = caller.because(reason(asked.reason)?);
+    let actor = caller.because(asked.reason)?;
     let secret = random_secret()?;
     let app_id = parsed(&app_id)?;
     let app = state
         .apps
         .rotate(&app_id, rotation, secret, &actor, now)
         .await?;
-    Ok(Json(WithSecret::of(&app, now)).into_response())
+    Ok(Json(WithSecret::of(&app, &caller, now)).into_response())
 }

@@ -2,12 +2,19 @@
 //! field that it does not have is refused, so that nobody sets what they are not
 //! asked for.
 
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use shared::domain::time::Timestamp;
 use shared::http::problem::Problem;
 use shared::http::request::Fields;
+
+use crate::OperatorApi;
 
 /// No request of ours comes near this.
 const BODY_MAX_BYTES: usize = 16 * 1024;
@@ -15,9 +22,33 @@ const PAGE: i32 = 50;
 const PAGE_MAX: i32 = 100;
 const REASON_MAX_BYTES: usize = 500;
 
+/// A request's body.
+pub(crate) struct Sent<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<OperatorApi>> for Sent<T> {
+    type Rejection = Problem;
+
+    async fn from_request(
+        request: Request,
+        state: &Arc<OperatorApi>,
+    ) -> Result<Self, Self::Rejection> {
+        let headers = request.headers().clone();
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|_| Problem::BodyTooLarge)?;
+        read(&headers, &body).map(Self)
+    }
+}
+
+/// The body of a request that says enough by its address.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Why {
+    pub(crate) reason: Option<String>,
+}
+
 /// Reads a body. Its content type must say that it is JSON: a page of another site
 /// cannot make a browser send that without asking the hub first.
-pub(crate) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
     let content_type = headers.get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let essence = content_type.and_then(|value| value.split(';').next());
@@ -76,6 +107,13 @@ pub(crate) fn page_size(fields: &Fields) -> Result<i32, Problem> {
     limit.ok_or_else(|| Problem::param("limit", "must be 1 to 100"))
 }
 
+/// What a list is asked for that has no other parameters: how many, and after which.
+pub(crate) fn listing(given: Option<&str>) -> Result<(i32, Option<String>), Problem> {
+    let asked = query(given, &["limit", "cursor"])?;
+    let after = asked.text("cursor", 64)?.map(str::to_owned);
+    Ok((page_size(&asked)?, after))
+}
+
 /// A time, as all times are written here.
 pub(crate) fn time(field: &'static str, given: &str) -> Result<Timestamp, Problem> {
     Timestamp::parse_rfc3339(given).map_err(Problem::of_param(field))
@@ -84,7 +122,6 @@ pub(crate) fn time(field: &'static str, given: &str) -> Result<Timestamp, Proble
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
-    use serde::Deserialize;
 
     use super::*;
 

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -19,7 +18,7 @@ use shared::http::problem::{OperatorProblem, Problem};
 
 use crate::OperatorApi;
 use crate::app::parsed;
-use crate::body::{page_size, query, read, reason, time};
+use crate::body::{Sent, page_size, query, time};
 use crate::door::Caller;
 
 /// As many as one request sends again: each is a transaction of its own.
@@ -75,7 +74,7 @@ fn shown(listed: &Listed) -> Shown<'_> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Resend {
+pub(crate) struct Resend {
     order_no: String,
     event: String,
     subject: Option<String>,
@@ -86,10 +85,8 @@ pub(crate) async fn resend(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
     Path(app_id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<Resend>,
 ) -> Result<Response, Problem> {
-    let asked: Resend = read(&headers, &body)?;
     let order_no = OrderNo::parse(&asked.order_no).map_err(Problem::of_param("order_no"))?;
     let key = OrderKey {
         app_id: parsed(&app_id)?,
@@ -99,7 +96,7 @@ pub(crate) async fn resend(
     if sk.len() > NAME_MAX_BYTES {
         return Err(Problem::param("event", "is too long"));
     }
-    let actor = caller.because(reason(asked.reason)?);
+    let actor = caller.because(asked.reason)?;
     let sent = state.redelivery.one(&key, &sk, &actor, state.clock.now());
     match sent.await? {
         true => Ok(StatusCode::ACCEPTED.into_response()),
@@ -109,7 +106,7 @@ pub(crate) async fn resend(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ResendAll {
+pub(crate) struct ResendAll {
     since: String,
     limit: Option<i32>,
     per_second: Option<i64>,
@@ -129,10 +126,8 @@ pub(crate) async fn resend_all(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
     Path(app_id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<ResendAll>,
 ) -> Result<Response, Problem> {
-    let asked: ResendAll = read(&headers, &body)?;
     let since = time("since", &asked.since)?;
     let (limit, per_second) = (asked.limit.unwrap_or(BATCH_MAX), pace(asked.per_second)?);
     if !(1..=BATCH_MAX).contains(&limit) {
@@ -146,7 +141,7 @@ pub(crate) async fn resend_all(
         limit,
         per_second,
     };
-    let actor = caller.because(reason(asked.reason)?);
+    let actor = caller.because(asked.reason)?;
     let sent = state.redelivery.batch(&batch, &actor, state.clock.now());
     let sent = sent.await?;
     Ok(Json(Resent {
@@ -159,7 +154,7 @@ pub(crate) async fn resend_all(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wake {
+pub(crate) struct Wake {
     per_second: Option<i64>,
     cursor: Option<String>,
     reason: Option<String>,
@@ -176,13 +171,11 @@ pub(crate) async fn wake(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
     Path(app_id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<Wake>,
 ) -> Result<Response, Problem> {
-    let asked: Wake = read(&headers, &body)?;
     let per_second = pace(asked.per_second)?;
     let app = state.apps.read(&parsed(&app_id)?).await?;
-    let (actor, now) = (caller.because(reason(asked.reason)?), state.clock.now());
+    let (actor, now) = (caller.because(asked.reason)?, state.clock.now());
     let entry = actor.entry("delivery.wake", app_id, now, &random_hex());
     state.audit.announce(&entry).await?;
     let after = asked.cursor.as_deref();

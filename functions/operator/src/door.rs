@@ -1,19 +1,24 @@
 //! Who asks, and whether they may: a session's cookie with, for every change, the
-//! token that only the hub's own pages have beside it; or a machine's key. A
-//! handler behind the door is handed the [`Caller`].
+//! token that only the hub's own pages have beside it; or a machine's key. Whoever
+//! reaches some apps only does not pass with another one in the path. A handler
+//! behind the door is handed the [`Caller`].
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use shared::ambient::random_hex;
 use shared::domain::audit::Actor;
-use shared::domain::operator::{Action, ApiKey, OperatorName, Role, csrf_token, digest};
+use shared::domain::id::AppId;
+use shared::domain::operator::{
+    Action, Holder, Operator, OperatorName, Pass, PassKind, Role, csrf_token, digest,
+};
 use shared::domain::signature::same;
 use shared::domain::time::Timestamp;
 use shared::http::client_ip;
@@ -21,6 +26,7 @@ use shared::http::problem::{OperatorProblem, Problem};
 use tracing::Span;
 
 use crate::OperatorApi;
+use crate::body::reason;
 
 /// The prefix binds it to this host, to HTTPS and to every path: no other host of
 /// the same domain can put one in its place.
@@ -30,10 +36,13 @@ const CSRF_HEADER: &str = "x-csrf-token";
 /// Somebody whom the door let pass.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    /// As the audit trail names them: `operator:ann`, `apikey:0123456789abcdef`.
+    /// As the audit trail names them: `operator:ann`, `apikey:0123456789abcdef`,
+    /// `link:0123456789abcdef`.
     pub(crate) who: String,
     /// What they are here for.
     pub(crate) role: Role,
+    /// The only apps that they reach, if not all.
+    pub(crate) apps: Option<BTreeSet<AppId>>,
     /// From where they come.
     pub(crate) from: IpAddr,
     /// Until when they may, at most.
@@ -45,25 +54,39 @@ pub(crate) struct Caller {
 /// The caller's own session.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnSession {
-    /// Whose.
-    pub(crate) name: OperatorName,
+    /// Whose, if not of somebody with a link.
+    pub(crate) name: Option<OperatorName>,
     /// The cookie's value.
     pub(crate) cookie: String,
 }
 
 impl Caller {
-    /// Whose entries the audit trail gets for what is done now, and why.
-    pub(crate) fn because(&self, reason: String) -> Actor {
+    /// Whose entries the audit trail gets for what is done now.
+    pub(crate) fn actor(&self) -> Actor {
         Actor {
             who: self.who.clone(),
             through: "api".to_owned(),
             from: self.from.to_string(),
-            reason,
+            reason: String::new(),
         }
+    }
+
+    /// The same with why, as they say.
+    pub(crate) fn because(&self, why: Option<String>) -> Result<Actor, Problem> {
+        Ok(Actor {
+            reason: reason(why)?,
+            ..self.actor()
+        })
     }
 
     fn may(&self, action: Action) -> bool {
         self.role.may(action) && (self.session.is_some() || !action.is_for_people())
+    }
+
+    /// Whether they reach this app, which may be none.
+    pub(crate) fn reaches(&self, app_id: &str) -> bool {
+        let apps = self.apps.as_ref();
+        apps.is_none_or(|apps| apps.iter().any(|known| known.as_str() == app_id))
     }
 
     /// The session of somebody who must be a person.
@@ -83,9 +106,18 @@ pub(crate) async fn pass(
     let (mut parts, body) = request.into_parts();
     let caller = state.caller(&parts, now).await?;
     Span::current().record("operator", &caller.who);
-    if !caller.may(action) {
-        state.note_forbidden(&caller, &parts, now).await;
-        return Err(OperatorProblem::Forbidden.into());
+    let named = RawPathParams::from_request_parts(&mut parts, &())
+        .await
+        .ok();
+    let mut named = named.iter().flatten();
+    let reached = match named.find(|(name, _)| *name == "app_id") {
+        Some((_, app_id)) => caller.reaches(app_id),
+        None => caller.apps.is_none() || action.looks_at_apps_itself(),
+    };
+    if !(reached && caller.may(action)) {
+        return Err(state
+            .forbid(&caller, &parts.method, parts.uri.path(), now)
+            .await);
     }
     parts.extensions.insert(caller);
     Ok(next.run(Request::from_parts(parts, body)).await)
@@ -133,21 +165,36 @@ impl OperatorApi {
         let hash = digest(cookie);
         let session = self.registry.session(&hash).await?;
         let session = session.ok_or(OperatorProblem::LoginRequired)?;
-        let operator = self.registry.operator(&session.operator).await?;
-        let operator = operator.filter(|operator| session.is_of(operator, now));
-        let operator = operator.ok_or(OperatorProblem::LoginRequired)?;
+        let (who, role, apps, name) = match &session.holder {
+            Holder::Operator { operator, .. } => {
+                let operator = self.registry.operator(operator).await?;
+                let operator = operator.filter(|operator| session.is_of(operator, now));
+                let Operator { name, role, .. } = operator.ok_or(OperatorProblem::LoginRequired)?;
+                (format!("operator:{name}"), role, None, Some(name))
+            }
+            Holder::Link { link } => {
+                let link = self.registry.pass(PassKind::OwnerLink, link).await?;
+                let link = link.filter(|link| session.is_of_link(link, now));
+                let link = link.ok_or(OperatorProblem::LoginRequired)?;
+                (
+                    format!("link:{}", link.id),
+                    link.role,
+                    Some(link.apps),
+                    None,
+                )
+            }
+        };
         if session.is_unseen(now) {
             self.registry.see_session(&hash, now).await?;
         }
+        let cookie = cookie.to_owned();
         Ok(Caller {
-            who: format!("operator:{}", operator.name),
-            role: operator.role,
+            who,
+            role,
+            apps,
             from,
             ends_at: session.ends_at,
-            session: Some(OwnSession {
-                name: operator.name,
-                cookie: cookie.to_owned(),
-            }),
+            session: Some(OwnSession { name, cookie }),
         })
     }
 
@@ -158,14 +205,15 @@ impl OperatorApi {
         now: Timestamp,
     ) -> Result<Caller, Problem> {
         let text = authorization.strip_prefix("Bearer ");
-        let halves = text.and_then(ApiKey::split);
+        let halves = text.and_then(|text| Pass::split(PassKind::ApiKey, text));
         let (id, secret) = halves.ok_or(OperatorProblem::LoginRequired)?;
-        let key = self.registry.api_key(id).await?;
+        let key = self.registry.pass(PassKind::ApiKey, id).await?;
         let key = key.filter(|key| key.admits(secret, now));
         let key = key.ok_or(OperatorProblem::LoginRequired)?;
         Ok(Caller {
             who: format!("apikey:{}", key.id),
             role: key.role,
+            apps: (key.role == Role::AppOwner).then_some(key.apps),
             from,
             ends_at: key.ends_at,
             session: None,
@@ -174,14 +222,21 @@ impl OperatorApi {
 
     /// Somebody tries what they may not: whoever reads the trail should know. That
     /// it cannot be written does not let them pass.
-    async fn note_forbidden(&self, caller: &Caller, parts: &Parts, now: Timestamp) {
-        let path: String = parts.uri.path().chars().take(200).collect();
-        let subject = format!("{} {path}", parts.method);
-        let actor = caller.because(String::new());
-        let entry = actor.entry("forbidden", subject, now, &random_hex());
+    pub(crate) async fn forbid(
+        &self,
+        caller: &Caller,
+        method: &Method,
+        path: &str,
+        now: Timestamp,
+    ) -> Problem {
+        let path: String = path.chars().take(200).collect();
+        let subject = format!("{method} {path}");
+        let entry = caller.actor();
+        let entry = entry.entry("forbidden", subject, now, &random_hex());
         if let Err(failure) = self.audit.announce(&entry).await {
             tracing::error!(%failure, "a forbidden request is not in the audit trail");
         }
+        OperatorProblem::Forbidden.into()
     }
 }
 

@@ -4,21 +4,20 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use shared::flows::sign_in::{self, Given};
 use shared::http::problem::Problem;
 
 use crate::OperatorApi;
-use crate::body::read;
+use crate::body::Sent;
 use crate::door::Origin;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AskForCodes {
+pub(crate) struct AskForCodes {
     name: String,
     token: String,
 }
@@ -33,11 +32,9 @@ struct Codes<'a> {
 pub(crate) async fn offer(
     State(state): State<Arc<OperatorApi>>,
     Origin(from): Origin,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<AskForCodes>,
 ) -> Result<Response, Problem> {
     let now = state.clock.now();
-    let asked: AskForCodes = read(&headers, &body)?;
     let offered = state.sign_in.offer(&asked.name, &asked.token, from, now);
     let sign_in::Offer { secret, address } = offered.await?;
     Ok(Json(Codes {
@@ -49,7 +46,7 @@ pub(crate) async fn offer(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Enrol {
+pub(crate) struct Enrol {
     name: String,
     token: String,
     password: String,
@@ -59,11 +56,9 @@ struct Enrol {
 pub(crate) async fn finish(
     State(state): State<Arc<OperatorApi>>,
     Origin(from): Origin,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<Enrol>,
 ) -> Result<Response, Problem> {
     let now = state.clock.now();
-    let asked: Enrol = read(&headers, &body)?;
     let given = Given {
         name: &asked.name,
         password: &asked.password,

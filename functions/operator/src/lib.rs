@@ -2,14 +2,15 @@
 //! browser in which they are logged in or by a machine's key. Each route names the
 //! action that the caller's role must allow; `door` asks for it before the handler.
 
-mod api_key;
 mod app;
 mod body;
 mod delivery;
 mod door;
 mod enrolment;
 mod order;
+mod pass;
 mod session;
+mod staff;
 mod test_event;
 mod trail;
 
@@ -26,12 +27,12 @@ use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::callback::Caller;
 use shared::domain::operator::Action;
-use shared::flows::apps::Apps;
+use shared::flows::apps::{Apps, Change};
 use shared::flows::ask::Asking;
 use shared::flows::redelivery::Redelivery;
 use shared::flows::second_person::RefundDesk;
 use shared::flows::sign_in::SignIn;
-use shared::flows::staff::Staff;
+use shared::flows::staff::{Change as Turn, Staff};
 use shared::http::guarded;
 
 /// What the function works with.
@@ -75,17 +76,23 @@ impl OperatorApi {
 pub fn router(state: Arc<OperatorApi>) -> Router {
     let open = Router::new()
         .route("/v1/operator/session", post(session::begin))
+        .route("/v1/operator/link-session", post(session::begin_with_link))
         .route("/v1/operator/enrolment", post(enrolment::finish))
         .route("/v1/operator/enrolment/codes", post(enrolment::offer));
     let held = |action: Action, handler: MethodRouter<Arc<OperatorApi>>| {
         handler.route_layer(from_fn_with_state((Arc::clone(&state), action), door::pass))
     };
-    let own = |handler| held(Action::OwnAccount, handler);
-    let keys = |handler| held(Action::ManageKeys, handler);
+    let own = |handler| held(Action::OwnSession, handler);
+    let see_staff = |handler| held(Action::ReadStaff, handler);
+    let manage_staff = |handler| held(Action::ManageStaff, handler);
+    let see_links = |handler| held(Action::ReadLinks, handler);
+    let manage_links = |handler| held(Action::ManageLinks, handler);
     let change_app = |handler| held(Action::ChangeApps, handler);
+    let simply = |change| change_app(app::simply(change));
     let resend = |handler| held(Action::Resend, handler);
     let read_order = |handler| held(Action::ReadOrders, handler);
     let refund = |handler| held(Action::Refund, handler);
+    let person = "/v1/operator/operators/{name}";
     let app = "/v1/operator/apps/{app_id}";
     let order = "/v1/operator/orders/{app_id}/{order_no}";
     let waiting = "/v1/operator/confirmations/{id}";
@@ -93,23 +100,60 @@ pub fn router(state: Arc<OperatorApi>) -> Router {
     let routes = open
         .route("/v1/operator/session", own(get(session::show)))
         .route("/v1/operator/session", own(delete(session::end)))
-        .route("/v1/operator/password", own(post(session::change_password)))
-        .route("/v1/operator/api-keys", keys(post(api_key::create)))
-        .route("/v1/operator/api-keys/{id}", keys(get(api_key::show)))
-        .route("/v1/operator/api-keys/{id}", keys(delete(api_key::revoke)))
-        .route("/v1/operator/apps", held(Action::ReadApps, get(app::list)))
+        .route(
+            "/v1/operator/password",
+            held(Action::OwnPassword, post(session::change_password)),
+        )
+        .route("/v1/operator/operators", see_staff(get(staff::list)))
+        .route(person, see_staff(get(staff::show)))
+        .route(person, manage_staff(delete(staff::remove)))
+        .route(
+            &format!("{person}/disable"),
+            manage_staff(staff::change(Turn::Disable)),
+        )
+        .route(
+            &format!("{person}/enable"),
+            manage_staff(staff::change(Turn::Enable)),
+        )
+        .route("/v1/operator/api-keys", see_staff(get(pass::list_keys)))
+        .route(
+            "/v1/operator/api-keys",
+            manage_staff(post(pass::create_key)),
+        )
+        .route("/v1/operator/api-keys/{id}", see_staff(get(pass::show_key)))
+        .route(
+            "/v1/operator/api-keys/{id}",
+            manage_staff(delete(pass::revoke_key)),
+        )
+        .route("/v1/operator/owner-links", see_links(get(pass::list_links)))
+        .route(
+            "/v1/operator/owner-links",
+            manage_links(post(pass::create_link)),
+        )
+        .route(
+            "/v1/operator/owner-links/{id}",
+            see_links(get(pass::show_link)),
+        )
+        .route(
+            "/v1/operator/owner-links/{id}",
+            manage_links(delete(pass::revoke_link)),
+        )
+        .route("/v1/operator/apps", held(Action::ListApps, get(app::list)))
         .route(
             "/v1/operator/apps",
-            held(Action::IssueSecrets, post(app::create)),
+            held(Action::RegisterApps, post(app::create)),
         )
         .route(app, held(Action::ReadApps, get(app::show)))
         .route(app, change_app(patch(app::edit)))
-        .route(&format!("{app}/disable"), change_app(post(app::disable)))
-        .route(&format!("{app}/enable"), change_app(post(app::enable)))
-        .route(&format!("{app}/pause"), change_app(post(app::pause)))
-        .route(&format!("{app}/resume"), change_app(post(app::resume)))
+        .route(&format!("{app}/disable"), simply(Change::Disable))
+        .route(&format!("{app}/enable"), simply(Change::Enable))
+        .route(&format!("{app}/pause"), simply(Change::Pause))
+        .route(&format!("{app}/resume"), simply(Change::Resume))
         .route(&format!("{app}/test-event"), resend(post(test_event::send)))
-        .route(&format!("{deliveries}/wake"), resend(post(delivery::wake)))
+        .route(
+            &format!("{deliveries}/wake"),
+            change_app(post(delivery::wake)),
+        )
         .route(&format!("{app}/annotate"), change_app(post(app::annotate)))
         .route(
             &format!("{app}/rotate"),
@@ -127,7 +171,10 @@ pub fn router(state: Arc<OperatorApi>) -> Router {
             &format!("{deliveries}/resend-all"),
             resend(post(delivery::resend_all)),
         )
-        .route("/v1/operator/orders", read_order(get(order::find)))
+        .route(
+            "/v1/operator/orders",
+            held(Action::FindOrders, get(order::find)),
+        )
         .route(order, read_order(get(order::show)))
         .route(
             &format!("{order}/query"),
@@ -138,7 +185,7 @@ pub fn router(state: Arc<OperatorApi>) -> Router {
             held(Action::CloseOrders, post(order::close)),
         )
         .route(&format!("{order}/refunds"), refund(post(order::give_back)))
-        .route(waiting, read_order(get(order::show_waiting)))
+        .route(waiting, held(Action::ReadWaiting, get(order::show_waiting)))
         .route(waiting, refund(delete(order::reject)))
         .route(
             &format!("{waiting}/confirm"),

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -23,7 +22,7 @@ use shared::http::view;
 
 use crate::OperatorApi;
 use crate::app::parsed;
-use crate::body::{query, read, reason, text};
+use crate::body::{Sent, Why, query, text};
 use crate::door::Caller;
 
 /// WeChat shows no more of it to the payer.
@@ -46,11 +45,18 @@ pub(crate) async fn show(
 /// The order that is being paid under this number at WeChat.
 pub(crate) async fn find(
     State(state): State<Arc<OperatorApi>>,
+    Extension(caller): Extension<Caller>,
     RawQuery(given): RawQuery,
 ) -> Result<Response, Problem> {
     let asked = query(given.as_deref(), &["trade_no"])?;
-    let number = OutTradeNo::parse(asked.required("trade_no", 32)?);
+    let number = asked.required("trade_no", 32)?;
+    let path = format!("/v1/operator/orders?trade_no={number}");
+    let number = OutTradeNo::parse(number);
     let number = number.map_err(Problem::of_param("trade_no"))?;
+    if !caller.reaches(number.order.app_id.as_str()) {
+        let now = state.clock.now();
+        return Err(state.forbid(&caller, &Method::GET, &path, now).await);
+    }
     shown(&state, &number.order).await
 }
 
@@ -62,21 +68,13 @@ async fn shown(state: &OperatorApi, key: &OrderKey) -> Result<Response, Problem>
     Ok(Json(view::Order::of(&partition, pay_url)).into_response())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Why {
-    reason: Option<String>,
-}
-
 /// Asks WeChat. What WeChat says changes the order, and not who asked.
 pub(crate) async fn ask(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
     Path((app_id, order_no)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(why): Sent<Why>,
 ) -> Result<Response, Problem> {
-    let why: Why = read(&headers, &body)?;
     let (key, now) = (key(&app_id, &order_no)?, state.clock.now());
     let order = state
         .announced(&caller, &key, "order.query", why.reason)
@@ -90,10 +88,8 @@ pub(crate) async fn close(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
     Path((app_id, order_no)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(why): Sent<Why>,
 ) -> Result<Response, Problem> {
-    let why: Why = read(&headers, &body)?;
     let (key, now) = (key(&app_id, &order_no)?, state.clock.now());
     let order = state
         .announced(&caller, &key, "order.close", why.reason)
@@ -116,7 +112,7 @@ impl OperatorApi {
         action: &str,
         why: Option<String>,
     ) -> Result<Order, Problem> {
-        let actor = caller.because(reason(why)?);
+        let actor = caller.because(why)?;
         let order = self.ledger().order(key).await?;
         let order = order.ok_or(Problem::OrderNotFound)?;
         let now = self.clock.now();
@@ -128,7 +124,7 @@ impl OperatorApi {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct GiveBack {
+pub(crate) struct GiveBack {
     refund_no: String,
     refund_fee: Option<i64>,
     transaction_id: Option<String>,
@@ -166,10 +162,8 @@ pub(crate) async fn give_back(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
     Path((app_id, order_no)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(given): Sent<GiveBack>,
 ) -> Result<Response, Problem> {
-    let given: GiveBack = read(&headers, &body)?;
     let refund_no = RefundNo::of_operator(&given.refund_no);
     let fee = given.refund_fee.map(Fen::positive).transpose();
     let payer_reason = given.payer_reason.filter(|text| !text.is_empty());
@@ -183,7 +177,7 @@ pub(crate) async fn give_back(
         payer_reason: payer_reason.transpose()?,
         transaction_id: given.transaction_id,
     };
-    let actor = caller.because(reason(given.reason)?);
+    let actor = caller.because(given.reason)?;
     let asked = state.refund_desk.ask(asked, &actor, state.clock.now());
     Ok(match asked.await? {
         Outcome::Promised(refund) => {
@@ -210,11 +204,9 @@ pub(crate) async fn confirm(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(why): Sent<Why>,
 ) -> Result<Response, Problem> {
-    let why: Why = read(&headers, &body)?;
-    let actor = caller.because(reason(why.reason)?);
+    let actor = caller.because(why.reason)?;
     let confirmed = state.refund_desk.confirm(&id, &actor, state.clock.now());
     Ok(Json(view::Refund::of(&confirmed.await?)).into_response())
 }
@@ -224,7 +216,7 @@ pub(crate) async fn reject(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let actor = caller.because(String::new());
+    let actor = caller.actor();
     let rejected = state.refund_desk.reject(&id, &actor, state.clock.now());
     rejected.await?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -19,12 +17,12 @@ use shared::http::problem::Problem;
 
 use crate::OperatorApi;
 use crate::app::parsed;
-use crate::body::{read, reason};
+use crate::body::Sent;
 use crate::door::Caller;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub(crate) struct Asked {
     address: String,
     reason: Option<String>,
 }
@@ -74,14 +72,12 @@ pub(crate) async fn send(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
     Path(app_id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<Asked>,
 ) -> Result<Response, Problem> {
-    let asked: Asked = read(&headers, &body)?;
     let app = state.apps.read(&parsed(&app_id)?).await?;
     let allowed = check_address(&asked.address, app.allow_http);
     allowed.map_err(Problem::of_param("address"))?;
-    let (actor, now) = (caller.because(reason(asked.reason)?), state.clock.now());
+    let (actor, now) = (caller.because(asked.reason)?, state.clock.now());
     let entry = actor.entry("app.test_event", app_id, now, &random_hex());
     let entry = entry.between(&json!({}), &json!({"address": asked.address}));
     state.audit.announce(&entry).await?;

@@ -15,6 +15,7 @@ mod first;
 mod merchant;
 mod operator;
 mod order;
+mod pass;
 mod print;
 mod profile;
 mod registered;
@@ -96,7 +97,7 @@ enum Command {
     Account(account::Command),
     /// Keys with which machines use the operators' API.
     #[command(subcommand)]
-    Apikey(operator::KeyCommand),
+    Apikey(pass::KeyCommand),
     /// Third parties that may use the hub.
     #[command(subcommand)]
     App(app::Command),
@@ -123,6 +124,9 @@ enum Command {
     /// Orders, as the ledger and the functions' logs know them.
     #[command(subcommand)]
     Order(order::Command),
+    /// Links with which apps' owners look after their own apps.
+    #[command(subcommand)]
+    OwnerLink(pass::LinkCommand),
     /// Several stacks by their names.
     #[command(subcommand)]
     Profile(profile::Command),
@@ -149,7 +153,7 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> Done {
     match command {
         Command::Account(command) => account::run(command).await,
-        Command::Apikey(command) => operator::run_key(command).await,
+        Command::Apikey(command) => pass::run_key(command).await,
         Command::App(command) => app::run(command).await,
         Command::Audit(command) => audit::run(command).await,
         Command::Completions { shell } => {
@@ -161,6 +165,7 @@ async fn run(command: Command) -> Done {
         Command::Merchant(command) => merchant::run(command).await,
         Command::Operator(command) => operator::run(command).await,
         Command::Order(command) => order::run(command).await,
+        Command::OwnerLink(command) => pass::run_link(command).await,
         Command::Profile(command) => profile::run(command).await,
         Command::Restore(restore) => restore::run(restore).await,
     }

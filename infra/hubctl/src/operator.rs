@@ -1,15 +1,18 @@
-//! Who operates the hub through its API: operators, and the keys of machines. None
-//! of them is needed by hubctl itself, so that nobody can be locked out for good.
+//! Who operates the hub through its API: operators. None of them is needed by hubctl itself, so that nobody can be locked out for good.
 
 use clap::{Args, Subcommand};
 use shared::ambient::Clock;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
-use shared::domain::operator::{NewApiKey, OperatorName, Role};
+use shared::domain::operator::{OperatorName, Role};
+use shared::domain::time::Timestamp;
 use shared::flows::staff::{self, Change, Staff};
 
 use crate::audit::Trail;
-use crate::{Done, Stop, print};
+use crate::{Done, Stop, confirm, print};
+
+/// As many as are read in one call.
+pub(crate) const PAGE: i32 = 100;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -18,6 +21,10 @@ pub(crate) enum Command {
         after_help = "  hubctl operator create ann --role operator --reason \"our new colleague\""
     )]
     Create(Create),
+    /// Lists all operators.
+    List(List),
+    /// Removes an operator, and ends all sessions; the name is free again.
+    Remove(Remove),
     /// Shows an operator: everything but secrets.
     Show(Show),
     /// Lets an operator in no more, and ends all sessions.
@@ -37,22 +44,8 @@ may have been robbed, and enable again afterwards.
     Enrol(Named),
 }
 
-#[derive(Subcommand)]
-pub(crate) enum KeyCommand {
-    /// Makes a key and prints it, once.
-    #[command(
-        after_help = "  hubctl apikey create --name \"nightly report\" --role auditor --days 90"
-    )]
-    Create(CreateKey),
-    /// Shows a key: everything but its secret.
-    Show(ShowKey),
-    /// Ends a key before its time.
-    #[command(after_help = "  hubctl apikey revoke 0123456789abcdef --reason \"was in a log\"")]
-    Revoke(RevokeKey),
-}
-
 #[derive(Args)]
-struct Place {
+pub(crate) struct Place {
     /// The registry (the stack's output `RegistryTable`).
     #[arg(long, value_name = "TABLE", env = "REGISTRY_TABLE")]
     registry_table: String,
@@ -89,42 +82,27 @@ pub(crate) struct Show {
 }
 
 #[derive(Args)]
-pub(crate) struct CreateKey {
+#[command(after_help = "  hubctl operator list --json")]
+pub(crate) struct List {
     #[command(flatten)]
     place: Place,
-    #[command(flatten)]
-    trail: Trail,
-    /// What it is for.
+    /// Print an array of what `operator show` prints.
     #[arg(long)]
-    name: String,
-    /// What it may do: operator, finance or auditor.
-    #[arg(long, value_parser = Role::parse)]
-    role: Role,
-    /// How long it lasts.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=366))]
-    days: u16,
+    json: bool,
 }
 
 #[derive(Args)]
-pub(crate) struct ShowKey {
+#[command(after_help = "  hubctl operator remove ann --reason \"has left us\" --yes")]
+pub(crate) struct Remove {
     #[command(flatten)]
-    place: Place,
-    /// The first half of the key, after `hub_`.
-    id: String,
-}
-
-#[derive(Args)]
-pub(crate) struct RevokeKey {
-    #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    trail: Trail,
-    /// The first half of the key, after `hub_`.
-    id: String,
+    named: Named,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
 }
 
 impl Place {
-    async fn staff(&self, trail: &Trail) -> (Staff, aws_config::SdkConfig) {
+    pub(crate) async fn staff(&self, trail: &Trail) -> (Staff, aws_config::SdkConfig) {
         let config = sdk_config_for_people().await;
         let staff = Staff {
             registry: Registry::new(&config, self.registry_table.clone()),
@@ -133,7 +111,7 @@ impl Place {
         (staff, config)
     }
 
-    async fn registry(&self) -> Registry {
+    pub(crate) async fn registry(&self) -> Registry {
         Registry::new(&sdk_config_for_people().await, self.registry_table.clone())
     }
 }
@@ -141,6 +119,8 @@ impl Place {
 pub(crate) async fn run(command: Command) -> Done {
     match command {
         Command::Create(create) => add(create).await,
+        Command::List(list) => tell_all(list).await,
+        Command::Remove(removed) => remove(removed).await,
         Command::Show(show) => {
             let operator = show.place.registry().await.operator(&show.name).await?;
             let operator = operator.ok_or_else(|| not_found(&show.name))?;
@@ -191,45 +171,56 @@ fn hand_out(name: &OperatorName, token: &str) {
     eprintln!("For {name} alone, within a day. It is not shown again.");
 }
 
-pub(crate) async fn run_key(command: KeyCommand) -> Done {
-    match command {
-        KeyCommand::Create(create) => add_key(create).await,
-        KeyCommand::Show(show) => {
-            let key = show.place.registry().await.api_key(&show.id).await?;
-            let key = key.ok_or_else(|| Stop::NotFound(format!("there is no key {}", show.id)))?;
-            print::json(&key.shown())
-        }
-        KeyCommand::Revoke(revoke) => {
-            let (staff, config) = revoke.place.staff(&revoke.trail).await;
-            let actor = revoke.trail.actor(&config).await;
-            let revoked = staff.revoke_key(&revoke.id, &actor, Clock::System.now());
-            revoked.await.map_err(stop)?;
-            eprintln!("Revoked, from the next request on.");
-            Ok(())
+async fn tell_all(list: List) -> Done {
+    let registry = list.place.registry().await;
+    let (mut known, mut after) = (Vec::new(), None);
+    loop {
+        let page = registry.operators_after(after.as_deref(), PAGE).await?;
+        known.extend(page.rows);
+        after = page.next;
+        if after.is_none() {
+            break;
         }
     }
-}
-
-#[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
-async fn add_key(create: CreateKey) -> Done {
-    let (staff, config) = create.place.staff(&create.trail).await;
-    let actor = create.trail.actor(&config).await;
-    let new = NewApiKey {
-        name: create.name,
-        role: create.role,
-        days: create.days,
-    };
-    let added = staff.add_key(new, &actor, Clock::System.now());
-    let (key, text) = added.await.map_err(stop)?;
-    println!("id={}", key.id);
-    println!("key={text}");
-    eprintln!("Keep the key now: it is not shown again.");
+    let now = Clock::System.now();
+    if list.json {
+        let shown: Vec<_> = known.iter().map(|operator| operator.shown(now)).collect();
+        return print::json(&shown);
+    }
+    let rows = known.iter().map(|operator| {
+        let state = match (operator.disabled, &operator.password) {
+            (true, _) => "disabled",
+            (false, None) => "not enrolled",
+            (false, Some(_)) => "",
+        };
+        let last = operator.signed_in_at.map(Timestamp::rfc3339);
+        [
+            operator.name.to_string(),
+            operator.role.to_string(),
+            state.to_owned(),
+            last.unwrap_or_default(),
+        ]
+    });
+    print::table(["NAME", "ROLE", "STATE", "LAST LOG-IN"], rows);
     Ok(())
 }
 
-fn stop(error: staff::Error) -> Box<dyn std::error::Error> {
+async fn remove(remove: Remove) -> Done {
+    let Remove { named, yes } = remove;
+    confirm(&format!("This removes the operator {}.", named.name), yes)?;
+    let (staff, config) = named.place.staff(&named.trail).await;
+    let actor = named.trail.actor(&config).await;
+    let removed = staff.remove(&named.name, &actor, Clock::System.now());
+    removed.await.map_err(stop)?;
+    eprintln!("Removed. All sessions of {} have ended.", named.name);
+    Ok(())
+}
+
+pub(crate) fn stop(error: staff::Error) -> Box<dyn std::error::Error> {
     match error {
-        staff::Error::NotFound => Stop::NotFound(error.to_string()).into(),
+        staff::Error::NotFound | staff::Error::NoPass(_) | staff::Error::NoApp(_) => {
+            Stop::NotFound(error.to_string()).into()
+        }
         staff::Error::Taken | staff::Error::Refused(_) => Stop::Refused(error.to_string()).into(),
         staff::Error::Aws(failure) => failure.into(),
     }

@@ -16,9 +16,9 @@ use crate::domain::time::Timestamp;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// The keys, the index's partition, the last writer's mark, and what the
+/// The keys, the indexes' partitions, the last writer's mark, and what the
 /// sweeper counted, which every write of a whole row starts anew.
-const STORES_OWN: [&str; 5] = ["pk", "sk", "shard", "token", "rings"];
+const STORES_OWN: [&str; 6] = ["pk", "sk", "shard", "token", "rings", "staff"];
 
 /// Reads a row.
 pub(super) fn read<T: DeserializeOwned>(

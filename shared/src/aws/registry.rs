@@ -39,7 +39,7 @@ pub struct Apps {
 
 const WRITE_APP: &str = "write an app";
 /// As many as DynamoDB looks up in one call.
-const APPS_READ: i32 = 100;
+const KEYS_READ: i32 = 100;
 
 const APP: &str = "app#";
 
@@ -142,7 +142,7 @@ impl Registry {
     pub async fn apps(&self) -> Result<Vec<App>, Failure> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let page = self.apps_after(after.as_ref(), APPS_READ).await?;
+            let page = self.apps_after(after.as_ref(), KEYS_READ).await?;
             all.extend(page.apps);
             match page.next {
                 Some(next) => after = Some(next),
@@ -163,7 +163,7 @@ impl Registry {
             ])
         });
         let index = self.client.scan().table_name(&self.table);
-        let index = index.index_name("apps").limit(limit.min(APPS_READ));
+        let index = index.index_name("apps").limit(limit.min(KEYS_READ));
         let index = index.set_exclusive_start_key(start).send().await;
         let index = index.map_err(Failure::of(OPERATION))?;
         let next = index.last_evaluated_key.as_ref();
@@ -171,22 +171,32 @@ impl Registry {
         let mut keys = index.items.unwrap_or_default();
         // A refund that waits for a second person has an app_id, too.
         keys.retain(|key| item::text(key, "pk").is_some_and(|pk| pk.starts_with(APP)));
+        let apps = self.rows(keys, OPERATION).await?;
+        Ok(Apps { apps, next })
+    }
+
+    /// The rows that an index has named, in no order.
+    async fn rows<T: DeserializeOwned>(
+        &self,
+        mut keys: Vec<Item>,
+        operation: &'static str,
+    ) -> Result<Vec<T>, Failure> {
         keys.iter_mut()
             .for_each(|key| key.retain(|name, _| name == "pk"));
-        let mut apps = Vec::new();
+        let mut rows = Vec::new();
         while !keys.is_empty() {
             let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).build();
-            let wanted = wanted.map_err(Failure::of(OPERATION))?;
+            let wanted = wanted.map_err(Failure::of(operation))?;
             let read = self.client.batch_get_item();
             let read = read.request_items(&self.table, wanted).send().await;
-            let read = read.map_err(Failure::of(OPERATION))?;
+            let read = read.map_err(Failure::of(operation))?;
             for item in read
                 .responses
                 .into_iter()
                 .flatten()
                 .flat_map(|(_, rows)| rows)
             {
-                apps.push(item::read(item, OPERATION)?);
+                rows.push(item::read(item, operation)?);
             }
             // What DynamoDB had no time for is asked for again.
             let left = read
@@ -194,7 +204,7 @@ impl Registry {
                 .and_then(|mut left| left.remove(&self.table));
             keys = left.map(|left| left.keys).unwrap_or_default();
         }
-        Ok(Apps { apps, next })
+        Ok(rows)
     }
 
     /// Keeps an entry until it is taken or expires.

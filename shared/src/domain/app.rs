@@ -126,6 +126,14 @@ pub struct Shown<'a> {
     previous_secret_until: Option<String>,
 }
 
+impl Shown<'_> {
+    /// The same for the app's owner: without what operators remember about it.
+    #[must_use]
+    pub fn without_note(self) -> Self {
+        Self { note: "", ..self }
+    }
+}
+
 impl App {
     /// What people may see of it.
     #[must_use]

@@ -1,11 +1,18 @@
-//! Who operates the hub, and what each of them may do: the roles, and the rows of
-//! operators, their sessions and the keys of machines. Passwords, codes and the
-//! pauses between log-ins have files of their own.
+//! Who operates the hub: the rows of operators. What each may do, sessions, keys
+//! and links, passwords, codes and the pauses between log-ins have files of their
+//! own.
 
 pub mod confirmation;
+mod pass;
 pub mod password;
+mod role;
+mod session;
 pub mod throttle;
 pub mod totp;
+
+pub use pass::{NewPass, Pass, PassKind, ShownPass};
+pub use role::{Action, Role};
+pub use session::{Holder, SESSION_SECONDS, Session};
 
 use std::fmt;
 
@@ -46,103 +53,6 @@ impl OperatorName {
 
 text_id!(OperatorName);
 
-/// What somebody is here for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// May do everything.
-    Owner,
-    /// Looks after apps, what they are told, and their orders.
-    Operator,
-    /// Gives money back.
-    Finance,
-    /// Reads everything but secrets.
-    Auditor,
-}
-
-impl Role {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Owner, Self::Operator, Self::Finance, Self::Auditor];
-
-    /// Its name, as it is stored and sent.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::Operator => "operator",
-            Self::Finance => "finance",
-            Self::Auditor => "auditor",
-        }
-    }
-
-    /// Parses a role's name.
-    ///
-    /// # Errors
-    /// When there is no such role.
-    pub fn parse(value: &str) -> Result<Self, Refused> {
-        let mut roles = Self::ALL.into_iter();
-        roles
-            .find(|role| role.as_str() == value)
-            .ok_or(Refused("must be owner, operator, finance or auditor"))
-    }
-
-    /// The one table of who may do what.
-    #[must_use]
-    pub fn may(self, action: Action) -> bool {
-        let allowed: &[Self] = match action {
-            Action::OwnAccount => &Self::ALL,
-            Action::ManageKeys => &[Self::Owner],
-            Action::ReadApps | Action::ReadDeliveries | Action::ReadOrders => &Self::ALL,
-            Action::ChangeApps | Action::IssueSecrets | Action::Resend | Action::CloseOrders => {
-                &[Self::Owner, Self::Operator]
-            }
-            Action::QueryOrders | Action::Refund => &[Self::Owner, Self::Operator, Self::Finance],
-            Action::ConfirmRefunds => &[Self::Owner, Self::Finance],
-            Action::ReadTrail => &[Self::Owner, Self::Auditor],
-        };
-        allowed.contains(&self)
-    }
-}
-
-/// What can be done through the operators' API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// See who one is, log out, change one's own password.
-    OwnAccount,
-    /// Make and end the keys of machines.
-    ManageKeys,
-    /// See apps, without their secrets.
-    ReadApps,
-    /// Edit apps, switch them off and on, pause their deliveries, and annotate them.
-    ChangeApps,
-    /// Register apps, give them secrets, and see each once.
-    IssueSecrets,
-    /// See what apps were told in vain.
-    ReadDeliveries,
-    /// Tell it again, wake what was kept for them, and send test events.
-    Resend,
-    /// See who changed what.
-    ReadTrail,
-    /// See orders with all that belongs to them.
-    ReadOrders,
-    /// Have WeChat asked about an order.
-    QueryOrders,
-    /// Give an order up.
-    CloseOrders,
-    /// Give money back, up to the limit alone.
-    Refund,
-    /// Let go what another has asked for above the limit.
-    ConfirmRefunds,
-}
-
-impl Action {
-    /// Whether a machine's key never allows it.
-    #[must_use]
-    pub fn is_for_people(self) -> bool {
-        matches!(self, Self::OwnAccount | Self::ConfirmRefunds)
-    }
-}
-
 /// Somebody who operates the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operator {
@@ -163,11 +73,15 @@ pub struct Operator {
     /// taken again.
     #[serde(default)]
     pub totp_step: u64,
+    /// When they last logged in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_in_at: Option<Timestamp>,
     /// The way in for somebody who has no password or no codes (any more).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolment: Option<Enrolment>,
     /// Rises with each change but log-ins. A session is good under the one that it
-    /// began under, so that every change ends all sessions.
+    /// began under, so that every change ends all sessions. It begins with the time: a
+    /// session does not survive its operator's removal to find another of the name.
     #[serde(default)]
     pub revision: u64,
     /// What only newer versions know.
@@ -217,6 +131,7 @@ pub struct ShownOperator<'a> {
     role: Role,
     disabled: bool,
     enrolled: bool,
+    signed_in_at: Option<String>,
     enrolment_until: Option<String>,
     revision: u64,
 }
@@ -224,7 +139,7 @@ pub struct ShownOperator<'a> {
 impl Operator {
     /// Somebody who has not been here yet.
     #[must_use]
-    pub fn new(name: OperatorName, role: Role, enrolment: Enrolment) -> Self {
+    pub fn new(name: OperatorName, role: Role, token: &str, now: Timestamp) -> Self {
         Self {
             name,
             role,
@@ -232,8 +147,9 @@ impl Operator {
             password: None,
             totp: None,
             totp_step: 0,
-            enrolment: Some(enrolment),
-            revision: 0,
+            signed_in_at: None,
+            enrolment: Some(Enrolment::new(token, now)),
+            revision: now.seconds().unsigned_abs(),
             unknown: UnknownAttributes::new(),
         }
     }
@@ -255,164 +171,9 @@ impl Operator {
             role: self.role,
             disabled: self.disabled,
             enrolled: self.password.is_some(),
+            signed_in_at: self.signed_in_at.map(Timestamp::rfc3339),
             enrolment_until: open.map(|enrolment| enrolment.ends_at.rfc3339()),
             revision: self.revision,
-        }
-    }
-}
-
-/// The longest a session lasts.
-pub const SESSION_SECONDS: i64 = 8 * 3600;
-const IDLE_SECONDS: i64 = 30 * 60;
-/// How often its use is written down.
-const SEEN_SECONDS: i64 = 60;
-
-/// A browser in which an operator is logged in. Its row is named by the
-/// [`digest`] of the cookie.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
-    /// Who.
-    pub operator: OperatorName,
-    /// What the operator's row was then: see [`Operator::revision`].
-    pub revision: u64,
-    /// When it ends however busy it is.
-    pub ends_at: Timestamp,
-    /// When it was last used, to the minute.
-    pub seen_at: Timestamp,
-}
-
-impl Session {
-    /// One that begins now.
-    #[must_use]
-    pub fn new(operator: &Operator, now: Timestamp) -> Self {
-        Self {
-            operator: operator.name.clone(),
-            revision: operator.revision,
-            ends_at: now.plus_seconds(SESSION_SECONDS),
-            seen_at: now,
-        }
-    }
-
-    /// Whether it is good for this operator, now.
-    #[must_use]
-    pub fn is_of(&self, operator: &Operator, now: Timestamp) -> bool {
-        let idle_until = self.seen_at.plus_seconds(IDLE_SECONDS);
-        self.operator == operator.name
-            && self.revision == operator.revision
-            && !operator.disabled
-            && now < self.ends_at.min(idle_until)
-    }
-
-    /// Whether it is time to write down that it is used.
-    #[must_use]
-    pub fn is_unseen(&self, now: Timestamp) -> bool {
-        now >= self.seen_at.plus_seconds(SEEN_SECONDS)
-    }
-}
-
-/// What a machine gets in with. It cannot be an owner: whoever holds it could
-/// make others that outlive it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApiKey {
-    /// Its public half, 16 hex digits.
-    pub id: String,
-    /// [`digest`] of its secret half.
-    pub hash: String,
-    /// What it is for, in words.
-    pub name: String,
-    /// What it may do.
-    pub role: Role,
-    /// From when on it is no good.
-    pub ends_at: Timestamp,
-    /// Somebody has ended it before.
-    #[serde(default)]
-    pub revoked: bool,
-}
-
-/// What is asked for when a key is made.
-#[derive(Debug, Clone)]
-pub struct NewApiKey {
-    /// What it is for, in words.
-    pub name: String,
-    /// What it may do.
-    pub role: Role,
-    /// How long.
-    pub days: u16,
-}
-
-/// What people may see of a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ShownApiKey<'a> {
-    id: &'a str,
-    name: &'a str,
-    role: Role,
-    ends_at: String,
-    revoked: bool,
-}
-
-/// The longest that a key may last.
-const KEY_DAYS_MAX: u16 = 366;
-
-impl ApiKey {
-    /// A key, and the text that is shown once. `id` has 16 hex digits at least, of
-    /// which the first are taken.
-    ///
-    /// # Errors
-    /// The rule that it breaks.
-    pub fn new(
-        asked: NewApiKey,
-        id: &str,
-        secret: &str,
-        now: Timestamp,
-    ) -> Result<(Self, String), Refused> {
-        if asked.role == Role::Owner {
-            return Err(Refused("must not be owner: a key could make others"));
-        }
-        if asked.name.is_empty()
-            || asked.name.len() > 64
-            || asked.name.chars().any(char::is_control)
-        {
-            return Err(Refused("must have a name of 1 to 64 bytes"));
-        }
-        if !(1..=KEY_DAYS_MAX).contains(&asked.days) {
-            return Err(Refused("must last 1 to 366 days"));
-        }
-        let id = id.get(..16).unwrap_or(id).to_owned();
-        let text = format!("hub_{id}_{secret}");
-        let key = Self {
-            id,
-            hash: digest(secret),
-            name: asked.name,
-            role: asked.role,
-            ends_at: now.plus_seconds(i64::from(asked.days) * 86_400),
-            revoked: false,
-        };
-        Ok((key, text))
-    }
-
-    /// The two halves of a key's text.
-    #[must_use]
-    pub fn split(text: &str) -> Option<(&str, &str)> {
-        let (id, secret) = text.strip_prefix("hub_")?.split_once('_')?;
-        let is_hex = |half: &str| half.bytes().all(|byte| byte.is_ascii_hexdigit());
-        (id.len() == 16 && is_hex(id) && is_hex(secret)).then_some((id, secret))
-    }
-
-    /// Whether it gets in with this secret half.
-    #[must_use]
-    pub fn admits(&self, secret: &str, now: Timestamp) -> bool {
-        same(&self.hash, &digest(secret)) && !self.revoked && now < self.ends_at
-    }
-
-    /// What people may see of it.
-    #[must_use]
-    pub fn shown(&self) -> ShownApiKey<'_> {
-        ShownApiKey {
-            id: &self.id,
-            name: &self.name,
-            role: self.role,
-            ends_at: self.ends_at.rfc3339(),
-            revoked: self.revoked,
         }
     }
 }
@@ -430,12 +191,6 @@ pub fn csrf_token(cookie: &str) -> String {
     digest(&format!("csrf {cookie}"))
 }
 
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -445,32 +200,7 @@ mod tests {
 
     fn ann() -> Operator {
         let name = OperatorName::parse("ann").unwrap();
-        Operator::new(name, Role::Operator, Enrolment::new(TOKEN, NOW))
-    }
-
-    /// Who may do it: owner, operator, finance, auditor.
-    #[test]
-    fn each_role_may_do_what_the_table_says_and_nothing_else() {
-        use Action::*;
-        for (action, may) in [
-            (OwnAccount, "oofa"),
-            (ManageKeys, "o..."),
-            (ReadApps, "oofa"),
-            (ChangeApps, "oo.."),
-            (IssueSecrets, "oo.."),
-            (ReadDeliveries, "oofa"),
-            (Resend, "oo.."),
-            (ReadTrail, "o..a"),
-            (ReadOrders, "oofa"),
-            (QueryOrders, "oof."),
-            (CloseOrders, "oo.."),
-            (Refund, "oof."),
-            (ConfirmRefunds, "o.f."),
-        ] {
-            let allowed = Role::ALL.map(|role| role.may(action));
-            let expected: Vec<bool> = may.chars().map(|letter| letter != '.').collect();
-            assert_eq!(allowed.to_vec(), expected, "{action:?}");
-        }
+        Operator::new(name, Role::Operator, TOKEN, NOW)
     }
 
     #[test]
@@ -494,15 +224,6 @@ mod tests {
     }
 
     #[test]
-    fn a_role_reads_back_from_its_name() {
-        for role in Role::ALL {
-            assert_eq!(Role::parse(role.as_str()), Ok(role));
-            assert_eq!(serde_json::to_value(role).unwrap(), role.to_string());
-        }
-        assert!(Role::parse("root").is_err());
-    }
-
-    #[test]
     fn an_enrolment_is_for_its_token_and_one_day() {
         let mut ann = ann();
         let last = Timestamp::from_millis(NOW.plus_seconds(86_400).millis() - 1);
@@ -512,78 +233,6 @@ mod tests {
         assert!(ann.enrolment(&digest(TOKEN), NOW).is_none());
         ann.disabled = true;
         assert!(ann.enrolment(TOKEN, NOW).is_none());
-    }
-
-    #[test]
-    fn a_session_ends_when_idle_or_old_or_when_its_operator_is_changed() {
-        let ann = ann();
-        let session = Session::new(&ann, NOW);
-        let idle = NOW.plus_seconds(30 * 60);
-        let last = Timestamp::from_millis(idle.millis() - 1);
-        assert!(session.is_of(&ann, last) && !session.is_of(&ann, idle));
-        let mut busy = session.clone();
-        let end = NOW.plus_seconds(8 * 3600);
-        busy.seen_at = end;
-        let last = Timestamp::from_millis(end.millis() - 1);
-        assert!(busy.is_of(&ann, last) && !busy.is_of(&ann, end));
-        for change in [
-            |ann: &mut Operator| ann.disabled = true,
-            |ann: &mut Operator| ann.revision += 1,
-            |ann: &mut Operator| ann.name = OperatorName::parse("bob").unwrap(),
-        ] {
-            let mut other = ann.clone();
-            change(&mut other);
-            assert!(!session.is_of(&other, NOW));
-        }
-        assert!(!session.is_unseen(NOW.plus_seconds(59)));
-        assert!(session.is_unseen(NOW.plus_seconds(60)));
-    }
-
-    fn new_key(role: Role, days: u16) -> NewApiKey {
-        NewApiKey {
-            name: "deploys".into(),
-            role,
-            days,
-        }
-    }
-
-    #[test]
-    fn a_key_admits_its_secret_until_it_ends_or_is_revoked() {
-        let asked = new_key(Role::Operator, 1);
-        let (mut key, text) = ApiKey::new(asked, &"a1".repeat(16), TOKEN, NOW).unwrap();
-        let (id, secret) = ApiKey::split(&text).unwrap();
-        assert_eq!((id, secret), ("a1a1a1a1a1a1a1a1", TOKEN));
-        let last = Timestamp::from_millis(NOW.plus_seconds(86_400).millis() - 1);
-        assert!(key.admits(TOKEN, last));
-        assert!(!key.admits(TOKEN, NOW.plus_seconds(86_400)));
-        assert!(!key.admits("another", NOW) && !key.admits(&key.hash, NOW));
-        assert!(!serde_json::to_string(&key).unwrap().contains(TOKEN));
-        key.revoked = true;
-        assert!(!key.admits(TOKEN, NOW));
-        for bad in [
-            "",
-            "hub_",
-            "hub_a1_b2",
-            "hub_a1a1a1a1a1a1a1a1",
-            "hub_a1a1a1a1a1a1a1#1_b",
-        ] {
-            assert!(ApiKey::split(bad).is_none(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_key_is_no_owner_has_a_name_and_an_end() {
-        let make = |asked| ApiKey::new(asked, &"a1".repeat(16), TOKEN, NOW).is_ok();
-        assert!(make(new_key(Role::Finance, 366)));
-        assert!(!make(new_key(Role::Owner, 1)));
-        assert!(!make(new_key(Role::Auditor, 0)) && !make(new_key(Role::Auditor, 367)));
-        for name in ["", "a\nb", &"x".repeat(65)] {
-            let name = name.to_owned();
-            assert!(!make(NewApiKey {
-                name,
-                ..new_key(Role::Auditor, 1)
-            }));
-        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::domain::id::Refused;
 use crate::domain::operator::password::{PasswordHash, is_right};
 use crate::domain::operator::throttle::Counted;
 use crate::domain::operator::totp::TotpSecret;
-use crate::domain::operator::{Enrolment, Operator, OperatorName, Session, digest};
+use crate::domain::operator::{Enrolment, Operator, OperatorName, Pass, PassKind, Session, digest};
 use crate::domain::time::Timestamp;
 
 /// Why somebody does not get in.
@@ -33,6 +33,9 @@ pub enum Error {
     /// The enrolment's token is unknown, used or too old.
     #[error("the enrolment is unknown, used or too old")]
     EnrolmentInvalid,
+    /// The link is unknown, revoked or too old.
+    #[error("the link is unknown, revoked or too old")]
+    LinkInvalid,
     /// The new password breaks this rule.
     #[error("the password {0}")]
     Weak(Refused),
@@ -76,6 +79,17 @@ pub struct Begun {
     pub ends_at: Timestamp,
 }
 
+/// A session that has begun with a link.
+#[derive(Debug)]
+pub struct Opened {
+    /// With which.
+    pub link: Pass,
+    /// For the browser's cookie, and for nobody else.
+    pub cookie: String,
+    /// Until when it lasts at most.
+    pub ends_at: Timestamp,
+}
+
 /// What somebody needs for their telephone, shown once.
 #[derive(Debug)]
 pub struct Offer {
@@ -101,7 +115,7 @@ impl SignIn {
             session: &session,
             hash: &digest(&cookie),
         };
-        let entry = entry(&operator.name, given.from, "session.begin", now);
+        let entry = entry(&who(&operator.name), given.from, "session.begin", now);
         if !self
             .registry
             .sign_in(&signed_in, &self.audit, &entry)
@@ -114,6 +128,37 @@ impl SignIn {
             ends_at: session.ends_at,
             operator,
             cookie,
+        })
+    }
+
+    /// Begins a session of whoever holds this link.
+    ///
+    /// # Errors
+    /// [`Error::TooManyTries`], [`Error::LinkInvalid`] and AWS.
+    pub async fn open_link(
+        &self,
+        text: &str,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Result<Opened, Error> {
+        let counted = Counted::address(from);
+        self.count_one(&counted, now).await?;
+        let halves = Pass::split(PassKind::OwnerLink, text);
+        let (id, secret) = halves.ok_or(Error::LinkInvalid)?;
+        let link = self.registry.pass(PassKind::OwnerLink, id).await?;
+        let link = link.filter(|link| link.admits(secret, now));
+        let link = link.ok_or(Error::LinkInvalid)?;
+        let (cookie, session) = (random_hex(), Session::of_link(&link, now));
+        let entry = entry(&format!("link:{id}"), from, "session.begin", now);
+        let (registry, audit) = (&self.registry, &self.audit);
+        registry
+            .open_session(&digest(&cookie), &session, audit, &entry)
+            .await?;
+        self.forget(&[counted]).await;
+        Ok(Opened {
+            link,
+            cookie,
+            ends_at: session.ends_at,
         })
     }
 
@@ -139,7 +184,7 @@ impl SignIn {
             }),
             ..before.clone()
         };
-        let entry = entry(&before.name, from, "operator.offer_codes", now);
+        let entry = entry(&who(&before.name), from, "operator.offer_codes", now);
         self.change(&before, operator, &entry).await?;
         let address = secret.address(&self.hub, &before.name);
         Ok(Offer { secret, address })
@@ -164,7 +209,7 @@ impl SignIn {
             enrolment: None,
             ..before.clone()
         };
-        let entry = entry(&before.name, given.from, "operator.enrol", now);
+        let entry = entry(&who(&before.name), given.from, "operator.enrol", now);
         self.change(&before, operator, &entry).await
     }
 
@@ -186,7 +231,12 @@ impl SignIn {
             totp_step,
             ..before.clone()
         };
-        let entry = entry(&before.name, given.from, "operator.change_password", now);
+        let entry = entry(
+            &who(&before.name),
+            given.from,
+            "operator.change_password",
+            now,
+        );
         self.change(&before, operator, &entry).await?;
         self.forget(&tries).await;
         Ok(())
@@ -272,12 +322,17 @@ impl SignIn {
     }
 }
 
-fn entry(name: &OperatorName, from: IpAddr, action: &str, now: Timestamp) -> Entry {
+fn who(name: &OperatorName) -> String {
+    format!("operator:{name}")
+}
+
+/// What somebody does to themselves.
+fn entry(who: &str, from: IpAddr, action: &str, now: Timestamp) -> Entry {
     let actor = Actor {
-        who: format!("operator:{name}"),
+        who: who.to_owned(),
         through: "api".to_owned(),
         from: from.to_string(),
         reason: String::new(),
     };
-    actor.entry(action, format!("operator:{name}"), now, &random_hex())
+    actor.entry(action, who.to_owned(), now, &random_hex())
 }

@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// The beginnings of the keys of who operates the hub.
-const PEOPLES: [&str; 5] = [
+const PEOPLES: [&str; 6] = [
     "operator#",
     "session#",
     "apikey#",
+    "link#",
     "throttle#",
     "confirmation#",
 ];

@@ -37,6 +37,16 @@ pub struct Proof {
 }
 
 impl Proof {
+    /// Nobody, from an address of their own: tries are counted by it.
+    #[must_use]
+    pub fn from_somewhere() -> Self {
+        let bytes = hex_bytes(&random_hex());
+        Self {
+            from: Some(format!("10.{}.{}.{}", bytes[0], bytes[1], bytes[2])),
+            ..Self::default()
+        }
+    }
+
     /// A machine's key.
     #[must_use]
     pub fn of_key(key: &str) -> Self {
@@ -123,12 +133,8 @@ impl Stack {
     /// Somebody enrols with the token that hubctl printed.
     pub async fn enrols(&self, name: &str, ran: &Ran) -> Person {
         let token = printed(ran, "token");
-        let bytes = hex_bytes(&random_hex());
-        let from = format!("10.{}.{}.{}", bytes[0], bytes[1], bytes[2]);
-        let proof = Proof {
-            from: Some(from.clone()),
-            ..Proof::default()
-        };
+        let proof = Proof::from_somewhere();
+        let from = proof.from.clone().unwrap();
         let asked = json!({"name": name, "token": token});
         let offered = self.desk(&proof, "POST", "enrolment/codes", &asked).await;
         assert_eq!(offered.status, 200, "{offered:?}");
@@ -173,6 +179,31 @@ impl Stack {
     pub async fn at_work(&self, role: &str) -> Proof {
         let person = self.enrolled(role).await;
         self.logs_in(&person).await
+    }
+}
+
+impl Stack {
+    /// The owner of these apps, by a link of hubctl's, in a session.
+    pub async fn with_link(&self, apps: &[&str]) -> Proof {
+        let mut made = vec!["owner-link", "create", "--name", "j", "--days", "1"];
+        made.extend(apps);
+        let token = printed(&self.run(&made).await, "token");
+        self.opens(&token).await
+    }
+
+    /// Somebody opens a session with a link.
+    pub async fn opens(&self, token: &str) -> Proof {
+        let asked = json!({"token": token});
+        let proof = Proof::from_somewhere();
+        let received = self.at_desk(&proof, "POST", "link-session", &asked).await;
+        assert_eq!(received.status, 201, "{received:?}");
+        let cookie = header(&received, "set-cookie").unwrap();
+        let session: Value = serde_json::from_str(&received.text).unwrap();
+        Proof {
+            cookie: cookie.split(';').next().map(str::to_owned),
+            csrf_token: session["csrf_token"].as_str().map(str::to_owned),
+            ..proof
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod jssdk;
 mod logins;
 mod notifications;
 mod operators;
+mod owners;
 mod pausing;
 mod phones;
 mod platform;

@@ -9,47 +9,58 @@ use journeys::{Answer, Stack, unix_seconds};
 use serde_json::{Value, json};
 
 /// Each route behind the door, and which roles it lets pass: owner, operator,
-/// finance, auditor; in capitals, if no machine's key does.
-const ROUTES: [(&str, &str, &str); 30] = [
-    ("GET", "session", "OOFA"),
-    ("POST", "password", "OOFA"),
-    ("POST", "api-keys", "o..."),
-    ("GET", "api-keys/{id}", "o..."),
-    ("DELETE", "api-keys/{id}", "o..."),
-    ("GET", "apps", "oofa"),
-    ("POST", "apps", "oo.."),
-    ("GET", "apps/{app_id}", "oofa"),
-    ("PATCH", "apps/{app_id}", "oo.."),
-    ("POST", "apps/{app_id}/disable", "oo.."),
-    ("POST", "apps/{app_id}/enable", "oo.."),
-    ("POST", "apps/{app_id}/annotate", "oo.."),
-    ("POST", "apps/{app_id}/rotate", "oo.."),
-    ("POST", "apps/{app_id}/pause", "oo.."),
-    ("POST", "apps/{app_id}/resume", "oo.."),
-    ("POST", "apps/{app_id}/test-event", "oo.."),
-    ("POST", "apps/{app_id}/deliveries/wake", "oo.."),
-    ("GET", "apps/{app_id}/deliveries", "oofa"),
-    ("POST", "apps/{app_id}/deliveries/resend", "oo.."),
-    ("POST", "apps/{app_id}/deliveries/resend-all", "oo.."),
-    ("GET", "orders", "oofa"),
-    ("GET", "orders/{app_id}/{order_no}", "oofa"),
-    ("POST", "orders/{app_id}/{order_no}/query", "oof."),
-    ("POST", "orders/{app_id}/{order_no}/close", "oo.."),
-    ("POST", "orders/{app_id}/{order_no}/refunds", "oof."),
-    ("GET", "confirmations/{id}", "oofa"),
-    ("DELETE", "confirmations/{id}", "oof."),
-    ("POST", "confirmations/{id}/confirm", "O.F."),
-    ("GET", "audit", "o..a"),
+/// finance, auditor, app owner; in capitals, if no machine's key does.
+const ROUTES: [(&str, &str, &str); 40] = [
+    ("GET", "session", "OOFAA"),
+    ("POST", "password", "OOFA."),
+    ("POST", "api-keys", "O...."),
+    ("GET", "api-keys/{id}", "o..a."),
+    ("DELETE", "api-keys/{id}", "O...."),
+    ("GET", "apps", "oofaa"),
+    ("POST", "apps", "oo..."),
+    ("GET", "apps/{app_id}", "oofaa"),
+    ("PATCH", "apps/{app_id}", "oo..."),
+    ("POST", "apps/{app_id}/disable", "oo..."),
+    ("POST", "apps/{app_id}/enable", "oo..."),
+    ("POST", "apps/{app_id}/annotate", "oo..."),
+    ("POST", "apps/{app_id}/rotate", "oo..a"),
+    ("POST", "apps/{app_id}/pause", "oo..."),
+    ("POST", "apps/{app_id}/resume", "oo..."),
+    ("POST", "apps/{app_id}/test-event", "oo..a"),
+    ("POST", "apps/{app_id}/deliveries/wake", "oo..."),
+    ("GET", "apps/{app_id}/deliveries", "oofaa"),
+    ("POST", "apps/{app_id}/deliveries/resend", "oo..a"),
+    ("POST", "apps/{app_id}/deliveries/resend-all", "oo..a"),
+    ("GET", "orders", "oofaa"),
+    ("GET", "orders/{app_id}/{order_no}", "oofaa"),
+    ("POST", "orders/{app_id}/{order_no}/query", "oof.."),
+    ("POST", "orders/{app_id}/{order_no}/close", "oo..."),
+    ("POST", "orders/{app_id}/{order_no}/refunds", "oof.."),
+    ("GET", "confirmations/{id}", "oofa."),
+    ("DELETE", "confirmations/{id}", "oof.."),
+    ("POST", "confirmations/{id}/confirm", "O.F.."),
+    ("GET", "audit", "o..a."),
+    ("GET", "operators", "o..a."),
+    ("GET", "operators/{name}", "o..a."),
+    ("DELETE", "operators/{name}", "O...."),
+    ("POST", "operators/{name}/disable", "O...."),
+    ("POST", "operators/{name}/enable", "O...."),
+    ("GET", "api-keys", "o..a."),
+    ("GET", "owner-links", "oo.a."),
+    ("POST", "owner-links", "OO..."),
+    ("GET", "owner-links/{id}", "oo.a."),
+    ("DELETE", "owner-links/{id}", "OO..."),
     // The last one, because it ends the session.
-    ("DELETE", "session", "OOFA"),
+    ("DELETE", "session", "OOFAA"),
 ];
 /// Those before it.
-const OPEN: [&str; 3] = [
+const OPEN: [&str; 4] = [
     "POST /v1/operator/session",
+    "POST /v1/operator/link-session",
     "POST /v1/operator/enrolment",
     "POST /v1/operator/enrolment/codes",
 ];
-const ROLES: [&str; 4] = ["owner", "operator", "finance", "auditor"];
+const ROLES: [&str; 5] = ["owner", "operator", "finance", "auditor", "app_owner"];
 
 fn code(answer: &Answer) -> (u16, &str) {
     (answer.status, answer.body["code"].as_str().unwrap_or("-"))
@@ -460,11 +471,18 @@ async fn each_route_lets_the_roles_pass_that_the_table_says() {
 
     let mut proofs = BTreeMap::new();
     for role in ROLES {
-        proofs.insert((role, "person"), stack.at_work(role).await);
+        let person = match role {
+            "app_owner" => stack.with_link(&[&stack.app.id]).await,
+            role => stack.at_work(role).await,
+        };
+        proofs.insert((role, "person"), person);
         if role != "owner" {
-            let made = [
+            let mut made = vec![
                 "apikey", "create", "--name", "j", "--days", "1", "--role", role,
             ];
+            if role == "app_owner" {
+                made.extend(["--app", &stack.app.id]);
+            }
             let key = printed(&stack.run(&made).await, "key");
             proofs.insert((role, "machine"), Proof::of_key(&key));
         }
@@ -472,6 +490,7 @@ async fn each_route_lets_the_roles_pass_that_the_table_says() {
     let mut forbidden = 0;
     for (method, path, may) in ROUTES {
         let path = path.replace("{id}", "0000000000000000");
+        let path = path.replace("{name}", "j-nobody-at-all");
         let path = path.replace("{app_id}", &stack.app.id);
         let path = path.replace("{order_no}", "A000000001");
         let body = match method {
@@ -497,7 +516,7 @@ async fn each_route_lets_the_roles_pass_that_the_table_says() {
             forbidden += usize::from(is_forbidden);
         }
     }
-    assert!(forbidden > 10, "{forbidden}");
+    assert!(forbidden > 50, "{forbidden}");
 }
 
 #[tokio::test]

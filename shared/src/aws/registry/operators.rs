@@ -1,17 +1,18 @@
-//! Operators, their sessions, the keys of machines, what waits for a second person,
-//! and the pauses between log-ins, as rows of the registry. Only the function `operator` has a role that
-//! names them.
+//! Operators, sessions, keys and links, what waits for a second person, and the
+//! pauses between log-ins, as rows of the registry. Only the function `operator` has a
+//! role that names them. Operators, keys and links are listed by the index `staff`.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem, Update};
+use serde::de::DeserializeOwned;
 
-use super::{Registry, built};
+use super::{KEYS_READ, Registry, built};
 use crate::aws::Failure;
 use crate::aws::audit::Audit;
 use crate::aws::item::{self, Item, millis, number, refused, string};
 use crate::domain::audit::Entry;
 use crate::domain::operator::confirmation::Confirmation;
 use crate::domain::operator::throttle::{Counted, Throttle};
-use crate::domain::operator::{ApiKey, Operator, OperatorName, Session};
+use crate::domain::operator::{Operator, OperatorName, Pass, PassKind, Session};
 use crate::domain::time::Timestamp;
 
 /// A log-in that has passed every check but being the first with its code.
@@ -27,7 +28,18 @@ pub struct SignedIn<'a> {
     pub hash: &'a str,
 }
 
+/// A page of a list.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// By their names.
+    pub rows: Vec<T>,
+    /// After which the next page begins, if there may be one.
+    pub next: Option<String>,
+}
+
 const WRITE: &str = "write an operator";
+/// The index's partition of operators; those of passes are named as their kinds.
+const OPERATOR: &str = "operator";
 
 fn operator_key(name: &OperatorName) -> String {
     format!("operator#{name}")
@@ -37,8 +49,8 @@ fn session_key(hash: &str) -> String {
     format!("session#{hash}")
 }
 
-fn api_key_key(id: &str) -> String {
-    format!("apikey#{id}")
+fn pass_key(kind: PassKind, id: &str) -> String {
+    format!("{}#{id}", kind.as_str())
 }
 
 fn confirmation_key(id: &str) -> String {
@@ -63,6 +75,7 @@ impl Registry {
         entry: &Entry,
     ) -> Result<bool, Failure> {
         let put = self.put_row(operator_key(&operator.name), operator, WRITE)?;
+        let put = put.item("staff", string(OPERATOR));
         let put = put.condition_expression("attribute_not_exists(pk)");
         audit.commit(vec![built(put)?], entry).await
     }
@@ -79,10 +92,76 @@ impl Registry {
         operator.revision = before.revision + 1;
         let put = self.put_row(operator_key(&operator.name), &operator, WRITE)?;
         let put = put
+            .item("staff", string(OPERATOR))
             .condition_expression("revision = :read AND totp_step = :step")
             .expression_attribute_values(":read", number(before.revision))
             .expression_attribute_values(":step", number(before.totp_step));
         audit.commit(vec![built(put)?], entry).await
+    }
+
+    /// Removes an operator, and so ends all sessions. False when there is none.
+    pub async fn remove_operator(
+        &self,
+        name: &OperatorName,
+        audit: &Audit,
+        entry: &Entry,
+    ) -> Result<bool, Failure> {
+        let delete = self.deleting(operator_key(name))?;
+        audit.commit(vec![delete], entry).await
+    }
+
+    /// Operators by name, from the one after this on, at most as many.
+    pub async fn operators_after(
+        &self,
+        after: Option<&str>,
+        limit: i32,
+    ) -> Result<Page<Operator>, Failure> {
+        let mut page: Page<Operator> = self.listed(OPERATOR, after, limit).await?;
+        page.rows.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(page)
+    }
+
+    /// Keys or links by their public halves, from the one after this on, at most as
+    /// many.
+    pub async fn passes_after(
+        &self,
+        kind: PassKind,
+        after: Option<&str>,
+        limit: i32,
+    ) -> Result<Page<Pass>, Failure> {
+        let mut page: Page<Pass> = self.listed(kind.as_str(), after, limit).await?;
+        page.rows.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(page)
+    }
+
+    /// A page of the index `staff`, which has the keys of these rows and nothing else.
+    async fn listed<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        after: Option<&str>,
+        limit: i32,
+    ) -> Result<Page<T>, Failure> {
+        const OPERATION: &str = "list operators, keys or links";
+        let start = after.map(|after| {
+            Item::from([
+                ("pk".to_owned(), string(format!("{kind}#{after}"))),
+                ("staff".to_owned(), string(kind)),
+            ])
+        });
+        let index = self.client.query().table_name(&self.table);
+        let index = index
+            .index_name("staff")
+            .key_condition_expression("staff = :kind")
+            .expression_attribute_values(":kind", string(kind))
+            .set_exclusive_start_key(start)
+            .limit(limit.min(KEYS_READ));
+        let index = index.send().await.map_err(Failure::of(OPERATION))?;
+        let next = index.last_evaluated_key.as_ref();
+        let next = next.and_then(|key| item::text(key, "pk")?.split_once('#'));
+        let next = next.map(|(_, name)| name.to_owned());
+        let rows = self.rows(index.items.unwrap_or_default(), OPERATION);
+        let rows = rows.await?;
+        Ok(Page { rows, next })
     }
 
     /// Begins a session with a code that nobody has used: of many at once with one
@@ -97,17 +176,35 @@ impl Registry {
         let update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(key(operator_key(&operator.name))))
-            .update_expression("SET totp_step = :step")
+            // Rows of before are not in the index: a log-in lists them.
+            .update_expression("SET totp_step = :step, signed_in_at = :now, staff = :staff")
+            .expression_attribute_values(":staff", string(OPERATOR))
             .condition_expression("revision = :read AND totp_step < :step")
+            .expression_attribute_values(":now", millis(signed_in.session.seen_at))
             .expression_attribute_values(":step", number(signed_in.totp_step))
             .expression_attribute_values(":read", number(operator.revision))
             .build()
             .map_err(Failure::of(WRITE))?;
         let update = TransactWriteItem::builder().update(update).build();
-        let session = signed_in.session;
-        let put = self.put_row(session_key(signed_in.hash), session, WRITE)?;
-        let put = put.item("expires_at", number(session.ends_at.seconds()));
-        audit.commit(vec![update, built(put)?], entry).await
+        let put = self.session_put(signed_in.hash, signed_in.session)?;
+        audit.commit(vec![update, put], entry).await
+    }
+
+    /// Begins a session of somebody with a link.
+    pub async fn open_session(
+        &self,
+        hash: &str,
+        session: &Session,
+        audit: &Audit,
+        entry: &Entry,
+    ) -> Result<(), Failure> {
+        let put = self.session_put(hash, session)?;
+        audit.commit(vec![put], entry).await.map(drop)
+    }
+
+    fn session_put(&self, hash: &str, session: &Session) -> Result<TransactWriteItem, Failure> {
+        let put = self.put_row(session_key(hash), session, "begin a session")?;
+        built(put.item("expires_at", number(session.ends_at.seconds())))
     }
 
     /// The session that is named by this hash, whether it is still good or not.
@@ -140,41 +237,45 @@ impl Registry {
         audit.commit(vec![delete], entry).await.map(drop)
     }
 
-    /// The key of a machine with this public half.
-    pub async fn api_key(&self, id: &str) -> Result<Option<ApiKey>, Failure> {
-        self.row(api_key_key(id), "read an API key").await
+    /// The key or link with this public half.
+    pub async fn pass(&self, kind: PassKind, id: &str) -> Result<Option<Pass>, Failure> {
+        self.row(pass_key(kind, id), "read a key or a link").await
     }
 
-    /// Adds a key. False when its public half is taken, which is random.
-    pub async fn add_api_key(
+    /// Adds a key or a link. False when its public half is taken, which is random.
+    pub async fn add_pass(
         &self,
-        api_key: &ApiKey,
+        kind: PassKind,
+        pass: &Pass,
         audit: &Audit,
         entry: &Entry,
     ) -> Result<bool, Failure> {
-        let put = self.put_row(api_key_key(&api_key.id), api_key, "write an API key")?;
+        let put = self.put_row(pass_key(kind, &pass.id), pass, "write a key or a link")?;
         let put = put
-            .item("expires_at", number(api_key.ends_at.seconds()))
+            .item("staff", string(kind.as_str()))
+            .item("expires_at", number(pass.ends_at.seconds()))
             .condition_expression("attribute_not_exists(pk)");
         audit.commit(vec![built(put)?], entry).await
     }
 
-    /// Ends a key before its time. False when there is none that has not ended.
-    pub async fn revoke_api_key(
+    /// Ends a key or a link before its time. False when there is none that has not
+    /// ended.
+    pub async fn revoke_pass(
         &self,
+        kind: PassKind,
         id: &str,
         audit: &Audit,
         entry: &Entry,
     ) -> Result<bool, Failure> {
         let update = Update::builder()
             .table_name(&self.table)
-            .set_key(Some(key(api_key_key(id))))
+            .set_key(Some(key(pass_key(kind, id))))
             .update_expression("SET revoked = :yes")
             .condition_expression("revoked = :no")
             .expression_attribute_values(":yes", AttributeValue::Bool(true))
             .expression_attribute_values(":no", AttributeValue::Bool(false))
             .build()
-            .map_err(Failure::of("revoke an API key"))?;
+            .map_err(Failure::of("revoke a key or a link"))?;
         let update = TransactWriteItem::builder().update(update).build();
         audit.commit(vec![update], entry).await
     }

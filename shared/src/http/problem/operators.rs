@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 
 use super::Problem;
 use crate::domain::id::Refused;
+use crate::domain::operator::PassKind;
 use crate::flows::{apps, second_person, sign_in, staff};
 
 /// Why an operator's request was refused.
@@ -33,6 +34,15 @@ pub enum OperatorProblem {
     /// 404 `api_key_not_found`
     #[error("there is no API key of this id that has not ended")]
     ApiKeyNotFound,
+    /// 404 `owner_link_not_found`
+    #[error("there is no link of this id that has not ended")]
+    OwnerLinkNotFound,
+    /// 404 `operator_not_found`
+    #[error("there is no operator of this name")]
+    OperatorNotFound,
+    /// 400 `link_invalid`
+    #[error("the link is unknown, revoked or too old")]
+    LinkInvalid,
     /// 404 `app_not_found`
     #[error("there is no app with this app_id")]
     AppNotFound,
@@ -54,6 +64,15 @@ pub enum OperatorProblem {
 }
 
 impl OperatorProblem {
+    /// There is no such key or link.
+    #[must_use]
+    pub fn no_pass(kind: PassKind) -> Self {
+        match kind {
+            PassKind::ApiKey => Self::ApiKeyNotFound,
+            PassKind::OwnerLink => Self::OwnerLinkNotFound,
+        }
+    }
+
     /// The status and the stable code.
     pub(super) fn identity(&self) -> (StatusCode, &'static str) {
         match self {
@@ -64,6 +83,9 @@ impl OperatorProblem {
             Self::CsrfInvalid => (StatusCode::FORBIDDEN, "csrf_invalid"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             Self::ApiKeyNotFound => (StatusCode::NOT_FOUND, "api_key_not_found"),
+            Self::OwnerLinkNotFound => (StatusCode::NOT_FOUND, "owner_link_not_found"),
+            Self::OperatorNotFound => (StatusCode::NOT_FOUND, "operator_not_found"),
+            Self::LinkInvalid => (StatusCode::BAD_REQUEST, "link_invalid"),
             Self::AppNotFound => (StatusCode::NOT_FOUND, "app_not_found"),
             Self::AppExists => (StatusCode::CONFLICT, "app_exists"),
             Self::AppChanged => (StatusCode::CONFLICT, "app_changed"),
@@ -95,6 +117,7 @@ impl From<sign_in::Error> for Problem {
             .into(),
             sign_in::Error::Wrong => OperatorProblem::LoginWrong.into(),
             sign_in::Error::EnrolmentInvalid => OperatorProblem::EnrolmentInvalid.into(),
+            sign_in::Error::LinkInvalid => OperatorProblem::LinkInvalid.into(),
             sign_in::Error::Weak(rule) => Self::param("password", rule.0),
             sign_in::Error::Aws(failure) => failure.into(),
         }
@@ -132,8 +155,11 @@ impl From<staff::Error> for Problem {
     fn from(error: staff::Error) -> Self {
         match error {
             staff::Error::Refused(rule) => Self::param("body", rule.0),
-            // Through the API only keys are made and revoked.
-            staff::Error::NotFound | staff::Error::Taken => OperatorProblem::ApiKeyNotFound.into(),
+            staff::Error::NotFound => OperatorProblem::OperatorNotFound.into(),
+            staff::Error::NoPass(kind) => OperatorProblem::no_pass(kind).into(),
+            staff::Error::NoApp(_) => Self::param("apps", "must be apps that are registered"),
+            // Operators are made by hubctl alone.
+            staff::Error::Taken => Self::param("name", "is taken"),
             staff::Error::Aws(failure) => failure.into(),
         }
     }
