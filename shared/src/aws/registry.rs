@@ -41,10 +41,8 @@ const WRITE_APP: &str = "write an app";
 /// As many as DynamoDB looks up in one call.
 const KEYS_READ: i32 = 100;
 
-const APP: &str = "app#";
-
 fn app_key(app_id: &AppId) -> String {
-    format!("{APP}{app_id}")
+    format!("app#{app_id}")
 }
 
 fn built(put: PutBuilder) -> Result<TransactWriteItem, Failure> {
@@ -168,10 +166,8 @@ impl Registry {
         let index = index.map_err(Failure::of(OPERATION))?;
         let next = index.last_evaluated_key.as_ref();
         let next = next.and_then(|key| AppId::parse(item::text(key, "app_id")?).ok());
-        let mut keys = index.items.unwrap_or_default();
-        // A refund that waits for a second person has an app_id, too.
-        keys.retain(|key| item::text(key, "pk").is_some_and(|pk| pk.starts_with(APP)));
-        let apps = self.rows(keys, OPERATION).await?;
+        let apps = self.rows(index.items.unwrap_or_default(), OPERATION);
+        let apps = apps.await?;
         Ok(Apps { apps, next })
     }
 

@@ -126,7 +126,7 @@ async fn a_refund_that_waits_is_not_taken_for_an_app() {
     desk.dynamo.seed(
         "registry",
         [json!({
-            "pk": "confirmation#0123", "app_id": APP_ID, "order_no": "0000000000",
+            "pk": "confirmation#0123", "order_of": APP_ID, "order_no": "0000000000",
             "refund_no": "auto-op-1", "refund_fee": 1,
         })],
     );

@@ -15,7 +15,8 @@ const WAITS_SECONDS: i64 = 86_400;
 pub struct Confirmation {
     /// Its name: see [`Confirmation::id_of`].
     pub id: String,
-    /// Whose order.
+    /// Whose order. Not by the name `app_id`: the rows that have one are listed as apps.
+    #[serde(rename = "order_of")]
     pub app_id: AppId,
     /// Which order.
     pub order_no: OrderNo,
