@@ -90,7 +90,6 @@ impl Client {
     }
 
     /// The serial of a certificate that an answer came under, and that is not known.
-
     pub(super) fn lacking(&self) -> Option<String> {
         let lacking = self.lacking.lock();
         lacking.unwrap_or_else(PoisonError::into_inner).clone()

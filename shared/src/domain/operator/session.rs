@@ -108,11 +108,7 @@ mod tests {
 
     fn ann() -> Operator {
         let name = OperatorName::parse("ann").unwrap();
-        Operator::new(
-            name,
-            Role::Operator,
-            Enrolment::new("0123456789abcdef", NOW),
-        )
+        Operator::new(name, Role::Operator, "0123456789abcdef", NOW)
     }
 
     #[test]
