@@ -126,6 +126,10 @@ class Hook:
         case.body |= {name: value for name, value in headers.items() if name in PROOF}
         self.sign(case, case.body)
 
+    def listEvents(self, case, turn: int) -> None:
+        case.query.pop("after", None)
+        self.sign(case, case.query)
+
     def beginLogin(self, case, turn: int) -> None:
         case.query["redirect_uri"] = self.known.site + "login"
         case.query["state"] = case.query["state"].replace("&", "+")

@@ -158,7 +158,8 @@ class Known:
     def _app(self) -> dict:
         accounts = ("WECHAT_APP_ID", "WECHAT_MOBILE_APP_ID", "WECHAT_MINI_APP_ID")
         accounts = [part for name in accounts for part in ("--account", self.settings[name])]
-        app = self.hubctl("app", "create", "--allow-http", "--allow-direct", "--site", self.site, *accounts)
+        switches = ("--allow-http", "--allow-direct", "--feed")
+        app = self.hubctl("app", "create", *switches, "--site", self.site, *accounts)
         return {"app_id": app["app_id"], "app_secret": app["app_secret"]}
 
     def _key(self, role: str) -> dict:
