@@ -280,13 +280,16 @@ impl Order {
         self.out_trade_no(self.payment.as_ref().map_or(current, |paid| paid.attempt))
     }
 
-    /// Whether the payer may be asked to pay now.
+    /// Whether the payer may be asked to pay now. Not once the order was given up,
+    /// even by whoever has looked at the clock before that.
     ///
     /// # Errors
     /// [`Refusal::Paid`] or [`Refusal::Closed`].
     pub fn check_open(&self, now: Timestamp) -> Result<(), Refusal> {
         match self.status {
-            Status::Created | Status::Paying if now < self.expires_at => Ok(()),
+            Status::Created | Status::Paying if now < self.expires_at && !self.is_given_up() => {
+                Ok(())
+            }
             Status::Created | Status::Paying | Status::Closed | Status::Failed => {
                 Err(Refusal::Closed)
             }
@@ -384,12 +387,17 @@ impl Order {
         }
     }
 
-    /// Why it is closed, if it is: giving up ends an order's life earlier than
-    /// the app had asked for, and nothing else does.
+    /// Giving up ends an order's life earlier than the app had asked for, and
+    /// nothing else does.
+    fn is_given_up(&self) -> bool {
+        let lives = i64::from(self.request.expires_in);
+        self.expires_at < self.created_at.plus_seconds(lives)
+    }
+
+    /// Why it is closed, if it is.
     #[must_use]
     pub fn close_reason(&self) -> CloseReason {
-        let lives = i64::from(self.request.expires_in);
-        match self.expires_at < self.created_at.plus_seconds(lives) {
+        match self.is_given_up() {
             true => CloseReason::ClosedByApp,
             false => CloseReason::Expired,
         }

@@ -2,8 +2,8 @@
 //! scheduler instead of sending it. The SDK above it is the real one, with its
 //! signatures, repeats and error texts; its pauses take no time.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -23,15 +23,20 @@ use aws_smithy_types::body::SdkBody;
 
 use serde_json::{Value, json};
 
+use crate::cast::{self, Cast, Standings};
 use crate::scheduler::{Call, Reply, Scheduler};
-use crate::wechat::SECRET;
 
 /// How long the hub lets one attempt take, from `shared::aws::sdk_config`.
 pub(crate) const ATTEMPT_MILLIS: i64 = 1500;
 
 /// The SDK's settings. Each run has a region of its own, because the SDK
-/// counts its repeats per service and region over the whole process.
-pub(crate) fn sdk_config(scheduler: &Arc<Scheduler>) -> SdkConfig {
+/// counts its repeats per service and region over the whole process. A process that
+/// starts finds the merchants standing like this.
+pub(crate) fn sdk_config(
+    scheduler: &Arc<Scheduler>,
+    cast: &'static Cast,
+    standings: Standings,
+) -> SdkConfig {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let run = RUNS.fetch_add(1, Ordering::Relaxed);
     let credentials = Credentials::new("simulation", "simulation", None, None, "simulation");
@@ -40,7 +45,11 @@ pub(crate) fn sdk_config(scheduler: &Arc<Scheduler>) -> SdkConfig {
         .region(Region::new(format!("run-{run}")))
         .endpoint_url("http://aws.invalid")
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(Wire(Arc::clone(scheduler)))
+        .http_client(Wire {
+            scheduler: Arc::clone(scheduler),
+            cast,
+            standings,
+        })
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(3)
@@ -63,7 +72,11 @@ impl AsyncSleep for NoSleep {
 }
 
 #[derive(Debug, Clone)]
-struct Wire(Arc<Scheduler>);
+struct Wire {
+    scheduler: Arc<Scheduler>,
+    cast: &'static Cast,
+    standings: Standings,
+}
 
 impl HttpClient for Wire {
     fn http_connector(
@@ -77,18 +90,19 @@ impl HttpClient for Wire {
 
 impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        if !self.0.is_attending() {
-            // A process reads its secrets before it has any work, and the row of its
-            // merchant, of whom there is none.
+        if !self.scheduler.is_attending() {
+            // A warm process has read its secrets, and the rows of its merchants and
+            // accounts, before it has any work.
             let target = request.headers().get("x-amz-target").unwrap_or_default();
-            if target.ends_with(".GetItem") {
-                return HttpConnectorFuture::ready(answer(200, "{}".to_owned()));
-            }
             let asked = request.body().bytes().unwrap_or_default();
-            return HttpConnectorFuture::ready(answer(200, secret(asked)));
+            let (status, text) = match target.ends_with(".GetItem") {
+                true => (200, row(asked, &self.standings)),
+                false => secret(asked, self.cast, &self.standings),
+            };
+            return HttpConnectorFuture::ready(answer(status, text));
         }
         let target = request.headers().get("x-amz-target").unwrap_or_default();
-        let reply = self.0.park(Call::Aws {
+        let reply = self.scheduler.park(Call::Aws {
             target: target.to_owned(),
             body: request.body().bytes().unwrap_or_default().to_vec(),
         });
@@ -96,7 +110,9 @@ impl HttpConnector for Wire {
             match reply.await {
                 Ok(Reply::Answer(status, body)) => answer(status, body),
                 Ok(Reply::TimedOut) => Err(ConnectorError::timeout("no answer in time".into())),
-                Ok(Reply::Broken) | Err(_) => Err(ConnectorError::io("connection lost".into())),
+                Ok(Reply::Signed { .. } | Reply::Broken) | Err(_) => {
+                    Err(ConnectorError::io("connection lost".into()))
+                }
             }
         })
     }
@@ -109,22 +125,24 @@ fn answer(status: u16, body: String) -> Result<HttpResponse, ConnectorError> {
     Ok(HttpResponse::new(status, SdkBody::from(body)))
 }
 
-/// The secret with the merchant's client certificate.
-pub(crate) const CERTIFICATE_ID: &str = "certificate";
-
-/// A certificate of its own: WeChat is on plain HTTP here, nobody looks at it.
-static CERTIFICATE: LazyLock<String> = LazyLock::new(|| {
-    rcgen::generate_simple_self_signed([])
-        .map(|made| made.signing_key.serialize_pem() + &made.cert.pem())
-        .unwrap_or_default()
-});
-
-/// What Secrets Manager answers.
-pub(crate) fn secret(asked: &[u8]) -> String {
+/// What Secrets Manager answers, when the merchants stand like this.
+pub(crate) fn secret(asked: &[u8], cast: &Cast, standings: &Standings) -> (u16, String) {
     let asked: Value = serde_json::from_slice(asked).unwrap_or_default();
-    let text = match asked.get("SecretId").and_then(Value::as_str) {
-        Some(CERTIFICATE_ID) => CERTIFICATE.as_str(),
-        _ => SECRET,
-    };
-    json!({"SecretString": text}).to_string()
+    let id = asked.get("SecretId").and_then(Value::as_str);
+    match id.and_then(|id| cast.secret(id, standings)) {
+        Some(text) => (200, json!({"SecretString": text}).to_string()),
+        None => {
+            let none = json!({"__type": "ResourceNotFoundException", "Message": "none"});
+            (400, none.to_string())
+        }
+    }
+}
+
+/// What DynamoDB answers about a row of the registry.
+fn row(asked: &[u8], standings: &Standings) -> String {
+    let asked: Value = serde_json::from_slice(asked).unwrap_or_default();
+    let pk = asked.pointer("/Key/pk/S").and_then(Value::as_str);
+    let row = pk.and_then(|pk| cast::row(pk, standings));
+    row.map_or(json!({}), |row| json!({"Item": row}))
+        .to_string()
 }

@@ -26,8 +26,10 @@ pub struct Campaign {
     pub broken: Vec<Outcome>,
     /// The faults that were injected.
     pub faults: Tally,
-    /// What WeChat's spare host has done, by the path: how often.
-    pub by_spare: BTreeMap<String, u64>,
+    /// What WeChat's spare host has done: how often.
+    pub by_spare: BTreeMap<&'static str, u64>,
+    /// What WeChat was asked and has told, by version: how often.
+    pub by_version: BTreeMap<&'static str, u64>,
     /// What became of the orders.
     pub results: Results,
     /// How many network calls were made.
@@ -97,6 +99,7 @@ impl Campaign {
             seeds: 1,
             faults: outcome.faults.clone(),
             by_spare: outcome.by_spare.clone(),
+            by_version: outcome.by_version.clone(),
             results: outcome.results,
             calls: outcome.calls,
             lasted: outcome.lasted,
@@ -113,8 +116,13 @@ impl Campaign {
     fn add(&mut self, other: Self) {
         self.seeds += other.seeds;
         self.faults.add(&other.faults);
-        for (path, count) in other.by_spare {
-            *self.by_spare.entry(path).or_default() += count;
+        for (own, others) in [
+            (&mut self.by_spare, other.by_spare),
+            (&mut self.by_version, other.by_version),
+        ] {
+            for (what, count) in others {
+                *own.entry(what).or_default() += count;
+            }
         }
         self.results.add(other.results);
         self.calls += other.calls;
@@ -141,6 +149,8 @@ impl fmt::Display for Campaign {
             refused,
             delivered,
             exhausted,
+            switched,
+            in_both,
         } = self.results;
         writeln!(
             f,
@@ -156,11 +166,17 @@ impl fmt::Display for Campaign {
             "{paid} orders paid, {closed} closed, {anomalies} anomalies kept, {failed} codes failed, \
              {taken_back} taken back, {late} charged late, {put_back} put back and found again, \
              {refunded} refunds made, {found} of them by people, \
-             {refused} refused, {delivered} deliveries made, {exhausted} given up"
+             {refused} refused, {delivered} deliveries made, {exhausted} given up, \
+             {switched} open while their merchant went to another version, {in_both} tried by both"
         )?;
-        let by_spare = self.by_spare.iter();
-        let by_spare: Vec<String> = by_spare.map(|(path, n)| format!("{path} {n}")).collect();
-        writeln!(f, "done by WeChat's spare host: {}", by_spare.join(", "))?;
+        for (name, counts) in [
+            ("asked of WeChat and told by it", &self.by_version),
+            ("done by WeChat's spare host", &self.by_spare),
+        ] {
+            let counts = counts.iter();
+            let counts: Vec<String> = counts.map(|(what, n)| format!("{what} {n}")).collect();
+            writeln!(f, "{name}: {}", counts.join(", "))?;
+        }
         writeln!(f, "faults injected:\n{}", self.faults)?;
         write!(f, "broken promises: {}", self.broken.len())
     }

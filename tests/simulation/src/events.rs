@@ -13,10 +13,10 @@ use shared::domain::order::Payer;
 use shared::domain::order::TradeType;
 use shared::http::problem::Problem;
 use tower::ServiceExt as _;
-use wechat_simulator::pay::{SCHEDULE, accepts};
+use wechat_simulator::pay::SCHEDULE;
 
 use crate::faults::{Fault, Wire};
-use crate::notify::Notice;
+use crate::notify::{Notice, Sent};
 use crate::plan::{ByHand, MINUTE, Plan, SECOND, Story, Visitor, Wish};
 use crate::refunds::Asked;
 use crate::scheduler::{Ended, Invocation, Parked, Reply};
@@ -57,6 +57,10 @@ pub(crate) enum Event {
     Notify(Notice, usize),
     /// A message is visible.
     Message(Message),
+    /// An operator changes how a merchant stands, by its place.
+    Turn(usize),
+    /// An operator gives an app the other merchant.
+    Move(usize),
     /// A call that was held goes on: with this reply, or else executed.
     Held(Parked, Option<Reply>),
     /// A commit that was held back by a planted bug.
@@ -110,8 +114,8 @@ pub(crate) enum Job {
     Refund(Asked),
     /// A payer opens the pay page.
     Cashier(usize, Visitor),
-    /// WeChat notifies, since then.
-    Notify(Notice, i64),
+    /// WeChat notifies.
+    Notify(Sent),
     /// WeChat has notified an app since then, which asks whether it did.
     Verify(Notice, i64),
     /// A batch of doorbells.
@@ -124,6 +128,16 @@ pub(crate) enum Job {
 impl World {
     /// Plans what the people outside will do.
     pub(crate) fn plan_events(&mut self) {
+        for (place, merchant) in self.plan.merchants.clone().iter().enumerate() {
+            for (at, _) in merchant.turns.iter().skip(1) {
+                self.plan_for(*at, Event::Turn(place));
+            }
+        }
+        for (place, app) in self.plan.apps.clone().iter().enumerate() {
+            if let Some(at) = app.moves_at {
+                self.plan_for(at, Event::Move(place));
+            }
+        }
         for (index, order) in self.plan.orders.clone().into_iter().enumerate() {
             let first = match order.story {
                 Story::CodeUse => Event::Scan(Scan {
@@ -202,6 +216,8 @@ impl World {
             Event::Pay(pay) => self.pay(pay),
             Event::Notify(notice, round) => self.notify(notice, round),
             Event::Message(message) => self.receive(message),
+            Event::Turn(place) => self.turn(place),
+            Event::Move(app) => self.move_app(app),
             Event::Held(parked, reply) => self.resume(parked, reply),
             Event::Commit(body) => self.commit_late(&body),
         }
@@ -364,11 +380,7 @@ impl World {
             (Job::Cashier(order, visitor), Ended::Http(200, shown)) => {
                 self.checked_out(order, visitor, &shown);
             }
-            (Job::Notify(notice, since), Ended::Http(status, body)) => {
-                if accepts(status, &body) {
-                    self.acknowledged(notice, since);
-                }
-            }
+            (Job::Notify(sent), Ended::Http(status, body)) => self.notified(sent, status, &body),
             (Job::Verify(notice, since), Ended::Http(status, body)) => {
                 let promise = || format!("a true notification was refused: {status} {body}");
                 self.judge.hold(status == 200 || status >= 500, promise);

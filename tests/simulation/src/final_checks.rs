@@ -3,7 +3,7 @@
 use wechat_simulator::pay::{RefundStatus, TradeType};
 
 use crate::engine::{number, string};
-use crate::ledger::{DELIVERY, ORDER, REFUND, attempts, failures, is_owed, payments};
+use crate::ledger::{DELIVERY, ORDER, REFUND, attempt_rows, attempts, failures, is_owed, payments};
 use crate::plan::MINUTE;
 use crate::world::World;
 
@@ -42,6 +42,10 @@ pub struct Results {
     pub delivered: u64,
     /// Deliveries that were given up.
     pub exhausted: u64,
+    /// Orders at WeChat that were open when their merchant went to another version.
+    pub switched: u64,
+    /// Orders with attempts by both versions, codes apart.
+    pub in_both: u64,
 }
 
 impl Results {
@@ -59,6 +63,8 @@ impl Results {
         self.refused += other.refused;
         self.delivered += other.delivered;
         self.exhausted += other.exhausted;
+        self.switched += other.switched;
+        self.in_both += other.in_both;
     }
 }
 
@@ -236,6 +242,7 @@ impl World {
         let mut results = Results {
             taken_back: count(taken_back.count()),
             late: count(self.wechat.late_charges()),
+            switched: count(self.switched),
             ..Results::default()
         };
         for ((_, sk), row) in &self.engine.rows {
@@ -243,6 +250,10 @@ impl World {
                 results.put_back += u64::from(row.get("restored_at").is_some());
                 results.closed += u64::from(string(row, "status") == Some("closed"));
                 results.failed += count(failures(row).len());
+                let tried = attempt_rows(row).filter(|attempt| attempt.get("scan").is_none());
+                let (v3, v2): (Vec<_>, Vec<_>) =
+                    tried.partition(|attempt| string(attempt, "api_version") == Some("v3"));
+                results.in_both += u64::from(!v2.is_empty() && !v3.is_empty());
                 for payment in payments(row) {
                     match payment.own {
                         true => results.paid += 1,

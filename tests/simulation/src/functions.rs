@@ -25,8 +25,10 @@ use shared::flows::refunds::Refunds;
 use shared::flows::settle::Settler;
 use shared::wechat::{Gateway, Hosts as WechatHosts, Http};
 
+use crate::cast::{
+    ACCOUNTS, CERTIFICATE_ID, FIRST, MCH_IDS, SECRET_ID, SECRETS_PREFIX, V3_SECRET_ID,
+};
 use crate::engine::{LEDGER, REGISTRY};
-use crate::wechat::{APP_ID, MCH_ID};
 
 /// Of real time: longer than a seed.
 const FRESH: Duration = Duration::from_secs(300);
@@ -47,55 +49,72 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    /// WeChat, as it is reached on a good day.
-    pub(crate) fn wechat(self) -> Gateway {
-        let Self { main, spare } = self;
-        Gateway::at(&format!("http://{main}")).with_spare(&format!("http://{spare}"))
-    }
-
-    /// WeChat, when its main host cannot be reached.
-    pub(crate) fn wechat_cut_off(self) -> Gateway {
-        Gateway::at(NOWHERE).with_spare(&format!("http://{}", self.spare))
+    /// WeChat, whose main host may not be reached.
+    pub(crate) fn gateway(self, is_cut_off: bool) -> Gateway {
+        let main = match is_cut_off {
+            true => NOWHERE.to_owned(),
+            false => format!("http://{}", self.main),
+        };
+        Gateway::at(&main).with_spare(&format!("http://{}", self.spare))
     }
 }
 
 /// What the functions are made with.
 pub(crate) struct Deployment {
-    pub(crate) aws: SdkConfig,
-    /// Who has read the secret already. Without it a process is cold.
+    pub(crate) aws: Aws,
+    /// Who has read the secrets already. Without them a process is cold.
     pub(crate) wechat: Wechat,
     pub(crate) clock: Clock,
     pub(crate) caller: Caller,
     /// Where WeChat is, as this process reaches it.
     pub(crate) gateway: Gateway,
-    /// Where the apps are.
-    pub(crate) apps: SocketAddr,
     /// Whether notifications are confirmed by a query.
     pub(crate) confirm: bool,
 }
 
+/// The clients of AWS, made once for a run: that takes longer than many a call.
+#[derive(Clone)]
+pub(crate) struct Aws {
+    config: SdkConfig,
+    ledger: Ledger,
+    registry: Registry,
+    first: Queue,
+    retry: Queue,
+    reconcile: Queue,
+}
+
+impl Aws {
+    pub(crate) fn new(config: SdkConfig) -> Self {
+        let queue = |name: &str| Queue::new(&config, format!("http://aws.invalid/{name}"));
+        Self {
+            ledger: Ledger::new(&config, LEDGER.to_owned()),
+            registry: Registry::new(&config, REGISTRY.to_owned()),
+            first: queue("first"),
+            retry: queue("retry"),
+            reconcile: queue("reconcile"),
+            config,
+        }
+    }
+}
+
 impl Deployment {
     fn ledger(&self) -> Ledger {
-        Ledger::new(&self.aws, LEDGER.to_owned())
+        self.aws.ledger.clone()
     }
 
     /// No app of this world has one.
     fn feed(&self) -> Feed {
-        Feed::new(&self.aws, "feed".to_owned())
+        Feed::new(&self.aws.config, "feed".to_owned())
     }
 
     fn registry(&self) -> Registry {
-        Registry::new(&self.aws, REGISTRY.to_owned())
-    }
-
-    fn queue(&self, name: &str) -> Queue {
-        Queue::new(&self.aws, format!("http://aws.invalid/{name}"))
+        self.aws.registry.clone()
     }
 
     /// Who has not read the secrets yet, in a function that may not hold the client
     /// certificate.
     fn cold(&self) -> Wechat {
-        let cold = wechat(&self.aws, &self.clock, self.gateway.clone(), None);
+        let cold = wechat(&self.aws.config, &self.clock, self.gateway.clone(), None);
         // Only a TLS stack could fail, and the warm ones have theirs.
         cold.unwrap_or_else(|_| self.wechat.clone())
     }
@@ -104,7 +123,7 @@ impl Deployment {
         Settler {
             ledger: self.ledger(),
             registry: self.registry(),
-            deliver_first: self.queue("first"),
+            deliver_first: self.aws.first.clone(),
             grace_seconds: GRACE_SECONDS,
         }
     }
@@ -143,7 +162,7 @@ impl Deployment {
                 merchants: wechat.merchants,
                 accounts: wechat.accounts,
                 notify_url: NOTIFY_URL.to_owned(),
-                reconcile: self.queue("reconcile"),
+                reconcile: self.aws.reconcile.clone(),
             },
             till: create_order::Till {
                 prefixes: vec!["13".to_owned()],
@@ -152,7 +171,7 @@ impl Deployment {
                     give_up_seconds: 30,
                 },
                 settler: self.settler(),
-                reconcile: self.queue("reconcile"),
+                reconcile: self.aws.reconcile.clone(),
             },
             public_url: "https://hub.example".to_owned(),
             payer_address_header: None,
@@ -165,7 +184,7 @@ impl Deployment {
             registry: self.registry(),
             ledger: self.ledger(),
             feed: self.feed(),
-            reconcile: self.queue("reconcile"),
+            reconcile: self.aws.reconcile.clone(),
             asking: self.asking(merchants.clone()),
             notified: self.notified(),
             refunds: self.refunds(merchants),
@@ -190,7 +209,7 @@ impl Deployment {
             registry: self.registry(),
             ledger: self.ledger(),
             feed: self.feed(),
-            deliver_retry: self.queue("retry"),
+            deliver_retry: self.aws.retry.clone(),
             caller: self.caller.clone(),
             breaker: std::sync::Mutex::default(),
             schedule: Schedule::parse(STANDARD_SCHEDULE).ok()?,
@@ -205,7 +224,7 @@ impl Deployment {
             asking: self.asking(merchants.clone()),
             refunds: self.refunds(merchants),
             notify_url: NOTIFY_URL.to_owned(),
-            reconcile: self.queue("reconcile"),
+            reconcile: self.aws.reconcile.clone(),
         }
     }
 
@@ -213,15 +232,15 @@ impl Deployment {
         sweep::Sweep {
             clock: self.clock.clone(),
             ledger: self.ledger(),
-            deliver_first: self.queue("first"),
-            deliver_retry: self.queue("retry"),
-            reconcile: self.queue("reconcile"),
+            deliver_first: self.aws.first.clone(),
+            deliver_retry: self.aws.retry.clone(),
+            reconcile: self.aws.reconcile.clone(),
             grace_seconds: GRACE_SECONDS,
         }
     }
 }
 
-/// The one merchant and the one account of this world.
+/// The merchants and the accounts, as a process knows them.
 #[derive(Clone)]
 pub(crate) struct Wechat {
     pub(crate) merchants: Merchants,
@@ -241,17 +260,17 @@ pub(crate) fn wechat(
         pay: gateway,
         ..WechatHosts::default()
     };
-    let account = AccountId::parse(APP_ID)?;
+    let account = AccountId::parse(FIRST)?;
     let first = config::FirstMerchant {
-        merchant: Merchant::new(MchId::parse(MCH_ID)?, ApiVersion::V2),
+        merchant: Merchant::new(MchId::parse(MCH_IDS[0])?, ApiVersion::V2),
         account: account.clone(),
-        secret_id: "wechat".to_owned(),
-        v3_secret_id: None,
+        secret_id: SECRET_ID.to_owned(),
+        v3_secret_id: Some(V3_SECRET_ID.to_owned()),
     };
     let merchants = config::Merchants {
         first: Some(first),
         hosts: hosts.clone(),
-        secrets_prefix: "hub".to_owned(),
+        secrets_prefix: SECRETS_PREFIX.to_owned(),
         certificate_id: certificate_id.map(str::to_owned),
         fresh: FRESH,
     };
@@ -259,7 +278,7 @@ pub(crate) fn wechat(
         first: Some(account),
         secret_id: None,
         hosts,
-        secrets_prefix: "hub".to_owned(),
+        secrets_prefix: SECRETS_PREFIX.to_owned(),
         fresh: FRESH,
     };
     let http = Http::new()?;
@@ -273,6 +292,23 @@ pub(crate) fn wechat(
         ),
         accounts: Accounts::new(aws, registry, accounts, http),
     })
+}
+
+/// A process that has read everything that it will need.
+pub(crate) async fn warm(
+    aws: &SdkConfig,
+    gateway: Gateway,
+) -> Result<Wechat, Box<dyn Error + Send + Sync>> {
+    // What is read before a seed begins has no time: nobody's certificates are due.
+    let warm = wechat(aws, &Clock::System, gateway, Some(CERTIFICATE_ID))?;
+    for mch_id in MCH_IDS {
+        warm.merchants.named(Some(&MchId::parse(mch_id)?)).await?;
+    }
+    for account in &ACCOUNTS {
+        let account = AccountId::parse(account.id)?;
+        warm.accounts.is_enabled(&account).await?;
+    }
+    Ok(warm)
 }
 
 /// One warm process of each function; its clients are made once.
@@ -298,10 +334,6 @@ impl Functions {
             sweep: Arc::new(deployment.sweep()),
             deployment,
         })
-    }
-
-    pub(crate) fn apps(&self) -> SocketAddr {
-        self.deployment.apps
     }
 
     /// A cold process that takes notifications.

@@ -3,6 +3,7 @@
 //! and never changes it.
 
 mod delivery;
+mod merchant;
 mod order;
 mod refund;
 
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 use crate::engine::{Change, Key, number, string};
 use crate::ledger::{DELIVERY, ORDER, TELLING, is_look_owed, is_owed, is_watched, payments};
-use crate::plan::{HOUR, MINUTE, SECOND};
+use crate::plan::{AppPlan, HOUR, MINUTE, MerchantPlan, Plan, SECOND};
 use crate::scheduler::Record;
 use crate::wechat::Wechat;
 
@@ -52,9 +53,20 @@ pub(crate) struct Judge {
     /// payments that their rows have not found again.
     put_back: BTreeMap<String, BTreeSet<String>>,
     leases: BTreeMap<Key, Vec<(Record, i64)>>,
+    merchants: Vec<MerchantPlan>,
+    apps: Vec<AppPlan>,
 }
 
 impl Judge {
+    /// Of a world of these merchants and apps.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            merchants: plan.merchants.to_vec(),
+            apps: plan.apps.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Notes a broken promise; the first one counts.
     pub(crate) fn hold(&mut self, kept: bool, promise: impl FnOnce() -> String) {
         if !kept && self.broken.is_none() {
@@ -126,6 +138,7 @@ impl Judge {
                     }
                     self.first_known.entry(payment.id).or_insert(now);
                 }
+                self.payee_written(pk, before, after, now);
                 self.order_written(pk, before, after, rows, wechat);
                 self.sums_agree(pk, rows);
             }

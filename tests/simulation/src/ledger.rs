@@ -85,6 +85,13 @@ pub(crate) fn attempts(order: &Value, closed: bool) -> Vec<i64> {
         .collect()
 }
 
+/// The attempts of an order, as they are written.
+pub(crate) fn attempt_rows(order: &Value) -> impl Iterator<Item = &Value> {
+    let list = order.get("attempts").and_then(|list| list.get("L"));
+    let attempts = list.and_then(Value::as_array).into_iter().flatten();
+    attempts.filter_map(|attempt| attempt.get("M"))
+}
+
 /// Whether a payment by code was taken back and not looked at once more.
 pub(crate) fn is_look_owed(order: &Value) -> bool {
     let list = order.get("attempts").and_then(|list| list.get("L"));

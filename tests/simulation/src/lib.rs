@@ -11,9 +11,11 @@
 
 mod alarms;
 mod apps;
+mod asked;
 mod aws;
 mod callbacks;
 pub mod campaign;
+mod cast;
 pub mod engine;
 mod events;
 pub mod faults;
@@ -23,6 +25,7 @@ mod http_server;
 mod judge;
 mod ledger;
 mod notify;
+mod operator;
 mod plan;
 mod random;
 mod refunds;
@@ -37,7 +40,7 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use shared::ambient::Clock;
 use shared::callback::Caller;
@@ -47,8 +50,11 @@ pub use final_checks::Results;
 pub use plan::Plant;
 
 use alarms::Alarms;
+use cast::{Cast, Standings};
 use faults::Tally;
 use functions::Hosts;
+use plan::Plan;
+use random::Random;
 use scheduler::{Host, Scheduler};
 use world::World;
 
@@ -61,8 +67,10 @@ pub struct Outcome {
     pub broken: Option<String>,
     /// The faults that were injected.
     pub faults: Tally,
-    /// What WeChat's spare host has done, by the path: how often.
-    pub by_spare: BTreeMap<String, u64>,
+    /// What WeChat's spare host has done: how often.
+    pub by_spare: BTreeMap<&'static str, u64>,
+    /// What WeChat was asked and has told, by version: how often.
+    pub by_version: BTreeMap<&'static str, u64>,
     /// What became of the orders.
     pub results: Results,
     /// How many network calls were made.
@@ -90,11 +98,21 @@ pub struct Stage {
     scheduler: Arc<Scheduler>,
     hosts: Hosts,
     caller: Caller,
-    wechat: functions::Wechat,
-    /// The same where WeChat's main host cannot be reached.
-    cut_off: functions::Wechat,
+    cast: &'static Cast,
+    /// Who has read how the merchants stand, and may not reach WeChat's main host:
+    /// made when a seed first needs them.
+    warm: Mutex<BTreeMap<View, functions::Wechat>>,
     alarms: Alarms,
     listener: Dispatch,
+}
+
+/// What a process knows, and what it reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct View {
+    /// How the merchants stood when it looked.
+    standings: Standings,
+    /// WeChat's main host cannot be reached.
+    is_cut_off: bool,
 }
 
 impl Stage {
@@ -109,27 +127,14 @@ impl Stage {
             spare: http_server::listen(Arc::clone(&scheduler), Host::Spare).await?,
         };
         let caller = Caller::new(vec!["127.0.0.0/8".parse()?])?;
-        let aws = aws::sdk_config(&scheduler);
-        // Version 2 alone is spoken here: nobody looks at it.
-        let clock = Clock::System;
-        let reached_by =
-            |gateway| functions::wechat(&aws, &clock, gateway, Some(aws::CERTIFICATE_ID));
-        let wechat = reached_by(hosts.wechat())?;
-        let cut_off = reached_by(hosts.wechat_cut_off())?;
-        for warm in [&wechat, &cut_off] {
-            drop(warm.merchants.named(None).await);
-            if let Some(first) = warm.accounts.first() {
-                drop(warm.accounts.is_enabled(first).await);
-            }
-        }
         let alarms = Alarms::default();
         let listener = Dispatch::new(alarms.clone());
         Ok(Self {
             scheduler,
             hosts,
             caller,
-            wechat,
-            cut_off,
+            cast: Cast::get()?,
+            warm: Mutex::default(),
             alarms,
             listener,
         })
@@ -146,9 +151,36 @@ impl Stage {
     ) -> Result<Outcome, Box<dyn Error + Send + Sync>> {
         self.scheduler.clear();
         self.alarms.clear();
+        let mut random = Random::new(seed);
+        let plan = Plan::new(&mut random, options.plant);
+        let mut warm = BTreeMap::new();
+        for standings in plan.changes().into_iter().map(|at| plan.standings_at(at)) {
+            for is_cut_off in [false, true] {
+                let view = View {
+                    standings,
+                    is_cut_off,
+                };
+                warm.insert(view, self.warm(view).await?);
+            }
+        }
         let _listening = tracing::dispatcher::set_default(&self.listener);
-        let mut world = World::new(self, seed, options)?;
+        let mut world = World::new(self, plan, random, &warm, options)?;
         world.run().await;
         Ok(world.outcome(seed))
+    }
+
+    async fn warm(&self, view: View) -> Result<functions::Wechat, Box<dyn Error + Send + Sync>> {
+        let known = {
+            let warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+            warm.get(&view).cloned()
+        };
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let aws = aws::sdk_config(&self.scheduler, self.cast, view.standings);
+        let made = functions::warm(&aws, self.hosts.gateway(view.is_cut_off)).await?;
+        let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        warm.insert(view, made.clone());
+        Ok(made)
     }
 }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Request;
-use wechat_simulator::pay::{ANSWER_SECONDS, RefundStatus, SCHEDULE};
+use wechat_simulator::pay::{self, ANSWER_SECONDS, RefundStatus, SCHEDULE, Version};
+use wechat_simulator::v3;
 
+use crate::cast::{MCH_IDS, place_of};
 use crate::engine::string;
 use crate::events::{Event, Job};
 use crate::faults::{Fault, Wire};
 use crate::ledger::{ORDER, REFUND, payments};
 use crate::plan::{MINUTE, SECOND};
+use crate::wechat::Letter;
 use crate::world::World;
 
 /// What WeChat tells of.
@@ -19,8 +22,30 @@ use crate::world::World;
 pub(crate) enum Notice {
     /// A payment of this number, and of this amount.
     Payment(String, i64),
-    /// A refund of this number, and where it stands, which may be a lie.
+    /// A refund of this number, and where it stands.
     Refund(String, RefundStatus),
+    /// That the refund of this number has succeeded, which nobody knows.
+    Lie(String),
+}
+
+/// A notification that was sent.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) notice: Notice,
+    pub(crate) since: i64,
+    version: Version,
+    /// To another merchant's address, or signed by nobody.
+    is_wrong: bool,
+}
+
+impl Sent {
+    /// Whether this answer is a success to WeChat.
+    fn is_accepted(&self, status: u16, body: &str) -> bool {
+        match self.version {
+            Version::V2 => pay::accepts(status, body),
+            Version::V3 => v3::accepts(status),
+        }
+    }
 }
 
 impl World {
@@ -34,7 +59,7 @@ impl World {
         if self.random.chance(100) {
             // Nobody has signed it: anybody may have sent it.
             let at = now + self.random.within(0, 10 * MINUTE);
-            let lie = Notice::Refund(number.to_owned(), RefundStatus::Success);
+            let lie = Notice::Lie(number.to_owned());
             self.plan_for(at, Event::Notify(lie, SCHEDULE.len()));
         }
         if self.random.chance(200) {
@@ -52,13 +77,20 @@ impl World {
     /// One round of notifications: one, or many copies at once.
     pub(crate) fn notify(&mut self, notice: Notice, round: usize) {
         let now = self.now();
-        let body = match &notice {
-            Notice::Payment(number, fee) => self.wechat.payment_notification(number, *fee, now),
-            Notice::Refund(number, status) => self.wechat.refund_notification(number, *status, now),
-        };
-        let Some(body) = body.filter(|_| !self.acknowledged.contains(&notice)) else {
+        if self.acknowledged.contains(&notice) {
             return;
+        }
+        let wechat = &mut self.wechat;
+        let letter = match &notice {
+            Notice::Payment(number, fee) => wechat.payment_notification(number, *fee, now),
+            Notice::Refund(number, status) => {
+                wechat.refund_notification(number, *status, false, now)
+            }
+            Notice::Lie(number) => {
+                wechat.refund_notification(number, RefundStatus::Success, true, now)
+            }
         };
+        let Some(letter) = letter else { return };
         let copies = match self.random.within(0, 9) {
             0..=6 => 1,
             7..=8 => self.random.within(2, 5),
@@ -73,27 +105,73 @@ impl World {
                 continue;
             }
             if let Some(index) = self.direct_order_of(&notice) {
-                if let Some(invocation) = self.verify(index, &body) {
+                if let Some(invocation) = self.verify(index, &letter) {
                     let job = Job::Verify(notice.clone(), self.now());
                     self.jobs.insert(invocation, job);
                 }
                 continue;
             }
-            let function = match self.is_faulty() && self.random.chance(15) {
-                true => self.functions().cold_wechat_notify(),
-                false => Arc::clone(&self.functions().wechat_notify),
-            };
-            let router = wechat_notify::router(function);
-            let request = Request::post("/").body(Body::from(body.clone()));
-            let invocation = self.ask(router, request);
-            self.note(|| format!("#{invocation} wechat-notify {notice:?}"));
-            let job = Job::Notify(notice.clone(), self.now());
-            self.jobs.insert(invocation, job);
+            self.post(&notice, &letter, false);
+            if self.random.chance(30)
+                && let Some(letter) = misdirected(&letter)
+            {
+                self.post(&notice, &letter, true);
+            }
         }
         if let Some(gap) = SCHEDULE.get(round) {
             let at = now + i64::from(*gap) * SECOND;
             self.plan_for(at, Event::Notify(notice, round + 1));
         }
+    }
+
+    /// A notification reaches the hub.
+    fn post(&mut self, notice: &Notice, letter: &Letter, is_misdirected: bool) {
+        let functions = self.functions();
+        let function = match self.is_faulty() && self.random.chance(15) {
+            true => functions.cold_wechat_notify(),
+            false => Arc::clone(&functions.wechat_notify),
+        };
+        // The installation's first merchant has had other addresses.
+        let first = format!("/wechat/notify/{}", MCH_IDS[0]);
+        let path = match letter.path == first && !is_misdirected {
+            true => self.random.pick(&["/", "/wechat/notify", &first]),
+            false => None,
+        };
+        let mut request = Request::post(path.unwrap_or(&letter.path));
+        for (name, value) in &letter.headers {
+            request = request.header(*name, value);
+        }
+        let router = wechat_notify::router(function);
+        let invocation = self.ask(router, request.body(Body::from(letter.body.clone())));
+        self.note(|| format!("#{invocation} wechat-notify {} {notice:?}", letter.path));
+        let is_forged = matches!(notice, Notice::Lie(_)) && letter.version == Version::V3;
+        let job = Job::Notify(Sent {
+            notice: notice.clone(),
+            since: self.now(),
+            version: letter.version,
+            is_wrong: is_misdirected || is_forged,
+        });
+        self.jobs.insert(invocation, job);
+    }
+
+    /// The hub has answered.
+    pub(crate) fn notified(&mut self, sent: Sent, status: u16, body: &str) {
+        if !sent.is_accepted(status, body) {
+            return;
+        }
+        let Sent {
+            notice, is_wrong, ..
+        } = &sent;
+        self.judge.hold(!is_wrong, || {
+            format!("the hub believed {notice:?} that was sent to another or signed by nobody")
+        });
+        self.count(match (&sent.notice, sent.version) {
+            (Notice::Payment(..), Version::V2) => "v2 payment told",
+            (Notice::Payment(..), Version::V3) => "v3 payment told",
+            (_, Version::V2) => "v2 refund told",
+            (_, Version::V3) => "v3 refund told",
+        });
+        self.acknowledged(sent.notice, sent.since);
     }
 
     /// The order of version 1.0 whose payment it tells of: WeChat tells the app.
@@ -110,7 +188,7 @@ impl World {
     /// The hub answered SUCCESS to what was sent `since` then.
     pub(crate) fn acknowledged(&mut self, notice: Notice, since: i64) {
         let number = match &notice {
-            Notice::Payment(number, _) | Notice::Refund(number, _) => number,
+            Notice::Payment(number, _) | Notice::Refund(number, _) | Notice::Lie(number) => number,
         };
         let (pk, part) = self.wechat.row_of(number);
         let known = match &notice {
@@ -124,7 +202,7 @@ impl World {
                         .any(|payment| (Some(&payment.id), payment.fee) == (id, order.total_fee))
                 })
             }
-            Notice::Refund(..) => {
+            Notice::Refund(..) | Notice::Lie(_) => {
                 let key = (pk.clone(), format!("{REFUND}{part}"));
                 let row = self.engine.rows.get(&key);
                 let status = row.and_then(|row| string(row, "status"));
@@ -154,4 +232,14 @@ impl World {
             self.acknowledged.insert(notice);
         }
     }
+}
+
+/// The same at the other merchant's address.
+fn misdirected(letter: &Letter) -> Option<Letter> {
+    let (folder, mch_id) = letter.path.rsplit_once('/')?;
+    let other = MCH_IDS.get(1 - place_of(mch_id)?)?;
+    Some(Letter {
+        path: format!("{folder}/{other}"),
+        ..letter.clone()
+    })
 }

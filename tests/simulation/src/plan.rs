@@ -1,10 +1,15 @@
 //! What a seed's world is like before anything happens: the apps, their orders,
 //! and how bad the network will be.
 
+mod merchant;
 mod order;
 
-pub(crate) use order::{ByHand, OrderPlan, Purse, Story, Temper, Visitor, Wish};
+pub(crate) use merchant::{MerchantPlan, STALE, Signing};
+pub(crate) use order::{ByHand, OrderPlan, Purse, Story, Temper, Visitor, Way, Wish};
 
+use shared::domain::order::ApiVersion;
+
+use crate::cast::{ACCOUNTS, Standings};
 use crate::random::Random;
 use order::order;
 
@@ -40,6 +45,10 @@ pub enum Plant {
     /// Nobody looks whether the app of an order that was put back was told of a
     /// payment.
     ForgottenTelling,
+    /// What follows an attempt goes by the version of the merchant's new ones.
+    PresentVersion,
+    /// What follows an order goes to the merchant of its app's new ones.
+    PresentMerchant,
 }
 
 /// A third party, as the registry knows it.
@@ -47,10 +56,54 @@ pub enum Plant {
 pub(crate) struct AppPlan {
     pub(crate) app_id: String,
     pub(crate) secret: String,
+    /// Who is paid by its orders at first, by their place.
+    pub(crate) merchant: usize,
+    /// When that is the other one.
+    pub(crate) moves_at: Option<i64>,
+    /// Its accounts; none: the installation's first, for everything.
+    pub(crate) accounts: Vec<&'static str>,
     /// Whether step 0 calls the synchronous address.
     pub(crate) skip_return_call: bool,
     /// Whether it gives back itself what does not fit.
     pub(crate) refund_by_hand: bool,
+}
+
+impl AppPlan {
+    /// An app of the first merchant or, where there are `merchants` of them, another.
+    fn new(random: &mut Random, merchants: usize) -> Self {
+        let merchant = random.index(merchants);
+        let is_plain = merchant == 0 && random.chance(300);
+        let moves = merchants > 1 && !is_plain && random.chance(400);
+        let mut accounts: Vec<&str> = Vec::new();
+        let all = moves || random.chance(300);
+        for account in ACCOUNTS.iter().filter(|_| !is_plain) {
+            if all || account.merchants.contains(&merchant) {
+                accounts.insert(random.index(accounts.len() + 1), account.id);
+            }
+        }
+        Self {
+            app_id: random.word(16),
+            secret: random.word(32),
+            merchant,
+            moves_at: moves.then(|| EPOCH + random.within(0, 30 * MINUTE)),
+            accounts,
+            skip_return_call: random.chance(200),
+            refund_by_hand: random.chance(250),
+        }
+    }
+
+    /// Who is paid by its new orders then, by their place.
+    pub(crate) fn merchant_at(&self, now: i64) -> usize {
+        match self.moves_at {
+            Some(at) if at <= now => 1 - self.merchant,
+            _ => self.merchant,
+        }
+    }
+
+    /// Whether it ever has this merchant.
+    pub(crate) fn ever_has(&self, merchant: usize) -> bool {
+        self.merchant == merchant || self.moves_at.is_some()
+    }
 }
 
 /// Faults in a thousand calls, while there are any.
@@ -69,6 +122,14 @@ pub(crate) struct Rates {
 /// Everything about a seed's world that is decided beforehand.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
+    /// The second one has no apps in some worlds.
+    pub(crate) merchants: [MerchantPlan; 2],
+    /// With which keys WeChat signs by version 3.
+    pub(crate) signing: Signing,
+    /// How old an order must be before version 3 closes it, in seconds.
+    pub(crate) v3_close_guard: i64,
+    /// Whether version 3's codes are spelt as on WeChat's older pages.
+    pub(crate) v3_older_codes: bool,
     pub(crate) apps: Vec<AppPlan>,
     pub(crate) orders: Vec<OrderPlan>,
     /// How bad the network is.
@@ -101,16 +162,13 @@ impl Plan {
             0 => EPOCH + random.within(2, 12) * HOUR,
             _ => EPOCH + random.within(5, 150) * MINUTE,
         };
+        let merchants = [MerchantPlan::new(random), MerchantPlan::new(random)];
+        let paid = if random.chance(300) { 1 } else { 2 };
         let apps: Vec<AppPlan> = (0..random.within(1, 3))
-            .map(|_| AppPlan {
-                app_id: random.word(16),
-                secret: random.word(32),
-                skip_return_call: random.chance(200),
-                refund_by_hand: random.chance(250),
-            })
+            .map(|_| AppPlan::new(random, paid))
             .collect();
         let orders: Vec<OrderPlan> = (0..random.within(1, 4))
-            .map(|_| order(random, apps.len()))
+            .map(|_| order(random, &apps, &merchants))
             .collect();
         let windows = |random: &mut Random, most: i64, longest: i64| -> Vec<(i64, i64)> {
             let count = if faulty { random.within(0, most) } else { 0 };
@@ -136,6 +194,10 @@ impl Plan {
         let mut mute = failing_hosts(&orders, random);
         mute.retain(|_| faulty);
         Self {
+            signing: Signing::new(random),
+            v3_close_guard: if random.chance(500) { 300 } else { 0 },
+            v3_older_codes: random.chance(500),
+            merchants,
             apps,
             orders,
             rates,
@@ -148,6 +210,16 @@ impl Plan {
             confirm,
             plant,
         }
+    }
+
+    /// How the merchants stand then.
+    pub(crate) fn standings_at(&self, now: i64) -> Standings {
+        merchant::standings(&self.merchants, now)
+    }
+
+    /// When a merchant begins to stand otherwise, the beginning among it.
+    pub(crate) fn changes(&self) -> Vec<i64> {
+        merchant::changes(&self.merchants)
     }
 
     /// Whether this moment lies in one of the windows.

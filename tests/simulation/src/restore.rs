@@ -2,11 +2,12 @@
 //! the hub runs: what `hubctl restore --overwrite all` does with a backup that has
 //! none of the rows that came later. They stay as they are.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::engine::{LEDGER, number};
+use crate::cast::FIRST;
+use crate::engine::{LEDGER, number, string};
 use crate::events::Event;
-use crate::ledger::{ORDER, TELLING};
+use crate::ledger::{ORDER, TELLING, attempt_rows};
 use crate::plan::SECOND;
 use crate::world::World;
 
@@ -30,8 +31,17 @@ impl World {
             return;
         };
         let past = self.past.get(&pk).map(Vec::as_slice).unwrap_or_default();
-        let mut unpaid = past.iter().take_while(|row| row.get("payment").is_none());
-        let chosen = self.random.index(unpaid.clone().count());
+        // Of a payment that went through another account than the installation's
+        // first the hub must have kept which.
+        let through = |row: &Value| -> Vec<String> {
+            let accounts = attempt_rows(row).filter_map(|attempt| string(attempt, "account"));
+            accounts.map(str::to_owned).collect()
+        };
+        let is_first = through(&live).iter().all(|account| account == FIRST);
+        let unpaid = past.iter().take_while(|row| row.get("payment").is_none());
+        let unpaid = unpaid.filter(|row| is_first || !through(row).is_empty());
+        let mut unpaid = unpaid.collect::<Vec<_>>().into_iter();
+        let chosen = self.random.index(unpaid.len());
         let Some(mut row) = unpaid.nth(chosen).cloned() else {
             return;
         };

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::http::{HeaderMap, Method};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::timeout;
@@ -40,20 +41,32 @@ pub(crate) enum Call {
         body: Vec<u8>,
     },
     /// To WeChat or an app.
-    Http {
-        host: Host,
-        /// The path, without the query.
-        path: String,
-        /// The query, empty when there is none.
-        query: String,
-        body: String,
-    },
+    Http(HttpCall),
+}
+
+/// A call over HTTP.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpCall {
+    pub(crate) host: Host,
+    pub(crate) method: Method,
+    /// The path, without the query.
+    pub(crate) path: String,
+    /// The query, empty when there is none.
+    pub(crate) query: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 /// What comes back to a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
     Answer(u16, String),
+    /// The same with headers, as WeChat signs it.
+    Signed {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: String,
+    },
     /// The connection ends without one.
     Broken,
     /// The caller's patience ends.
@@ -159,7 +172,7 @@ impl Scheduler {
         let mut state = self.state();
         let record = match call {
             Call::Aws { .. } => state.polled,
-            Call::Http { .. } => state.released,
+            Call::Http(_) => state.released,
         };
         // A caller that is gone already gets no answer.
         if let Some(record) = record

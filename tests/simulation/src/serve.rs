@@ -4,12 +4,13 @@
 use serde_json::{Value, json};
 
 use crate::aws::{ATTEMPT_MILLIS, secret};
+use crate::cast::{MCH_IDS, place_of};
 use crate::engine::{Change, string};
 use crate::events::Event;
 use crate::faults::{Fault, Wire, choose};
 use crate::ledger::{ORDER, TELLING};
 use crate::plan::{Plan, Plant};
-use crate::scheduler::{Call, Host, Parked, Record, Reply};
+use crate::scheduler::{Call, Host, HttpCall, Parked, Record, Reply};
 use crate::world::World;
 
 /// How long the hub lets a call of WeChat and of an app take.
@@ -137,34 +138,45 @@ impl World {
                 let (service, operation) = target.split_once('.').unwrap_or_default();
                 let read = || serde_json::from_slice::<Value>(body).unwrap_or_default();
                 Some(match service {
-                    "secretsmanager" => ok(secret(body)),
+                    "secretsmanager" => {
+                        let standings = self.plan.standings_at(self.now());
+                        let (status, text) = secret(body, self.cast, &standings);
+                        Reply::Answer(status, text)
+                    }
                     "AmazonSQS" => self.send(&read()),
                     _ => self.table(record, operation, read()),
                 })
             }
-            Call::Http { path, query, .. } if path.starts_with("/app/") => {
-                self.call_app(record, query)
+            Call::Http(call) if call.path.starts_with("/app/") => {
+                self.call_app(record, &call.query)
             }
-            Call::Http {
-                host, path, body, ..
-            } => {
-                if *host == Host::Spare {
-                    *self.by_spare.entry(path.clone()).or_default() += 1;
-                }
-                Some(self.ask_wechat(path, body))
-            }
+            Call::Http(call) => Some(self.ask_wechat(call)),
         }
     }
 
-    fn ask_wechat(&mut self, path: &str, body: &str) -> Reply {
+    fn ask_wechat(&mut self, call: &HttpCall) -> Reply {
+        let heard = match self.wechat.hear(call) {
+            Ok(heard) => heard,
+            Err(promise) => {
+                self.judge.hold(false, || promise);
+                return Reply::Broken;
+            }
+        };
+        let asked = &heard.asked;
+        self.count(asked.name());
+        if call.host == Host::Spare {
+            *self.by_spare.entry(asked.name()).or_default() += 1;
+        }
+        let (rows, now) = (&self.engine.rows, self.now());
+        self.judge.asked(asked, rows, &self.wechat, now);
         let rate = match self.is_faulty() {
             true => self.plan.rates.call,
             false => 0,
         };
-        let now = self.now();
         let is_empty = Plan::within(&self.plan.empty, now);
         self.wechat.pay.rules.balance_fen = is_empty.then_some(0);
-        let answer = self.wechat.answer(path, body, now, rate, &mut self.random);
+        let random = &mut self.random;
+        let answer = self.wechat.answer(call, &heard, now, rate, random);
         for _ in 0..std::mem::take(&mut self.wechat.difficulties) {
             self.tally.note(Wire::Wechat, Fault::Difficult);
         }
@@ -175,7 +187,7 @@ impl World {
             return Reply::Broken;
         }
         match answer {
-            Ok(answer) => ok(answer),
+            Ok(answer) => answer,
             Err(promise) => {
                 self.judge.hold(false, || promise);
                 Reply::Broken
@@ -260,6 +272,26 @@ impl World {
                 });
                 Some(ok(answer.to_string()))
             }
+            (Plant::PresentVersion, "GetItem") => self.altered(body, |world, row, place| {
+                let standing = world.plan.merchants.get(place)?.at(world.now());
+                let version = json!({"S": if standing.prefers_v3 { "v3" } else { "v2" }});
+                let attempts = row.pointer_mut("/Item/attempts/L")?.as_array_mut()?;
+                for attempt in attempts {
+                    let attempt = attempt.get_mut("M")?.as_object_mut()?;
+                    attempt.insert("api_version".to_owned(), version.clone());
+                }
+                Some(())
+            }),
+            (Plant::PresentMerchant, "GetItem") => self.altered(body, |world, row, _| {
+                let pk = string(row.get("Item")?, "pk")?.to_owned();
+                let (app_id, _) = pk.split_once('#')?;
+                let mut apps = world.plan.apps.iter();
+                let app = apps.find(|app| app.app_id == app_id)?;
+                let mch_id = MCH_IDS.get(app.merchant_at(world.now()))?;
+                let row = row.get_mut("Item")?.as_object_mut()?;
+                row.insert("merchant".to_owned(), json!({"S": mch_id}));
+                Some(())
+            }),
             (Plant::BlindCommit, "TransactWriteItems") => {
                 const WATCHFUL: &str = "revision = :expected";
                 let blind = body
@@ -311,6 +343,22 @@ impl World {
         }
     }
 
+    /// The answer about an order's row, as a planted bug reads it; the merchant is
+    /// given by its place.
+    fn altered(
+        &self,
+        body: &Value,
+        alter: impl FnOnce(&Self, &mut Value, usize) -> Option<()>,
+    ) -> Option<Reply> {
+        (body.pointer("/Key/sk/S")?.as_str()? == ORDER).then_some(())?;
+        let answer = self.engine.run("GetItem", body).ok()?;
+        let mut answer: Value = serde_json::from_str(&answer).ok()?;
+        let merchant = string(answer.get("Item")?, "merchant").unwrap_or(MCH_IDS[0]);
+        let place = place_of(merchant)?;
+        alter(self, &mut answer, place)?;
+        Some(ok(answer.to_string()))
+    }
+
     /// The planted bug's commit reaches the ledger.
     pub(crate) fn commit_late(&mut self, body: &[u8]) {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -345,8 +393,8 @@ fn wire_of(call: &Call) -> Wire {
         Call::Aws { target, .. } if target.starts_with("DynamoDB") => Wire::DynamoDb,
         Call::Aws { target, .. } if target.starts_with("AmazonSQS") => Wire::Sqs,
         Call::Aws { .. } => Wire::Secrets,
-        Call::Http { path, .. } if path.starts_with("/app/") => Wire::App,
-        Call::Http { host, .. } => match host {
+        Call::Http(call) if call.path.starts_with("/app/") => Wire::App,
+        Call::Http(call) => match call.host {
             Host::Main => Wire::Wechat,
             Host::Spare => Wire::Spare,
         },
@@ -355,7 +403,7 @@ fn wire_of(call: &Call) -> Wire {
 
 /// Whether it charges a payer's code, at whichever host.
 fn is_charge(call: &Call) -> bool {
-    matches!(call, Call::Http { path, .. } if path == "/pay/micropay")
+    matches!(call, Call::Http(call) if call.path == "/pay/micropay")
 }
 
 fn patience(wire: Wire) -> i64 {
@@ -395,9 +443,9 @@ fn describe(call: &Call) -> String {
             let more = [text("UpdateExpression"), text("MessageBody")].join("");
             format!("{} {more}", target.rsplit('.').next().unwrap_or_default())
         }
-        Call::Http {
+        Call::Http(HttpCall {
             host, path, query, ..
-        } => {
+        }) => {
             let attempt = query.split('&').find(|part| part.starts_with("attempt="));
             format!("{host:?}{path} {}", attempt.unwrap_or_default())
         }

@@ -10,12 +10,22 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
+use crate::cast::MINI;
 use crate::events::Job;
-use crate::plan::{AppPlan, OrderPlan, Story};
+use crate::plan::{AppPlan, OrderPlan, Story, Way};
 use crate::scheduler::Invocation;
+use crate::wechat::Letter;
 use crate::world::World;
 
 pub(crate) type Fields = Map<String, Value>;
+
+/// What an app passes on of the headers of version 3.
+const PROOF: [&str; 4] = [
+    "wechatpay-timestamp",
+    "wechatpay-nonce",
+    "wechatpay-serial",
+    "wechatpay-signature",
+];
 
 impl World {
     /// The app creates its order, or tries again.
@@ -34,8 +44,8 @@ impl World {
             "order_no": order.order_no,
             "total_fee": order.total_fee,
             "body": "simulation",
-            "notify_url": format!("http://{}/app/notify", self.functions().apps()),
-            "return_url": format!("http://{}/app/return", self.functions().apps()),
+            "notify_url": format!("http://{}/app/notify", self.apps),
+            "return_url": format!("http://{}/app/return", self.apps),
             "expires_in": order.expires_in,
             "timestamp": (self.now() / 1000).to_string(),
             "nonce": self.random.word(16),
@@ -45,7 +55,16 @@ impl World {
                 fields.insert("trade_type".to_owned(), json!("MICROPAY"));
                 fields.insert("auth_code".to_owned(), json!(code));
             } else if !matches!(order.story, Story::PaidTwice | Story::ManyWays) {
-                fields.insert("trade_type".to_owned(), json!("NATIVE"));
+                let trade_type = match order.way {
+                    Way::Native => "NATIVE",
+                    Way::App => "APP",
+                    Way::MiniProgram => "JSAPI",
+                };
+                fields.insert("trade_type".to_owned(), json!(trade_type));
+                if order.way == Way::MiniProgram {
+                    fields.insert("account".to_owned(), json!(MINI));
+                    fields.insert("openid".to_owned(), json!("oSimulated1"));
+                }
             }
             if order.direct {
                 fields.insert("version".to_owned(), json!("1.0"));
@@ -99,9 +118,15 @@ impl World {
     }
 
     /// WeChat has told the app of a payment (version 1.0): it passes that on.
-    pub(crate) fn verify(&mut self, index: usize, xml: &str) -> Option<Invocation> {
+    pub(crate) fn verify(&mut self, index: usize, told: &Letter) -> Option<Invocation> {
         let (mut fields, order, app) = self.about(index)?;
-        fields.insert("notification".to_owned(), json!(STANDARD.encode(xml)));
+        let body = STANDARD.encode(&told.body);
+        fields.insert("notification".to_owned(), json!(body));
+        for (name, value) in &told.headers {
+            if PROOF.contains(name) {
+                fields.insert(name.replace('-', "_"), json!(value));
+            }
+        }
         let sign = demo_shop::sign(&demo_shop::texts(&fields), &app.secret);
         fields.insert("sign".to_owned(), json!(sign));
         let body = Body::from(Value::Object(fields).to_string());

@@ -1,28 +1,27 @@
 //! WeChat in a run. Its order book and its rules are the simulator's; here is
 //! what the seed decides around them: what becomes of a payer's code, when and
-//! how a refund ends, and the difficulties that WeChat makes. A request that no
-//! honest hub would send is a broken promise, not a refusal.
+//! how a refund ends, and the difficulties that WeChat makes, by either version. A
+//! request that no honest hub would send is a broken promise, not a refusal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wechat_simulator::Config;
+use axum::http::{Method, Uri};
+use serde_json::Value;
+use url::Url;
 use wechat_simulator::pay::{
-    Charge, Moment, Order, Password, RefundStatus, Refusal, Request, Rules, TradeState, WechatPay,
-    Wish,
+    Charge, Moment, Password, RefundStatus, Refusal, Request, Rules, TradeState, Version,
+    WechatPay, Wish,
 };
 use wechat_simulator::sign::Fields;
-use wechat_simulator::xml;
+use wechat_simulator::v3::{Answer, Asked as AskedV3, Notice as NoticeV3, Now, Spoilt};
+use wechat_simulator::{Directory, Flaw, xml};
 
+use crate::asked::{Asked, What};
+use crate::cast;
 use crate::judge::out_refund_no;
-use crate::plan::{HOUR, MINUTE, Purse, SECOND};
+use crate::plan::{HOUR, MINUTE, Plan, Purse, SECOND};
 use crate::random::Random;
-
-pub(crate) const APP_ID: &str = "wx0123456789abcdef";
-pub(crate) const MCH_ID: &str = "1900000109";
-/// The key that signs payments.
-const API_KEY: &str = "simulation0simulation0simulation";
-/// What the secret in Secrets Manager holds.
-pub(crate) const SECRET: &str = r#"{"api_key":"simulation0simulation0simulation"}"#;
+use crate::scheduler::{HttpCall, Reply};
 
 const REVERSE: &str = "/secapi/pay/reverse";
 const REFUND: &str = "/secapi/pay/refund";
@@ -128,8 +127,64 @@ impl Stubborn {
     }
 }
 
+/// The difficulties that version 3 makes over anything else; each may be made
+/// after the fact.
+const V3_DIFFICULTIES: [&str; 3] = ["SYSTEMERROR", "FREQUENCY_LIMITED", "BANKERROR"];
+
 /// What WeChat decides; the error is a broken promise of the hub's.
 type Decided = Result<Result<Fields, Refusal>, String>;
+
+/// A call that has been heard, and who makes it.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) asked: Asked,
+    /// Of version 2.
+    request: Option<Request>,
+}
+
+/// A notification on its way.
+#[derive(Debug, Clone)]
+pub(crate) struct Letter {
+    /// Where the hub wanted to be told.
+    pub(crate) path: String,
+    pub(crate) version: Version,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: String,
+}
+
+impl Letter {
+    fn v2(url: &str, body: String) -> Self {
+        Self {
+            path: path_of(url),
+            version: Version::V2,
+            headers: Vec::new(),
+            body,
+        }
+    }
+
+    fn v3(url: &str, notice: NoticeV3) -> Self {
+        Self {
+            path: path_of(url),
+            version: Version::V3,
+            headers: notice.headers,
+            body: notice.body,
+        }
+    }
+}
+
+fn path_of(url: &str) -> String {
+    Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.path().to_owned())
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self::Signed {
+            status: answer.status,
+            headers: answer.headers,
+            body: answer.body,
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Wechat {
@@ -158,20 +213,16 @@ pub(crate) struct Wechat {
 
 impl Wechat {
     /// WeChat before anybody has paid, with the codes on payers' phones.
-    pub(crate) fn new(codes: BTreeMap<String, Purse>) -> Self {
-        let merchant = Config {
-            app_id: APP_ID.to_owned(),
-            mch_id: MCH_ID.to_owned(),
-            api_key: API_KEY.to_owned(),
-            ..Config::default()
-        };
+    pub(crate) fn new(plan: &Plan, directory: Directory, codes: BTreeMap<String, Purse>) -> Self {
         // The harder one of the two readings: the hub must not take it for paid.
         let rules = Rules {
             reversed_state: TradeState::Refund,
+            v3_close_guard_seconds: plan.v3_close_guard,
+            v3_older_codes: plan.v3_older_codes,
             ..Rules::default()
         };
         Self {
-            pay: WechatPay::new(merchant, rules),
+            pay: WechatPay::known(cast::first(), directory, rules),
             courses: BTreeMap::new(),
             accepted: Vec::new(),
             difficulties: 0,
@@ -191,6 +242,30 @@ impl Wechat {
         self.put_back.insert(pk.replace('#', ""));
     }
 
+    /// What a call of the payment API is about.
+    ///
+    /// # Errors
+    /// When the hub signed wrongly or asked for what does not exist.
+    pub(crate) fn hear(&self, call: &HttpCall) -> Result<Heard, String> {
+        let path = &call.path;
+        let odd = || format!("the hub called {path} oddly: {}", call.body);
+        if path.starts_with("/v3/") {
+            let asked = Asked::v3(call).ok_or_else(odd)?;
+            return Ok(Heard {
+                asked,
+                request: None,
+            });
+        }
+        let request = self
+            .pay
+            .open(call.body.as_bytes())
+            .map_err(|refusal| format!("WeChat cannot trust {path}: {refusal:?}"))?;
+        Ok(Heard {
+            asked: Asked::v2(path, &request).ok_or_else(odd)?,
+            request: Some(request),
+        })
+    }
+
     /// Answers a call of the payment API. `rate` is how often in a thousand
     /// WeChat makes difficulties.
     ///
@@ -198,28 +273,132 @@ impl Wechat {
     /// When the hub signed wrongly or asked for what does not exist.
     pub(crate) fn answer(
         &mut self,
-        path: &str,
-        body: &str,
+        call: &HttpCall,
+        heard: &Heard,
         now: i64,
         rate: u32,
         random: &mut Random,
-    ) -> Result<String, String> {
+    ) -> Result<Reply, String> {
         self.pass(now);
-        let asked = self
-            .pay
-            .open(body.as_bytes())
-            .map_err(|refusal| format!("WeChat cannot trust {path}: {refusal:?}"))?;
+        let Some(asked) = &heard.request else {
+            let answer = self.answer_v3(call, &heard.asked, now, rate, random)?;
+            return Ok(answer.into());
+        };
+        let path = call.path.as_str();
         let decided = match path {
-            "/pay/micropay" => self.micropay(&asked, now, random)?,
-            REVERSE => self.reverse(&asked, now, rate, random)?,
-            REFUND => self.refund(&asked, now, rate, random)?,
-            "/pay/refundquery" if !self.is_good_question(&asked) => {
+            "/pay/micropay" => self.micropay(asked, now, random)?,
+            REVERSE => self.reverse(asked, now, rate, random)?,
+            REFUND => {
+                let number = heard.asked.out_refund_no.clone().unwrap_or_default();
+                self.refund(
+                    &number,
+                    (now, rate),
+                    random,
+                    |wechat| wechat.decide(REFUND, asked, now, |_| Charge::Paid),
+                    |_, refusal| Err(refusal.clone()),
+                )?
+            }
+            "/pay/refundquery" if !self.is_good_question(asked) => {
                 return Err(format!("the hub asked oddly about refunds: {asked:?}"));
             }
-            _ => self.decide(path, &asked, now, |_| Charge::Paid)?,
+            _ => self.decide(path, asked, now, |_| Charge::Paid)?,
         };
         let moment = self.moment(now);
-        Ok(self.pay.answer(path, &asked.caller, &decided, moment))
+        let answer = self.pay.answer(path, &asked.caller, &decided, moment);
+        Ok(Reply::Answer(200, answer))
+    }
+
+    fn answer_v3(
+        &mut self,
+        call: &HttpCall,
+        asked: &Asked,
+        now: i64,
+        rate: u32,
+        random: &mut Random,
+    ) -> Result<Answer, String> {
+        if asked.what == What::Refund {
+            let number = asked.out_refund_no.clone().unwrap_or_default();
+            return self.refund(
+                &number,
+                (now, rate),
+                random,
+                |wechat| wechat.ask_v3(call, asked, now, None),
+                |wechat, refusal| {
+                    let moment = wechat.moment(now);
+                    wechat.pay.refusal_v3(refusal, moment)
+                },
+            );
+        }
+        let difficulty = random.chance(rate / 2);
+        let difficulty = difficulty.then(|| random.pick(&V3_DIFFICULTIES)).flatten();
+        let is_done = difficulty.is_none() || random.chance(500);
+        let spoilt = random.chance(rate / 4).then_some(Spoilt::SignTest);
+        self.difficulties += u64::from(difficulty.is_some() || spoilt.is_some());
+        let answer = match is_done {
+            true => Some(self.ask_v3(call, asked, now, spoilt)?),
+            false => None,
+        };
+        let moment = self.moment(now);
+        Ok(match (difficulty, answer) {
+            (None, Some(answer)) => answer,
+            (code, _) => {
+                let code = code.unwrap_or_default();
+                let refusal = Refusal::business(code, "a difficulty");
+                self.pay.refusal_v3(&refusal, moment)
+            }
+        })
+    }
+
+    fn ask_v3(
+        &mut self,
+        call: &HttpCall,
+        asked: &Asked,
+        now: i64,
+        spoilt: Option<Spoilt>,
+    ) -> Result<Answer, String> {
+        let target = match call.query.as_str() {
+            "" => call.path.clone(),
+            query => format!("{}?{query}", call.path),
+        };
+        let uri: Uri = target.parse().map_err(|_| format!("{target} is no path"))?;
+        let known = asked.out_trade_no.as_ref();
+        let known = known.and_then(|number| self.pay.order(number));
+        // What version 2 opened, and the hub has no key for, is not the same order.
+        let is_another = known.is_some_and(|order| order.version == Version::V2);
+        let may_differ = match asked.what {
+            What::Place => is_another || self.is_forgotten(asked.out_trade_no.as_deref()),
+            What::Refund => self.has_people(asked.transaction_id.as_deref()),
+            _ => true,
+        };
+        let signed_at = Now {
+            moment: self.moment(now),
+            clock: now / SECOND,
+        };
+        let as_it_came = AskedV3 {
+            method: &call.method,
+            uri: &uri,
+            headers: &call.headers,
+            body: call.body.as_bytes(),
+        };
+        let answer = self.pay.answer_v3(&as_it_came, signed_at, spoilt);
+        let refused: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        let code = refused.get("code").and_then(Value::as_str);
+        let is_the_hubs_fault = match code.filter(|_| answer.status >= 400) {
+            Some(
+                "PARAM_ERROR"
+                | "SIGN_ERROR"
+                | "NOT_FOUND"
+                | "APPID_MCHID_NOT_MATCH"
+                | "OPENID_MISMATCH",
+            ) => true,
+            Some("INVALID_REQUEST") => !may_differ,
+            Some("RESOURCE_NOT_EXISTS") => call.method == Method::POST,
+            _ => false,
+        };
+        match is_the_hubs_fault {
+            true => Err(format!("the hub called {target} wrongly: {}", answer.body)),
+            false => Ok(answer),
+        }
     }
 
     /// Time passes: payers have typed what they type, refunds have gone on.
@@ -276,12 +455,8 @@ impl Wechat {
 
     /// What people have given back, or are about to, of a payment.
     pub(crate) fn given_back(&self, transaction_id: &str) -> i64 {
-        let is_its = |order: &&Order| {
-            let paid = order.payment.as_ref();
-            paid.is_some_and(|paid| paid.transaction_id == transaction_id)
-        };
-        let refunds = self.pay.orders().filter(is_its);
-        let refunds = refunds.flat_map(|order| &order.refunds);
+        let order = self.paid(transaction_id);
+        let refunds = order.into_iter().flat_map(|order| &order.refunds);
         let by_hand = refunds.filter(|refund| refund.by_hand);
         by_hand.map(|refund| refund.refund_fee).sum()
     }
@@ -366,32 +541,54 @@ impl Wechat {
         self.pay.pay(number, wish, moment).is_ok()
     }
 
-    /// The body of a notification about a payment, of this amount, true or not.
+    /// A notification about a payment, of this amount, true or not.
     pub(crate) fn payment_notification(
         &mut self,
         number: &str,
         total_fee: i64,
         now: i64,
-    ) -> Option<String> {
-        let moment = self.moment(now);
+    ) -> Option<Letter> {
+        let (moment, clock) = (self.moment(now), now / SECOND);
         let order = self.pay.order(number).filter(|order| order.is_paid())?;
+        let url = order.notify_url()?;
+        if order.version == Version::V3 {
+            let flaw = (total_fee != order.total_fee).then_some(Flaw::WrongAmount);
+            let now = Now { moment, clock };
+            let notice = self.pay.v3_payment_notification(order, flaw, now)?;
+            return Some(Letter::v3(url, notice));
+        }
         let mut fields = self.pay.payment_notification(order, moment);
         fields.insert("total_fee".to_owned(), total_fee.to_string());
-        Some(xml::write(&self.pay.signed(order, fields)))
+        let body = xml::write(&self.pay.signed(order, fields));
+        Some(Letter::v2(url, body))
     }
 
-    /// The body of a notification that claims this status, true or not.
+    /// A notification that claims this status. Version 2's is signed by nobody; of
+    /// version 3 a forged one is signed with nobody's key.
     pub(crate) fn refund_notification(
         &mut self,
         number: &str,
         status: RefundStatus,
+        is_forged: bool,
         now: i64,
-    ) -> Option<String> {
-        let moment = self.moment(now);
+    ) -> Option<Letter> {
+        let (moment, clock) = (self.moment(now), now / SECOND);
         let (order, refund) = self.pay.refund_of(number)?;
         let mut claimed = refund.clone();
         claimed.status = status;
-        Some(self.pay.refund_notification(order, &claimed, moment))
+        // What people made is told to the address that the merchant has set.
+        let chosen = format!("/wechat/notify/{}", order.mch_id);
+        let url = refund.notify_url().unwrap_or(&chosen);
+        if refund.version == Version::V3 {
+            let flaw = is_forged.then_some(Flaw::ForgedSign);
+            let now = Now { moment, clock };
+            let notice = self
+                .pay
+                .v3_refund_notification(order, &claimed, flaw, now)?;
+            return Some(Letter::v3(url, notice));
+        }
+        let body = self.pay.refund_notification(order, &claimed, moment);
+        Some(Letter::v2(url, body))
     }
 
     fn moment(&mut self, now_ms: i64) -> Moment {
@@ -411,17 +608,17 @@ impl Wechat {
     ) -> Decided {
         let number = asked.get("out_trade_no").unwrap_or_default();
         let known = self.pay.order(number);
-        let is_forgotten = number
-            .get(..26)
-            .is_some_and(|of| self.put_back.contains(of));
+        // What version 3 opened, and the hub has no key for, is not the same order.
+        let may_differ = self.is_forgotten(Some(number))
+            || known.is_some_and(|known| known.version == Version::V3);
         let is_another =
             path == "/pay/unifiedorder" && known.is_some_and(|known| !known.is_asked_by(asked));
-        if is_another && !is_forgotten {
+        if is_another && !may_differ {
             return Err("the same out_trade_no was used for another payment".to_owned());
         }
         let moment = self.moment(now);
         let decided = self.pay.decide(path, asked, moment, charge);
-        if is_another && is_forgotten {
+        if is_another && may_differ {
             return Ok(decided);
         }
         match &decided {
@@ -429,7 +626,7 @@ impl Wechat {
                 if is_the_hubs_fault(path, &refusal.code)
                     || (path == REFUND
                         && refusal.code == "INVALID_REQUEST"
-                        && !self.has_people(asked)) =>
+                        && !self.has_people(asked.get("transaction_id"))) =>
             {
                 Err(format!("the hub called {path} wrongly: {refusal:?}"))
             }
@@ -438,9 +635,14 @@ impl Wechat {
     }
 
     /// Whether people have given back some of the payment that is asked for.
-    fn has_people(&self, asked: &Request) -> bool {
-        let id = asked.get("transaction_id").unwrap_or_default();
-        self.given_back(id) > 0
+    fn has_people(&self, transaction_id: Option<&str>) -> bool {
+        transaction_id.is_some_and(|id| self.given_back(id) > 0)
+    }
+
+    /// Whether the hub may have forgotten that it has used this number.
+    fn is_forgotten(&self, number: Option<&str>) -> bool {
+        let order = number.and_then(|number| number.get(..26));
+        order.is_some_and(|of| self.put_back.contains(of))
     }
 
     /// A code is charged. A number is charged once: the second time could move
@@ -525,8 +727,15 @@ impl Wechat {
         }
     }
 
-    fn refund(&mut self, asked: &Request, now: i64, rate: u32, random: &mut Random) -> Decided {
-        let number = asked.get("out_refund_no").unwrap_or_default();
+    /// A refund is asked for, by `ask`; WeChat may `refuse`, whatever is right.
+    fn refund<T>(
+        &mut self,
+        number: &str,
+        (now, rate): (i64, u32),
+        random: &mut Random,
+        ask: impl FnOnce(&mut Self) -> Result<T, String>,
+        refuse: impl FnOnce(&mut Self, &Refusal) -> T,
+    ) -> Result<T, String> {
         let fresh = || {
             random
                 .chance(150)
@@ -535,34 +744,34 @@ impl Wechat {
         };
         let stubborn = self.stubborn.entry(number.to_owned()).or_insert_with(fresh);
         if let Some(refusal) = stubborn.filter(|refusal| now < refusal.until) {
-            return Ok(Err(Refusal::business(refusal.code, "a stubborn refusal")));
+            let refusal = Refusal::business(refusal.code, "a stubborn refusal");
+            return Ok(refuse(self, &refusal));
         }
-        let before = self.pay.clone();
-        let decided = self.decide(REFUND, asked, now, |_| Charge::Paid)?;
         let difficulty = random.chance(rate * 2).then(|| random.pick(&DIFFICULTIES));
-        let difficulty = difficulty.flatten();
-        self.difficulties += u64::from(difficulty.is_some());
-        if let Some((_, false)) = difficulty {
-            self.pay = before;
-        }
-        if let Some((_, true)) = difficulty {
+        let Some((code, although_done)) = difficulty.flatten() else {
+            let answer = ask(self)?;
+            self.take_refunds(now, random);
+            return Ok(answer);
+        };
+        self.difficulties += 1;
+        if although_done {
+            let _unsaid = ask(self)?;
             // Nor does WeChat find it at once.
-            let trade = self
-                .pay
-                .refund_of(asked.get("out_refund_no").unwrap_or_default());
+            let trade = self.pay.refund_of(number);
             let trade = trade.map(|(order, _)| order.out_trade_no.clone());
             let lag = random.within(0, HOUR);
             self.pay.lag_refunds(&trade.unwrap_or_default(), lag);
+            self.take_refunds(now, random);
         }
+        Ok(refuse(self, &Refusal::business(code, "a difficulty")))
+    }
+
+    fn take_refunds(&mut self, now: i64, random: &mut Random) {
         for number in self.pay.accepted_refunds() {
             self.courses
                 .insert(number.clone(), Course::new(now, random));
             self.accepted.push(number);
         }
-        Ok(match difficulty {
-            Some((code, _)) => Err(Refusal::business(code, "a difficulty")),
-            None => decided,
-        })
     }
 }
 

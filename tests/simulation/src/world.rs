@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -14,17 +15,18 @@ use shared::ambient::Clock;
 use crate::alarms::Alarms;
 use crate::apps::Book;
 use crate::aws;
+use crate::cast;
 use crate::engine::{Engine, Key};
 use crate::events::{Event, Job};
 use crate::faults::Tally;
-use crate::functions::{self, Deployment, Functions};
+use crate::functions::{self, Aws, Deployment, Functions};
 use crate::judge::Judge;
 use crate::notify::Notice;
-use crate::plan::{EPOCH, MINUTE, Plan, Temper};
+use crate::plan::{AppPlan, EPOCH, MINUTE, Plan, STALE, Temper};
 use crate::random::Random;
 use crate::scheduler::{Invocation, Record, Scheduler};
 use crate::wechat::Wechat;
-use crate::{Options, Outcome, Stage};
+use crate::{Options, Outcome, Stage, View};
 
 /// Everything that exists in a run.
 pub(crate) struct World {
@@ -34,9 +36,12 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) engine: Engine,
     pub(crate) wechat: Wechat,
-    functions: Functions,
-    /// The same where WeChat's main host cannot be reached.
-    functions_cut_off: Functions,
+    functions: BTreeMap<View, Arc<Functions>>,
+    /// They who were at work last.
+    at_work: Arc<Functions>,
+    pub(crate) cast: &'static cast::Cast,
+    /// Where the apps are.
+    pub(crate) apps: SocketAddr,
     pub(crate) judge: Judge,
     pub(crate) tally: Tally,
     /// By the key of the delivery's row.
@@ -53,8 +58,12 @@ pub(crate) struct World {
     pub(crate) past: BTreeMap<String, Vec<Value>>,
     /// Who has sent a payer's code to WeChat.
     pub(crate) charging: BTreeSet<Record>,
-    /// What WeChat's spare host has done, by the path.
-    pub(crate) by_spare: BTreeMap<String, u64>,
+    /// What WeChat's spare host has done.
+    pub(crate) by_spare: BTreeMap<&'static str, u64>,
+    /// What WeChat was asked and has told, by version.
+    pub(crate) by_version: BTreeMap<&'static str, u64>,
+    /// The orders that were open when their merchant was moved to another version.
+    pub(crate) switched: usize,
     /// The orders that the hub has confirmed.
     pub(crate) stored: BTreeSet<usize>,
     /// What the index showed last, by shard.
@@ -71,53 +80,55 @@ impl World {
     /// The world of a seed before anything has happened.
     pub(crate) fn new(
         stage: &Stage,
-        seed: u64,
+        plan: Plan,
+        random: Random,
+        warm: &BTreeMap<View, functions::Wechat>,
         options: Options,
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let mut random = Random::new(seed);
-        let plan = Plan::new(&mut random, options.plant);
         let clock = Arc::new(AtomicI64::new(EPOCH));
         let engine = Engine::new()?;
-        let mut judge = Judge::default();
+        let mut judge = Judge::new(&plan);
+        let standings = plan.standings_at(EPOCH);
+        for row in cast::keys().filter_map(|pk| cast::row(&pk, &standings)) {
+            engine.register(&row)?;
+        }
         let mut secrets = BTreeMap::new();
         for app in &plan.apps {
-            engine.register(&json!({
-                "pk": {"S": format!("app#{}", app.app_id)},
-                "app_id": {"S": app.app_id},
-                "app_secret": {"S": app.secret},
-                "name": {"S": "simulated"},
-                "allow_http": {"BOOL": true},
-                "allow_direct": {"BOOL": true},
-                "skip_return_call": {"BOOL": app.skip_return_call},
-                "refund_by_hand": {"BOOL": app.refund_by_hand},
-            }))?;
+            engine.register(&app_row(app, EPOCH))?;
             if app.refund_by_hand {
                 judge.by_hand.insert(app.app_id.clone());
             }
             secrets.insert(app.app_id.clone(), app.secret.clone());
         }
-        let aws = aws::sdk_config(&stage.scheduler);
-        let deploy = |wechat: &functions::Wechat, gateway| {
-            let functions = Functions::new(Deployment {
+        let aws = Aws::new(aws::sdk_config(&stage.scheduler, stage.cast, standings));
+        let deploy = |view: &View, wechat: &functions::Wechat| {
+            Functions::new(Deployment {
                 aws: aws.clone(),
                 // It keeps the secrets for five minutes of real time: longer than a seed.
                 wechat: wechat.clone(),
                 clock: Clock::Manual(Arc::clone(&clock)),
                 caller: stage.caller.clone(),
-                gateway,
-                apps: stage.hosts.main,
+                gateway: stage.hosts.gateway(view.is_cut_off),
                 confirm: plan.confirm,
-            });
-            functions.ok_or("the schedule is malformed")
+            })
         };
-        let functions = deploy(&stage.wechat, stage.hosts.wechat())?;
-        let functions_cut_off = deploy(&stage.cut_off, stage.hosts.wechat_cut_off())?;
+        let functions = warm.iter();
+        let functions =
+            functions.map(|(view, wechat)| Some((*view, Arc::new(deploy(view, wechat)?))));
+        let functions: Option<BTreeMap<View, Arc<Functions>>> = functions.collect();
+        let functions = functions.ok_or("the schedule is malformed")?;
+        let at_work = functions.values().next().map(Arc::clone);
+        let at_work = at_work.ok_or("no process is warm")?;
+        let signing = plan.signing;
+        let directory = stage.cast.directory(signing.signs, signing.certificates)?;
         let codes = plan.orders.iter().flat_map(|order| &order.codes);
         Ok(Self {
             scheduler: Arc::clone(&stage.scheduler),
-            wechat: Wechat::new(codes.cloned().collect()),
+            wechat: Wechat::new(&plan, directory, codes.cloned().collect()),
             functions,
-            functions_cut_off,
+            at_work,
+            cast: stage.cast,
+            apps: stage.hosts.main,
             alarms: stage.alarms.clone(),
             trace: options.trace.then(|| vec![format!("{plan:#?}")]),
             clock,
@@ -134,6 +145,8 @@ impl World {
             past: BTreeMap::new(),
             charging: BTreeSet::new(),
             by_spare: BTreeMap::new(),
+            by_version: BTreeMap::new(),
+            switched: 0,
             stored: BTreeSet::new(),
             shown: BTreeMap::new(),
             calls: 0,
@@ -148,12 +161,22 @@ impl World {
         self.clock.load(Ordering::SeqCst)
     }
 
-    /// The functions as they reach WeChat now.
-    pub(crate) fn functions(&self) -> &Functions {
-        match Plan::within(&self.plan.cut_off, self.now()) {
-            true => &self.functions_cut_off,
-            false => &self.functions,
+    /// A process of each function, as it reaches WeChat now. It may have looked at the
+    /// merchants before they changed.
+    pub(crate) fn functions(&mut self) -> Arc<Functions> {
+        let now = self.now();
+        let age = match self.plan.standings_at(now) == self.plan.standings_at(now - STALE) {
+            true => 0,
+            false => self.random.within(0, STALE),
+        };
+        let view = View {
+            standings: self.plan.standings_at(now - age),
+            is_cut_off: Plan::within(&self.plan.cut_off, now),
+        };
+        if let Some(functions) = self.functions.get(&view) {
+            self.at_work = Arc::clone(functions);
         }
+        Arc::clone(&self.at_work)
     }
 
     /// Something will happen then.
@@ -194,10 +217,16 @@ impl World {
             broken: self.judge.broken,
             faults: self.tally,
             by_spare: self.by_spare,
+            by_version: self.by_version,
             calls: self.calls,
             fingerprint: self.fingerprint.finish(),
             trace: self.trace.unwrap_or_default(),
         }
+    }
+
+    /// Counts what was asked or told by a version.
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.by_version.entry(what).or_default() += 1;
     }
 
     /// Which of the planned orders this is.
@@ -287,4 +316,28 @@ impl World {
         self.swept_at = at;
         self.sweep();
     }
+}
+
+/// An app's row of the registry, as it is then.
+pub(crate) fn app_row(app: &AppPlan, now: i64) -> Value {
+    let accounts: Vec<Value> = app.accounts.iter().map(|id| json!({"S": id})).collect();
+    let mut row = json!({
+        "pk": {"S": format!("app#{}", app.app_id)},
+        "app_id": {"S": app.app_id},
+        "app_secret": {"S": app.secret},
+        "name": {"S": "simulated"},
+        "allow_http": {"BOOL": true},
+        "allow_direct": {"BOOL": true},
+        "skip_return_call": {"BOOL": app.skip_return_call},
+        "refund_by_hand": {"BOOL": app.refund_by_hand},
+        "accounts": {"L": accounts},
+    });
+    // Who names nobody has the installation's first merchant.
+    let merchant = cast::MCH_IDS.get(app.merchant_at(now));
+    if let (Some(row), Some(mch_id), false) =
+        (row.as_object_mut(), merchant, app.accounts.is_empty())
+    {
+        row.insert("merchant".to_owned(), json!({"S": mch_id}));
+    }
+    row
 }

@@ -61,19 +61,43 @@ fn no_seed_breaks_a_promise_and_every_fault_fires() {
     ] {
         assert!(played.faults.count(wire, fault) > 0, "{wire:?} {fault:?}");
     }
-    for path in [
-        "/pay/micropay",
-        "/secapi/pay/reverse",
-        "/secapi/pay/refund",
-        "/pay/closeorder",
+    for what in [
+        "v2 charge",
+        "v2 reverse",
+        "v2 refund",
+        "v2 close",
+        "v3 order",
+        "v3 query",
+        "v3 close",
+        "v3 refund",
+        "v3 refund query",
     ] {
-        assert!(played.by_spare.contains_key(path), "{path}");
+        assert!(played.by_spare.contains_key(what), "{what}");
+    }
+    for what in [
+        "v2 order",
+        "v2 query",
+        "v2 close",
+        "v2 refund",
+        "v2 refund query",
+        "v2 payment told",
+        "v2 refund told",
+        "v3 order",
+        "v3 query",
+        "v3 close",
+        "v3 refund",
+        "v3 refund query",
+        "v3 payment told",
+        "v3 refund told",
+    ] {
+        assert!(played.by_version.contains_key(what), "{what}");
     }
     let results = played.results;
     assert!(results.paid > 0 && results.anomalies > 0, "{results:?}");
     assert!(results.refunded > 0 && results.refused > 0, "{results:?}");
     assert!(results.late > 0 && results.found > 0, "{results:?}");
     assert!(results.closed > 0 && results.put_back > 0, "{results:?}");
+    assert!(results.switched > 0 && results.in_both > 0, "{results:?}");
     assert!(
         results.delivered > 0 && results.exhausted > 0,
         "{results:?}"
@@ -135,6 +159,16 @@ fn a_code_that_the_spare_host_charges_again_is_noticed() {
 #[test]
 fn a_restored_order_that_does_not_look_at_what_was_told_is_noticed() {
     is_noticed(Plant::ForgottenTelling);
+}
+
+#[test]
+fn an_attempt_that_goes_by_the_merchants_version_of_today_is_noticed() {
+    is_noticed(Plant::PresentVersion);
+}
+
+#[test]
+fn an_order_that_goes_to_its_apps_merchant_of_today_is_noticed() {
+    is_noticed(Plant::PresentMerchant);
 }
 
 fn is_noticed(plant: Plant) {

@@ -45,7 +45,7 @@ use axum::routing::{MethodRouter, any, get, post};
 
 pub use config::Config;
 pub use forge::Flaw;
-pub use merchants::{Account, Directory, Kind, Merchant, Signs, Unfit};
+pub use merchants::{Account, Console, Directory, Kind, Merchant, Signs, Unfit};
 pub use pay::ACCEPTED;
 
 use state::Simulator;

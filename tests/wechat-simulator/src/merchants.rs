@@ -150,6 +150,17 @@ pub(crate) struct Credentials {
     pub(crate) keys: Arc<Keys>,
 }
 
+/// WeChat's keys for a merchant, as its console shows them.
+#[derive(Clone, Debug)]
+pub struct Console {
+    /// The number of the WeChat Pay public key.
+    pub public_key_id: String,
+    /// That key in PEM.
+    pub public_key: String,
+    /// Platform certificates in PEM, by their numbers.
+    pub certificates: BTreeMap<String, String>,
+}
+
 /// Everybody who is known.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
@@ -292,6 +303,20 @@ impl Directory {
         }
         self.accounts.insert(account.app_id.clone(), account);
         Ok(())
+    }
+
+    /// What WeChat shows a merchant of APIv3 in its console: the public key's id,
+    /// the public key, and the platform certificates by their numbers, all in PEM.
+    #[must_use]
+    pub fn console(&self, mch_id: &str) -> Option<Console> {
+        let keys = &self.credentials(mch_id)?.keys;
+        let certificates = keys.platform.iter();
+        let certificates = certificates.map(|own| (own.signer.serial.clone(), own.pem.clone()));
+        Some(Console {
+            public_key_id: keys.public.serial.clone(),
+            public_key: keys.public_pem.clone(),
+            certificates: certificates.collect(),
+        })
     }
 
     pub(crate) fn merchant(&self, mch_id: &str) -> Option<&Merchant> {

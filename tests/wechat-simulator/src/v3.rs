@@ -21,6 +21,7 @@ use axum::http::{HeaderMap, Method, Uri};
 use serde_json::Value;
 use url::form_urlencoded;
 
+pub use keys::Own;
 pub use notification::{Notice, accepts};
 pub use stamp::{Headers, Spoilt};
 
@@ -29,7 +30,7 @@ use signature::{Authorization, holds, lines};
 use stamp::Key;
 
 use crate::merchants::{Credentials, Merchant, Signs};
-use crate::pay::{Moment, TradeType, WechatPay};
+use crate::pay::{self, Moment, TradeType, WechatPay};
 
 /// How far a request's clock may be off, either way.
 const CLOCK_SECONDS: i64 = 300;
@@ -104,6 +105,12 @@ impl WechatPay {
                 answer
             }
         }
+    }
+
+    /// What the order book refuses with, in APIv3's words and signed by nobody.
+    #[must_use]
+    pub fn refusal_v3(&self, refusal: &pay::Refusal, moment: Moment) -> Answer {
+        self.refuse_v3(&refusal.clone().into(), moment)
     }
 
     /// A refusal, signed by nobody.

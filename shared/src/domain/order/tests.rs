@@ -788,6 +788,8 @@ fn an_order_given_up_is_closed_when_wechat_allows_it() {
     let now = NOW.plus_seconds(20);
     assert_eq!(order.give_up(now), Ok(Closure::Pending));
     assert_eq!(order.check_open(now), Err(Refusal::Closed));
+    // Whoever began before that, and reads the row after it.
+    assert_eq!(order.check_open(NOW), Err(Refusal::Closed));
     assert_eq!(order.wake, Some(NOW.plus_seconds(310)));
     assert_eq!(order.give_up(now.plus_seconds(5)), Ok(Closure::Pending));
     assert_eq!(order.expires_at, now);

@@ -3,7 +3,7 @@
 
 use shared::domain::order::TradeType;
 
-use super::{EPOCH, HOUR, MINUTE, SECOND};
+use super::{ApiVersion, AppPlan, EPOCH, HOUR, MINUTE, MerchantPlan, SECOND};
 use crate::random::Random;
 
 /// An order, and what its payer and its app will do.
@@ -24,6 +24,8 @@ pub(crate) struct OrderPlan {
     pub(crate) closed_at: Option<i64>,
     /// What happens to it.
     pub(crate) story: Story,
+    /// How it is paid, where the story leaves that open.
+    pub(crate) way: Way,
     /// WeChat tells the app itself (version 1.0).
     pub(crate) direct: bool,
     /// How its app answers.
@@ -118,6 +120,17 @@ pub(crate) enum Story {
     CodeUse,
 }
 
+/// How an order is paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By a QR code.
+    Native,
+    /// In the app's client on a phone.
+    App,
+    /// In its mini program.
+    MiniProgram,
+}
+
 /// A payer at the pay page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Visitor {
@@ -129,8 +142,26 @@ pub(crate) struct Visitor {
     pub(crate) pays_after: Option<i64>,
 }
 
-/// One of an app among so many.
-pub(super) fn order(random: &mut Random, apps: usize) -> OrderPlan {
+/// One of an app among these.
+pub(super) fn order(
+    random: &mut Random,
+    apps: &[AppPlan],
+    merchants: &[MerchantPlan; 2],
+) -> OrderPlan {
+    let app = random.index(apps.len());
+    let of = apps.get(app);
+    let payees = || {
+        let all = merchants.iter().enumerate();
+        all.filter(|(place, _)| of.is_some_and(|app| app.ever_has(*place)))
+    };
+    // Codes, and the list of what has gone back of a payment, are version 2's.
+    let has_v2 = payees().all(|(_, merchant)| merchant.always_has(ApiVersion::V2));
+    // The app brings what WeChat tells it to whoever is paid now.
+    let stays = of.is_some_and(|app| app.moves_at.is_none());
+    let stays = stays && payees().all(|(_, merchant)| merchant.turns.len() == 1);
+    // Of what is paid although it was closed, a notification alone tells.
+    let keeps_keys = payees().all(|(_, merchant)| merchant.keeps_keys());
+    let has_mobile = of.is_some_and(|app| !app.accounts.is_empty());
     let created_at = EPOCH + random.within(0, 10 * MINUTE);
     let expires_in = match random.within(0, 3) {
         0 => random.within(60, 600),
@@ -143,10 +174,12 @@ pub(super) fn order(random: &mut Random, apps: usize) -> OrderPlan {
         12..=14 => Story::PaidSilently,
         15 => Story::WrongAmountFirst,
         16 => Story::WrongAmount,
-        20..=24 => Story::CodeUse,
-        17..=18 => Story::PaidTwice,
+        20..=24 if has_v2 => Story::CodeUse,
+        20..=24 => Story::Paid,
+        17..=18 if keeps_keys => Story::PaidTwice,
         25..=29 => Story::ManyWays,
-        _ => Story::PaidAfterClose,
+        _ if keeps_keys => Story::PaidAfterClose,
+        _ => Story::PaidSilently,
     };
     let longest = (expires_in - 5).min(1800) * SECOND;
     let temper = match random.within(0, 19) {
@@ -164,11 +197,11 @@ pub(super) fn order(random: &mut Random, apps: usize) -> OrderPlan {
         true => wishes(paid_at, total_fee, random),
         false => Vec::new(),
     };
-    let by_hand = match random.chance(250) && story != Story::CodeUse {
+    let by_hand = match random.chance(250) && story != Story::CodeUse && has_v2 {
         true => by_hand(paid_at, random),
         false => Vec::new(),
     };
-    let put_back = match random.chance(200) && story != Story::CodeUse {
+    let put_back = match random.chance(200) && story != Story::CodeUse && has_v2 {
         true => put_back(paid_at, random),
         false => Vec::new(),
     };
@@ -176,7 +209,12 @@ pub(super) fn order(random: &mut Random, apps: usize) -> OrderPlan {
         by_hand,
         put_back,
         closed_at,
-        app: random.index(apps),
+        app,
+        way: match random.within(0, 9) {
+            0..=1 if has_mobile => Way::App,
+            2..=3 if has_mobile => Way::MiniProgram,
+            _ => Way::Native,
+        },
         order_no: random.word(10),
         total_fee,
         created_at,
@@ -193,7 +231,7 @@ pub(super) fn order(random: &mut Random, apps: usize) -> OrderPlan {
             _ => Vec::new(),
         },
         story,
-        direct: matches!(story, Story::Paid | Story::Unpaid) && random.chance(50),
+        direct: matches!(story, Story::Paid | Story::Unpaid) && stays && random.chance(100),
         temper,
     }
 }

@@ -202,6 +202,12 @@ impl Refund {
             notifications: Vec::new(),
         }
     }
+
+    /// Where the merchant wants to be told of it.
+    #[must_use]
+    pub fn notify_url(&self) -> Option<&str> {
+        self.notify_url.as_deref()
+    }
 }
 
 /// The answer to `refund` calls for one order, whatever is right.
@@ -340,6 +346,12 @@ impl Order {
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// Where the merchant wants to be told of its payment.
+    #[must_use]
+    pub fn notify_url(&self) -> Option<&str> {
+        self.given("notify_url")
     }
 
     /// Whether the payer's money is here, less what refunds give back. A

@@ -2,7 +2,8 @@
 //! and those behind two platform certificates, so that one merchant's never
 //! serve another. They are made when a merchant with APIv3 is first known, and
 //! kept in a folder when the start names one: whoever has stored the public key
-//! still has the right one after a restart.
+//! still has the right one after a restart. And a merchant's own key, for who has
+//! none.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,6 +50,34 @@ pub(crate) struct Keys {
     pub(crate) platform: [Platform; 2],
     /// Nobody's: what a forger signs with.
     pub(crate) forger: Signer,
+}
+
+/// A merchant's own key with its certificate, as WeChat's tool makes them.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// The certificate's number, in upper-case hexadecimal.
+    pub serial: String,
+    /// The private key in PEM.
+    pub private_key: String,
+    /// The certificate in PEM.
+    pub certificate: String,
+}
+
+impl Own {
+    /// Makes one, which takes a part of a second.
+    ///
+    /// # Errors
+    /// When this machine cannot.
+    pub fn new(mch_id: &str) -> Result<Self, Unfit> {
+        let key = kept(None)?;
+        let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| Unfit::Keys)?;
+        let made = platform(mch_id, "own", key)?;
+        Ok(Self {
+            serial: made.signer.serial,
+            private_key: pem.to_string(),
+            certificate: made.pem,
+        })
+    }
 }
 
 /// Keys that are in no folder live as long as the process: making them takes
