@@ -9,6 +9,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,7 +37,7 @@ use shared::callback::Caller;
 use shared::config;
 use shared::domain::audit::Actor;
 use shared::domain::money::Fen;
-use shared::domain::operator::{NewApiKey, Role};
+use shared::domain::operator::{NewPass, PassKind, Role};
 use shared::domain::time::Timestamp;
 use shared::flows::apps::Apps;
 use shared::flows::ask::Asking;
@@ -80,6 +81,10 @@ async fn a_list_asks_the_same_of_a_large_table_as_of_a_small_one() {
         format!("{apps}/deliveries"),
         format!("{apps}/deliveries?limit=100"),
         format!("{apps}/deliveries?since=2026-09-21T14:00:00Z"),
+        "/v1/operator/owner-links".to_owned(),
+        "/v1/operator/owner-links?limit=100".to_owned(),
+        "/v1/operator/api-keys".to_owned(),
+        "/v1/operator/operators".to_owned(),
         "/v1/operator/audit".to_owned(),
         "/v1/operator/audit?limit=100".to_owned(),
         format!("/v1/operator/audit?app_id={APP_ID}"),
@@ -153,7 +158,8 @@ struct Page {
 
 impl Desk {
     /// With so many orders of one app, each with a delivery that was given up and an
-    /// entry in the trail, and as many other apps.
+    /// entry in the trail, and as many other apps and links of
+    /// their owners.
     async fn with(rows: usize) -> Self {
         let dynamo = Dynamo::new();
         let at = |n: usize| NOW.millis() - i64::try_from(n).unwrap();
@@ -164,6 +170,16 @@ impl Desk {
                 json!({
                     "pk": format!("app#demo{n:012}"), "app_id": format!("demo{n:012}"),
                     "app_secret": "0".repeat(32), "name": "Tea",
+                })
+            }),
+        );
+        dynamo.seed(
+            "registry",
+            each().map(|n| {
+                json!({
+                    "pk": format!("link#{n:016}"), "staff": "link", "id": format!("{n:016}"),
+                    "hash": "0".repeat(64), "name": "Tea", "role": "app_owner",
+                    "apps": [APP_ID], "ends_at": at(0),
                 })
             }),
         );
@@ -213,12 +229,14 @@ impl Desk {
             }),
         );
         let (router, staff) = operators(&dynamo.serve().await);
-        let key = NewApiKey {
+        let key = NewPass {
+            kind: PassKind::ApiKey,
             name: "lists".to_owned(),
             role: Role::Auditor,
+            apps: BTreeSet::new(),
             days: 1,
         };
-        let (_, key) = staff.add_key(key, &ann, NOW).await.unwrap();
+        let (_, key) = staff.add_pass(key, &ann, NOW).await.unwrap();
         Self {
             dynamo,
             router,
@@ -394,7 +412,13 @@ fn operators(endpoint: &str) -> (Router, Staff) {
         certificate_id: None,
         fresh: Duration::from_secs(300),
     };
-    let merchants = Merchants::new(&aws, registry.clone(), merchants, Http::new().unwrap());
+    let merchants = Merchants::new(
+        &aws,
+        Clock::System,
+        registry.clone(),
+        merchants,
+        Http::new().unwrap(),
+    );
     let settler = Settler {
         ledger: ledger.clone(),
         registry: registry.clone(),

@@ -42,7 +42,6 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shared::ambient::Clock;
 use shared::callback::Caller;
 use tracing::Dispatch;
 
