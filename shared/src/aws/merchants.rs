@@ -289,7 +289,7 @@ async fn load(
         texts,
         certificates,
     };
-    Ok(Some(Arc::new(of.look_again(read).await?)))
+    Ok(Some(Arc::new(of.look_again(read).await)))
 }
 
 impl Inner {

@@ -13,18 +13,18 @@ use crate::wechat::Wechat;
 
 impl Inner {
     /// A merchant as it was read just now, with newer certificates if it is time.
-    pub(super) async fn look_again(&self, read: Loaded) -> Result<Loaded, Failure> {
+    pub(super) async fn look_again(&self, read: Loaded) -> Loaded {
         let Ok(wechat) = &read.wechat else {
-            return Ok(read);
+            return read;
         };
         let row = &read.certificates;
         let certified = wechat.expects_certificates() || !row.certificates.is_empty();
         match certified && row.is_due(self.clock.now()) {
             true => {
-                let row = self.ask(wechat, row).await?;
-                Ok(self.with(&read, row))
+                let row = self.ask(wechat, row).await;
+                self.with(&read, row)
             }
-            false => Ok(read),
+            false => read,
         }
     }
 
@@ -42,7 +42,7 @@ impl Inner {
         let mut row = self.registry.certificates(mch_id).await?;
         if !row.has(serial) && row.may_be_asked(self.clock.now()) {
             tracing::info!(%mch_id, serial, "WeChat's certificate is not known");
-            row = self.ask(wechat, &row).await?;
+            row = self.ask(wechat, &row).await;
         }
         match row.certificates == known.certificates.certificates {
             true => Ok(known),
@@ -51,15 +51,16 @@ impl Inner {
     }
 
     /// What WeChat says, if the lease is ours; else the row.
-    async fn ask(
-        &self,
-        wechat: &Wechat,
-        row: &CertificatesRow,
-    ) -> Result<CertificatesRow, Failure> {
+    async fn ask(&self, wechat: &Wechat, row: &CertificatesRow) -> CertificatesRow {
         let (mch_id, now) = (&wechat.merchant().mch_id, self.clock.now());
-        let lease = match self.registry.lease_certificates(mch_id, now).await? {
-            Ok(lease) => lease,
-            Err(row) => return Ok(row),
+        let lease = match self.registry.lease_certificates(mch_id, now).await {
+            Ok(Ok(lease)) => lease,
+            Ok(Err(row)) => return row,
+            Err(failure) => {
+                // What is known goes on to serve.
+                tracing::warn!(%mch_id, %failure, "WeChat's certificates could not be asked for");
+                return row.clone();
+            }
         };
         let said = match wechat.certificates(now).await {
             Ok(said) => said,
@@ -67,7 +68,7 @@ impl Inner {
                 // The lease goes on, so that WeChat is asked once in its time.
                 let cause = causes(&error);
                 tracing::warn!(%mch_id, cause, "WeChat's certificates could not be fetched");
-                return Ok(row.clone());
+                return row.clone();
             }
         };
         if said.is_none() && wechat.believes_nobody() {
@@ -84,7 +85,7 @@ impl Inner {
         if let Err(failure) = self.registry.keep_certificates(&lease, &row).await {
             tracing::warn!(%failure, "WeChat's certificates could not be kept");
         }
-        Ok(row)
+        row
     }
 
     fn with(&self, known: &Loaded, certificates: CertificatesRow) -> Loaded {

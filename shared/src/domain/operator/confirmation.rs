@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn another_person_confirms_within_a_day() {
         let waiting: Confirmation = serde_json::from_value(json!({
-            "id": "c0ffee", "app_id": "demo000000000001", "order_no": "A000000001",
+            "id": "c0ffee", "order_of": "demo000000000001", "order_no": "A000000001",
             "refund_no": "auto-op-1", "refund_fee": 100, "transaction_id": "tx1",
             "asked_by": "operator:ann", "ends_at": Confirmation::end(NOW),
         }))

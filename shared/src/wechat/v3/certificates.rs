@@ -1,7 +1,7 @@
 //! WeChat's platform certificates, which it gives to whoever holds the APIv3 key:
 //! older merchants' answers and notifications are signed with them, and a new one
 //! comes before the old one ends. When they are asked for, and where they are kept,
-//! is for [`crate::aws::merchants`] to say.
+//! is for the merchants of `aws` to say.
 //! <https://pay.weixin.qq.com/doc/v3/merchant/4012551764>
 
 use reqwest::Method;
