@@ -150,7 +150,9 @@ impl Caller {
                 let text = String::from_utf8_lossy(&body);
                 (Some(status), excerpt(&text), is_taken(status, &body))
             }
-            Err((status, reason)) => (status, reason, false),
+            // A webhook's status says it all, whatever becomes of the body.
+            Err((Some(status), reason)) => (Some(status), reason, is_taken(status, &[])),
+            Err((None, reason)) => (None, reason, false),
         };
         Outcome {
             delivered,

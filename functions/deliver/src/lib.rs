@@ -115,8 +115,16 @@ async fn attempt(state: &Deliver, claim: &Claim) -> Result<Tried, Failure> {
         && delivery.fed_at.is_none()
         && let Err(failure) = feed(state, claim).await
     {
-        let next = put_off(state, claim, "it did not get into the app's feed");
-        return next.map(Tried::PutOff).ok_or(failure);
+        tracing::warn!(order = %delivery.key(), step = delivery.step, %failure,
+            "an event did not get into its app's feed");
+        return Ok(match failure.is_contended() {
+            true => Tried::PutOff(delivery.postpone(
+                state.clock.now(),
+                pause_seconds(),
+                state.grace_seconds,
+            )),
+            false => refusal("it did not get into the app's feed"),
+        });
     }
     if app.skip_callbacks {
         return Ok(Tried::Delivered(not_called(
@@ -132,7 +140,7 @@ async fn attempt(state: &Deliver, claim: &Claim) -> Result<Tried, Failure> {
     let callable = callable(state, claim, &addresses);
     if !callable.is_empty() {
         addresses = callable;
-    } else if let Some(next) = put_off(state, claim, "the host just timed out") {
+    } else if let Some(next) = put_off(state, claim) {
         return Ok(Tried::PutOff(next));
     }
     let mut attempts = Vec::new();
@@ -186,19 +194,24 @@ fn callable<'a>(
     callable.copied().collect()
 }
 
-/// The same step half a minute to a minute later, at random: what was put off
-/// together need not come back together.
-fn put_off(state: &Deliver, claim: &Claim, why: &str) -> Option<Next> {
-    let random = u8::from_str_radix(random_hex().get(..2)?, 16).ok()?;
-    let pause_seconds = 30 + i64::from(random % 31);
+/// Half a minute to a minute, at random: what was put off together need not come
+/// back together.
+fn pause_seconds() -> i64 {
+    let random = random_hex();
+    let random = random.get(..2).map(|hex| u8::from_str_radix(hex, 16));
+    30 + i64::from(random.and_then(Result::ok).unwrap_or_default() % 31)
+}
+
+/// The same step a little later.
+fn put_off(state: &Deliver, claim: &Claim) -> Option<Next> {
     let delivery = &claim.delivery;
     let next = delivery.put_off(
         &state.schedule,
         state.clock.now(),
-        pause_seconds,
+        pause_seconds(),
         state.grace_seconds,
     )?;
-    tracing::info!(order = %delivery.key(), step = delivery.step, why, "put off");
+    tracing::info!(order = %delivery.key(), step = delivery.step, "put off, the host just timed out");
     Some(next)
 }
 

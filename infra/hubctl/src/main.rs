@@ -1,9 +1,9 @@
 //! The operators' command line: looks after merchants, accounts and their
 //! credentials, apps and what they are told, and who may use the operators' API,
 //! tells an order's story, puts rows back from a backup. It works on the tables and
-//! secrets through the same code as the
-//! functions, or on the raw rows, with the operator's own AWS credentials. Each
-//! subject is a module with its flags and its `run`.
+//! secrets through the same code as the functions, or on the raw rows, with the
+//! operator's own AWS credentials. Each subject is a module with its flags and its
+//! `run`.
 
 mod account;
 mod app;
@@ -137,8 +137,11 @@ enum Command {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let done = match profile::enter() {
-        Ok(()) => run(Command::parse()).await,
-        refused => refused,
+        Ok(arguments) => {
+            let program = std::iter::once("hubctl".into());
+            run(Command::parse_from(program.chain(arguments))).await
+        }
+        Err(refused) => Err(refused),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,5 @@
-//! Who operates the hub through its API: operators. None of them is needed by hubctl itself, so that nobody can be locked out for good.
+//! Who operates the hub through its API: operators. None of them is needed by hubctl
+//! itself, so that nobody can be locked out for good.
 
 use clap::{Args, Subcommand};
 use shared::ambient::Clock;

@@ -92,19 +92,33 @@ pub(crate) async fn run(command: Command) -> Done {
 }
 
 /// Runs this program again under the profile that its arguments or the environment
-/// name, and does not come back; without one it returns at once.
-pub(crate) fn enter() -> Done {
+/// name, and does not come back; without one it returns the arguments.
+pub(crate) fn enter() -> Result<Vec<OsString>, Box<dyn std::error::Error>> {
     let mut rest: Vec<OsString> = std::env::args_os().skip(1).collect();
     let Some(name) = named(&mut rest) else {
-        return Ok(());
+        return Ok(rest);
     };
+    // What makes profiles must see the environment as it is.
+    if rest.first().is_some_and(|command| command == "profile") {
+        return Ok(rest);
+    }
     let settings = read(&self::name(&name)?)?;
-    let again = process::Command::new(std::env::current_exe()?)
-        .args(rest)
-        .env_remove(VARIABLE)
-        .envs(settings)
-        .exec();
-    Err(again.into())
+    let mut again = process::Command::new(std::env::current_exe()?);
+    again.args(rest).env_remove(VARIABLE);
+    for variable in OF_AWS {
+        again.env_remove(variable);
+    }
+    if settings.contains_key("AWS_PROFILE") {
+        // The SDK would take these first, and they may be another account's.
+        for variable in [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+        ] {
+            again.env_remove(variable);
+        }
+    }
+    Err(again.envs(settings).exec().into())
 }
 
 /// Takes `--profile NAME` out of the arguments; what follows `--` is none.

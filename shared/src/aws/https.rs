@@ -1,6 +1,7 @@
 //! What the SDK's calls go over: the same HTTP client and TLS stack as everything
 //! else's, instead of a second one of the SDK's own. Waiting for an answer, trying
-//! again and signing stay the SDK's.
+//! again and signing stay the SDK's. One thing of its own client is given up: after a
+//! 5xx the next try may go over the same connection, where that would dial anew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +26,10 @@ const PEOPLES_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a function. Nothing is dialled yet.
 #[must_use]
 pub fn client() -> SharedHttpClient {
-    build(builder().connect_timeout(CONNECT_TIMEOUT).no_proxy())
+    build(builder().connect_timeout(CONNECT_TIMEOUT))
 }
 
-/// For an operator at a terminal, who may be behind a proxy.
+/// For an operator at a terminal.
 #[must_use]
 pub fn client_for_people() -> SharedHttpClient {
     build(builder().connect_timeout(PEOPLES_CONNECT_TIMEOUT))
@@ -38,6 +39,7 @@ fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls::client())
         .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
 }
 
 fn build(client: reqwest::ClientBuilder) -> SharedHttpClient {
@@ -51,19 +53,31 @@ struct Https(Result<reqwest::Client, Arc<reqwest::Error>>);
 impl HttpClient for Https {
     fn http_connector(
         &self,
-        _: &HttpConnectorSettings,
+        settings: &HttpConnectorSettings,
         _: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
+        SharedHttpConnector::new(Connector {
+            client: self.0.clone(),
+            patience: settings.read_timeout(),
+        })
     }
 }
 
-impl HttpConnector for Https {
+/// The client, as one of the SDK's clients wants it.
+#[derive(Debug)]
+struct Connector {
+    client: Result<reqwest::Client, Arc<reqwest::Error>>,
+    patience: Option<Duration>,
+}
+
+impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.0.clone();
+        let (client, patience) = (self.client.clone(), self.patience);
         HttpConnectorFuture::new(async move {
             let client = client.map_err(impossible)?;
-            let mut answer = client.execute(prepare(request)?).await.map_err(failed)?;
+            let mut request = prepare(request)?;
+            *request.timeout_mut() = patience;
+            let mut answer = client.execute(request).await.map_err(failed)?;
             let status = answer.status().as_u16();
             let headers = std::mem::take(answer.headers_mut());
             let body = answer.bytes().await.map_err(failed)?;

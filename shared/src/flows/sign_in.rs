@@ -154,7 +154,7 @@ impl SignIn {
         registry
             .open_session(&digest(&cookie), &session, audit, &entry)
             .await?;
-        self.forget(&[counted]).await;
+        // The try stays counted: a link must not lift the limit of its address.
         Ok(Opened {
             link,
             cookie,

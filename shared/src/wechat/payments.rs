@@ -482,14 +482,6 @@ impl Wechat {
         self.v3.as_ref().and_then(v3::Client::lacking)
     }
 
-    /// Whether WeChat signs with platform certificates, as far as this merchant's
-    /// secret says.
-    #[must_use]
-    pub fn expects_certificates(&self) -> bool {
-        let v3 = self.v3.as_ref();
-        v3.is_some_and(v3::Client::expects_certificates)
-    }
-
     /// Whether there is no key at all to believe WeChat by.
     #[must_use]
     pub fn believes_nobody(&self) -> bool {

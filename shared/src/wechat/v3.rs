@@ -79,11 +79,6 @@ impl Client {
         }
     }
 
-    /// Whether WeChat signs with platform certificates, as far as the secret says.
-    pub(super) const fn expects_certificates(&self) -> bool {
-        self.keys.expects_certificates
-    }
-
     /// Whether there is no key at all to believe WeChat by.
     pub(super) const fn believes_nobody(&self) -> bool {
         self.keys.wanted_serial.is_none()

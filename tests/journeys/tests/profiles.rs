@@ -37,6 +37,17 @@ async fn a_stack_is_known_by_a_name_and_forgotten() {
     let nowhere = run(&stack, &app).await;
     assert_eq!(nowhere.code, 2, "{}", nowhere.err);
 
+    // What another profile says is not taken for the environment's.
+    let other = [
+        "--profile=no-such",
+        "profile",
+        "add",
+        "shop-2",
+        "--stack",
+        name,
+    ];
+    assert_eq!(run(&stack, &other).await.code, 0);
+
     assert_eq!(run(&stack, &["profile", "remove", "shop-1"]).await.code, 0);
     let forgotten = run(&stack, &["--profile=shop-1", "app", "list"]).await;
     assert_eq!(forgotten.code, 3, "{}", forgotten.err);

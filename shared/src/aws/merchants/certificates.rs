@@ -1,25 +1,39 @@
-//! When WeChat is asked for its platform certificates: before those that are known
-//! are half a day old, and when one is met that is not known. Whoever asks has the
+//! When WeChat is asked for its platform certificates: when there is no key at all to
+//! believe it by, and when one is met that is not known. Whoever asks has the
 //! lease of the merchant's row, so that of all processes one asks, and nobody again
 //! for a while, whatever serials strangers invent. The others do not wait for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Inner, Loaded};
 use crate::aws::Failure;
 use crate::aws::registry::certificates::CertificatesRow;
+use crate::domain::merchant::MchId;
 use crate::error::causes;
 use crate::wechat::Wechat;
 
+/// Who asks has a request to answer, and another call of WeChat to make for it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn believes_nobody(mch_id: &MchId) {
+    tracing::error!(
+        alarm = "configuration",
+        %mch_id,
+        "WeChat's certificates are not there, and nothing of WeChat's can be believed: import its \
+         public key, or mend the APIv3 key"
+    );
+}
+
 impl Inner {
-    /// A merchant as it was read just now, with newer certificates if it is time.
+    /// A merchant as it was read just now; with WeChat's certificates, if without them
+    /// nothing of WeChat's could be believed.
     pub(super) async fn look_again(&self, read: Loaded) -> Loaded {
         let Ok(wechat) = &read.wechat else {
             return read;
         };
         let row = &read.certificates;
-        let certified = wechat.expects_certificates() || !row.certificates.is_empty();
-        match certified && row.is_due(self.clock.now()) {
+        match wechat.believes_nobody() && row.may_be_asked(self.clock.now()) {
             true => {
                 let row = self.ask(wechat, row).await;
                 self.with(&read, row)
@@ -62,21 +76,24 @@ impl Inner {
                 return row.clone();
             }
         };
-        let said = match wechat.certificates(now).await {
-            Ok(said) => said,
-            Err(error) => {
+        let asked = tokio::time::timeout(PATIENCE, wechat.certificates(now)).await;
+        let said = match asked {
+            Ok(Ok(said)) => said,
+            failed => {
                 // The lease goes on, so that WeChat is asked once in its time.
-                let cause = causes(&error);
+                let cause = match &failed {
+                    Ok(Err(error)) => causes(error),
+                    _ => "it took too long".to_owned(),
+                };
                 tracing::warn!(%mch_id, cause, "WeChat's certificates could not be fetched");
+                if wechat.believes_nobody() {
+                    believes_nobody(mch_id);
+                }
                 return row.clone();
             }
         };
         if said.is_none() && wechat.believes_nobody() {
-            tracing::error!(
-                alarm = "configuration",
-                %mch_id,
-                "WeChat has no certificates for this merchant: import its public key"
-            );
+            believes_nobody(mch_id);
         }
         let row = row.clone().answered(said, now);
         let serials: Vec<&str> = row.certificates.iter().map(|one| &*one.serial).collect();

@@ -17,18 +17,12 @@ use crate::wechat::v3::Certificate;
 const LEASE_SECONDS: i64 = 60;
 /// How long nobody asks again when WeChat has answered.
 const REST_SECONDS: i64 = 300;
-/// WeChat wants to be asked within twelve hours: it has a new certificate for some
-/// days before it signs with it.
-const DUE_SECONDS: i64 = 11 * 3600;
-
 /// A row. Empty when nobody has asked yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct CertificatesRow {
     /// What WeChat signs with.
     pub certificates: Vec<Certificate>,
-    /// When it said so.
-    pub asked_at: Timestamp,
     /// Before that nobody asks, whatever serials are met.
     pub next_at: Timestamp,
 }
@@ -41,7 +35,6 @@ impl CertificatesRow {
         certificates.retain(|certificate| certificate.expires_at > now);
         Self {
             certificates,
-            asked_at: now,
             next_at: now.plus_seconds(REST_SECONDS),
         }
     }
@@ -56,12 +49,6 @@ impl CertificatesRow {
     #[must_use]
     pub fn may_be_asked(&self, now: Timestamp) -> bool {
         self.next_at <= now
-    }
-
-    /// Whether somebody should, although nothing is missing.
-    #[must_use]
-    pub fn is_due(&self, now: Timestamp) -> bool {
-        self.may_be_asked(now) && self.asked_at.plus_seconds(DUE_SECONDS) <= now
     }
 }
 
@@ -110,11 +97,8 @@ impl Registry {
         let certificates = value(&row.certificates, OPERATION)?;
         let update = self
             .update_leased(lease)
-            .update_expression(
-                "SET certificates = :certificates, asked_at = :asked, next_at = :next REMOVE lease",
-            )
+            .update_expression("SET certificates = :certificates, next_at = :next REMOVE lease")
             .expression_attribute_values(":certificates", certificates)
-            .expression_attribute_values(":asked", millis(row.asked_at))
             .expression_attribute_values(":next", millis(row.next_at));
         leases::under_lease(update, OPERATION).await
     }
@@ -136,29 +120,17 @@ mod tests {
     }
 
     #[test]
-    fn wechat_is_asked_at_once_then_rests_and_is_due_before_half_a_day_is_over() {
+    fn wechat_is_asked_at_once_and_then_rests() {
         let row = CertificatesRow::default();
-        assert!(row.may_be_asked(NOW) && row.is_due(NOW), "nobody has asked");
+        assert!(row.may_be_asked(NOW), "nobody has asked");
         let row = row.answered(Some(vec![]), NOW);
-        for (seconds, may, due) in [
-            (0, false, false),
-            (299, false, false),
-            (300, true, false),
-            (11 * 3600 - 1, true, false),
-            (11 * 3600, true, true),
-        ] {
-            let now = NOW.plus_seconds(seconds);
+        for (seconds, may) in [(0, false), (299, false), (300, true)] {
             assert_eq!(
-                (row.may_be_asked(now), row.is_due(now)),
-                (may, due),
+                row.may_be_asked(NOW.plus_seconds(seconds)),
+                may,
                 "{seconds}"
             );
         }
-        let leased = CertificatesRow {
-            next_at: NOW.plus_seconds(LEASE_SECONDS),
-            ..CertificatesRow::default()
-        };
-        assert!(!leased.is_due(NOW), "somebody is asking");
     }
 
     #[test]

@@ -63,16 +63,21 @@ impl Delivery {
     ) -> Option<Next> {
         let planned = schedule.due(self.step, self.origin)?;
         let due = now.plus_seconds(pause_seconds);
-        if due > planned.plus_seconds(PUT_OFF_MAX_SECONDS) {
-            return None;
-        }
+        (due <= planned.plus_seconds(PUT_OFF_MAX_SECONDS))
+            .then(|| self.postpone(now, pause_seconds, grace_seconds))
+    }
+
+    /// The same, however often: what it waits for is the hub's own, and comes.
+    #[must_use]
+    pub fn postpone(&self, now: Timestamp, pause_seconds: i64, grace_seconds: i64) -> Next {
+        let due = now.plus_seconds(pause_seconds);
         let (wake, delay) = doorbell(due, now, grace_seconds);
-        Some(Next::Retry {
+        Next::Retry {
             step: self.step,
             due,
             wake,
             delay,
-        })
+        }
     }
 }
 

@@ -44,8 +44,6 @@ pub struct Keys {
     /// The one of them that WeChat is asked to sign answers with: the public key,
     /// where there is one.
     pub(super) wanted_serial: Option<String>,
-    /// Whether WeChat signs with platform certificates, as far as the secret says.
-    pub(super) expects_certificates: bool,
 }
 
 impl Keys {
@@ -82,14 +80,13 @@ impl Keys {
         }
         // The newest cannot be told by its serial; WeChat takes any of them.
         let mut wanted_serial = wechat.last_serial().cloned();
-        let mut expects_certificates = wanted_serial.is_some();
         match (secret.public_key_id, secret.public_key) {
             (Some(id), Some(pem)) if is_public_key_id(&id) => {
                 wechat.insert(id.clone(), rsa_of_pem(&pem)?);
                 wanted_serial = Some(id);
             }
             // Older merchants': WeChat gives its certificates to who has the APIv3 key.
-            (None, None) => expects_certificates = true,
+            (None, None) => {}
             _ => {
                 return Err(
                     "public_key_id must be PUB_KEY_ID_ and letters or digits, and belong to public_key",
@@ -101,7 +98,6 @@ impl Keys {
             signer,
             wanted_serial,
             wechat,
-            expects_certificates,
         }))
     }
 
@@ -220,7 +216,6 @@ mod tests {
         let keys = Keys::parse(&secret(alone)).unwrap().unwrap();
         let wanted = keys.wanted_serial.as_deref();
         assert_eq!(wanted, Some("3775B6A45ACD588826D15E583A95F5DD"));
-        assert!(keys.expects_certificates);
     }
 
     #[test]
@@ -236,9 +231,8 @@ mod tests {
         // With a public key this one is wanted, whatever else there is.
         let both = keys(json!({})).beside(&two).unwrap();
         assert_eq!(both.wanted_serial.as_deref(), Some("PUB_KEY_ID_01"));
-        assert!(!both.expects_certificates);
         let nothing = keys(json!({"public_key": null, "public_key_id": null}));
-        assert!(nothing.expects_certificates && nothing.wanted_serial.is_none());
+        assert!(nothing.wanted_serial.is_none());
         let certified = nothing.beside(&two).unwrap();
         assert_eq!(certified.wanted_serial.as_deref(), Some("0A"));
         assert_eq!(format!("{:?}", certified.wechat), "{\"0A\", \"0B\"}");
