@@ -11,6 +11,7 @@ use crate::faults::{Fault, Wire, choose};
 use crate::ledger::{ORDER, TELLING};
 use crate::plan::{Plan, Plant};
 use crate::scheduler::{Call, Host, HttpCall, Parked, Record, Reply};
+use crate::wechat::CERTIFICATES;
 use crate::world::World;
 
 /// How long the hub lets a call of WeChat and of an app take.
@@ -155,6 +156,11 @@ impl World {
     }
 
     fn ask_wechat(&mut self, call: &HttpCall) -> Reply {
+        if call.path == CERTIFICATES {
+            self.count(CERTIFICATES);
+            let now = self.now();
+            return self.wechat.certificates(call, now);
+        }
         let heard = match self.wechat.hear(call) {
             Ok(heard) => heard,
             Err(promise) => {

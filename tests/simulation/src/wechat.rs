@@ -25,6 +25,8 @@ use crate::scheduler::{HttpCall, Reply};
 
 const REVERSE: &str = "/secapi/pay/reverse";
 const REFUND: &str = "/secapi/pay/refund";
+/// Where the hub asks for a certificate that a notification of another merchant bears.
+pub(crate) const CERTIFICATES: &str = "/v3/certificates";
 
 /// What becomes of a code that was charged.
 #[derive(Debug)]
@@ -306,6 +308,22 @@ impl Wechat {
         let moment = self.moment(now);
         let answer = self.pay.answer(path, &asked.caller, &decided, moment);
         Ok(Reply::Answer(200, answer))
+    }
+
+    /// Gives a merchant WeChat's certificates, if it has any there.
+    pub(crate) fn certificates(&mut self, call: &HttpCall, now: i64) -> Reply {
+        self.pass(now);
+        let signed_at = Now {
+            moment: self.moment(now),
+            clock: now / SECOND,
+        };
+        let as_it_came = AskedV3 {
+            method: &call.method,
+            uri: &Uri::from_static(CERTIFICATES),
+            headers: &call.headers,
+            body: call.body.as_bytes(),
+        };
+        self.pay.answer_v3(&as_it_came, signed_at, None).into()
     }
 
     fn answer_v3(
