@@ -9,14 +9,15 @@ mod asked;
 mod fixtures;
 pub mod notification;
 pub mod official_account;
+mod payment_code;
 mod payments;
 mod transport;
 pub mod v2;
 pub mod v3;
 
+pub use payment_code::{Charge, Reversal};
 pub use payments::{Closing, Paid, Proven, Trade, Wechat};
 pub use transport::{Gateway, Http, NoCertificate};
-pub use v2::micropay::{Charge, Reversal};
 
 use url::Url;
 

@@ -94,12 +94,15 @@ async fn use_code(
     now: Timestamp,
 ) -> Result<CodeUse, Problem> {
     admit(state, app, order).await?;
-    let channel = state.checkout.channel(order, app, TradeType::Micropay);
+    let channel = state
+        .checkout
+        .channel(order, app, TradeType::Micropay)
+        .await?;
     let shown = ShownCode {
         digest: &scan.code.digest(),
         timing: state.till.timing,
         client_ip: scan.client_ip,
-        account: &channel.await?.account,
+        channel: &channel,
     };
     Ok(order.use_payment_code(&shown, now)?)
 }

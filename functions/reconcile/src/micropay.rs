@@ -91,7 +91,7 @@ async fn take_back(
     now: Timestamp,
 ) -> Result<CodePayment, wechat::Error> {
     for _ in 0..RECALLS {
-        match wechat.reverse(order, attempt).await? {
+        match wechat.reverse(order, attempt, now).await? {
             Reversal::Done => return Ok(CodePayment::Over("REVERSED")),
             Reversal::Again => {}
             // It proves nothing while the charge can still arrive.

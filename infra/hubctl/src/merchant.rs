@@ -10,6 +10,7 @@ use shared::aws::Failure;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
 use shared::domain::audit::Entry;
+use shared::domain::id::Refused;
 use shared::domain::merchant::{MchId, Merchant, SignType};
 use shared::domain::order::ApiVersion;
 
@@ -183,6 +184,9 @@ struct Settings {
     /// By which version of WeChat Pay new attempts are opened.
     #[arg(long, value_name = "2|3", value_parser = version)]
     api_version: Option<ApiVersion>,
+    /// Charge payers' codes by version 3, too (true or false). It needs --api-version 3.
+    #[arg(long)]
+    codepay: Option<bool>,
     /// How version 2 signs: MD5 or HMAC-SHA256.
     #[arg(long, value_parser = SignType::parse)]
     sign_type: Option<SignType>,
@@ -199,6 +203,9 @@ impl Settings {
         }
         if let Some(version) = self.api_version {
             merchant.api_version = version;
+        }
+        if let Some(codepay) = self.codepay {
+            merchant.codepay = codepay;
         }
         if let Some(sign_type) = self.sign_type {
             merchant.sign_type = sign_type;
@@ -248,13 +255,21 @@ async fn create(new: Create) -> Done {
     }
     let mut merchant = Merchant::new(mch_id.clone(), ApiVersion::V3);
     new.settings.apply(&mut merchant);
+    merchant.check().map_err(refused)?;
     new.change.desk().await.create(merchant).await
 }
 
 async fn change(change: &Change, verb: &str, apply: impl Fn(&mut Merchant)) -> Done {
     let desk = change.desk().await;
     let before = change.place.read(&desk.registry, &change.mch_id).await?;
+    let mut after = before.clone();
+    apply(&mut after);
+    after.check().map_err(refused)?;
     desk.change(before, verb, apply).await
+}
+
+fn refused(rule: Refused) -> Stop {
+    Stop::Refused(rule.to_string())
 }
 
 async fn tell_all(list: List) -> Done {

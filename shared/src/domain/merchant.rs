@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::UnknownAttributes;
 use super::id::{Refused, checked_text, text_id};
-use super::order::{ApiVersion, TradeType};
+use super::order::{ApiVersion, TradeType, is_false};
 
 /// WeChat's number of a merchant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -105,6 +105,10 @@ pub struct Merchant {
     /// By which version new attempts are opened.
     #[serde(default)]
     pub api_version: ApiVersion,
+    /// Payers' codes are charged by version 3, too. WeChat's sources contradict each
+    /// other about whether it takes them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub codepay: bool,
     /// How version 2 signs.
     #[serde(default)]
     pub sign_type: SignType,
@@ -128,10 +132,37 @@ impl Merchant {
             name: String::new(),
             disabled: false,
             api_version,
+            codepay: false,
             sign_type: SignType::default(),
             pay_base: None,
             revision: 0,
             unknown: UnknownAttributes::new(),
+        }
+    }
+
+    /// By which version a new attempt of this type is opened.
+    #[must_use]
+    pub const fn version_of(&self, trade_type: TradeType) -> ApiVersion {
+        match trade_type {
+            TradeType::Genprepay => ApiVersion::V2,
+            TradeType::Micropay if !self.codepay => ApiVersion::V2,
+            TradeType::Micropay => ApiVersion::V3,
+            TradeType::Jsapi | TradeType::Native | TradeType::App | TradeType::Mweb => {
+                self.api_version
+            }
+        }
+    }
+
+    /// What a person must not ask for.
+    ///
+    /// # Errors
+    /// When payers' codes would be charged by a version whose keys need not be there.
+    pub const fn check(&self) -> Result<(), Refused> {
+        match (self.codepay, self.api_version) {
+            (true, ApiVersion::V2) => Err(Refused(
+                "codepay needs version 3's keys: first --api-version 3, or --codepay false",
+            )),
+            _ => Ok(()),
         }
     }
 }
@@ -340,6 +371,30 @@ mod tests {
             assert_eq!(serde_json::json!(kind), kind.as_str());
         }
         assert!(AccountKind::parse("app").is_err());
+    }
+
+    #[test]
+    fn payment_codes_are_version_2s_until_the_switch_and_the_flow_of_2014_is_always() {
+        use ApiVersion::{V2, V3};
+        for (api_version, codepay, versions) in [
+            (V2, false, [V2, V2, V2]),
+            (V3, false, [V3, V2, V2]),
+            (V3, true, [V3, V3, V2]),
+        ] {
+            let mut merchant = Merchant::new(MchId::parse("1").unwrap(), api_version);
+            merchant.codepay = codepay;
+            assert_eq!(merchant.check(), Ok(()));
+            let by = [TradeType::Jsapi, TradeType::Micropay, TradeType::Genprepay]
+                .map(|trade_type| merchant.version_of(trade_type));
+            assert_eq!(by, versions, "{api_version:?} {codepay}");
+        }
+        let mut merchant = Merchant::new(MchId::parse("1").unwrap(), V2);
+        merchant.codepay = true;
+        assert!(merchant.check().is_err());
+        let old: Merchant = serde_json::from_value(serde_json::json!({"mch_id": "1"})).unwrap();
+        assert!(!old.codepay);
+        let written = serde_json::to_value(old).unwrap();
+        assert_eq!(written.get("codepay"), None);
     }
 
     #[test]

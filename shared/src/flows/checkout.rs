@@ -180,7 +180,7 @@ impl Checkout {
         let account = self.account(order, app, Need::Pay(trade_type)).await?;
         Ok(Channel {
             account: account.ok_or(Error::NoAccount)?,
-            api_version: wechat.merchant().api_version,
+            api_version: wechat.merchant().version_of(trade_type),
         })
     }
 

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::notification::{Notification, Received, Rejection};
 use super::official_account::token::Token;
-use super::v2::micropay::{Charge, Reversal};
+use super::payment_code::{Charge, Reversal};
 use super::v3::Certificate;
 use super::{Error, v2, v3};
 use crate::domain::id::{OrderKey, OutTradeNo, RefundSource};
@@ -194,16 +194,23 @@ impl Wechat {
 
     /// For what only version 2 has.
     fn v2<'a>(&'a self, account: Option<&'a AccountId>) -> Result<v2::Speaker<'a>, Error> {
-        let v2 = self.v2.as_ref().ok_or_else(|| {
-            // Here, because every caller would have to alarm.
-            tracing::error!(
-                alarm = "configuration",
-                mch_id = %self.merchant.mch_id,
-                "version 2's key has not been filled in, and payment codes need it"
-            );
-            Error::NoKeys("version 2's key is not there")
-        })?;
+        let v2 = self.v2.as_ref();
+        let v2 = v2.ok_or_else(|| self.lacks("version 2's key is not there"))?;
         Ok(v2.through(self.account(account)?))
+    }
+
+    /// For what was begun by version 3 and must not be done by another.
+    fn v3<'a>(&'a self, account: Option<&'a AccountId>) -> Result<v3::Speaker<'a>, Error> {
+        let v3 = self.v3.as_ref();
+        let v3 = v3.ok_or_else(|| self.lacks("version 3's keys are not there"))?;
+        Ok(v3.through(self.account(account)?))
+    }
+
+    /// Here, because every caller would have to alarm.
+    fn lacks(&self, keys: &'static str) -> Error {
+        let mch_id = &self.merchant.mch_id;
+        tracing::error!(alarm = "configuration", %mch_id, keys, "a payment needs keys that have not been filled in");
+        Error::NoKeys(keys)
     }
 
     /// Opens a payment. The same attempt always sends the same parameters, so
@@ -254,7 +261,10 @@ impl Wechat {
             Side::V2(v2) => v2.query(order, attempt, now).await,
             Side::V3(v3) => {
                 let said = v3.query(order, attempt, now).await;
-                match (&said, &self.v2) {
+                let code = order.attempt(attempt).and_then(|a| a.payment_code.as_ref());
+                // The hub has revoked it, and no refund is to be looked for.
+                let is_revoked = code.is_some_and(|code| code.reversing);
+                match (&said, self.v2.as_ref().filter(|_| !is_revoked)) {
                     // Both may be said of a payment that has gone back as a whole.
                     (Ok(Trade::Closed) | Err(Error::Uncounted), Some(v2)) => {
                         let v2 = v2.through(self.account(self.account_of(order, attempt))?);
@@ -329,7 +339,7 @@ impl Wechat {
         }
     }
 
-    /// Charges a payer's code, which only version 2 does. The money may move
+    /// Charges a payer's code, by the attempt's own version. The money may move
     /// although the answer is lost, so it is called once for an attempt and never
     /// repeated: a query tells.
     ///
@@ -343,9 +353,19 @@ impl Wechat {
         client_ip: IpAddr,
         now: Timestamp,
     ) -> Result<Charge, Error> {
-        let v2 = self.v2(self.account_of(order, attempt))?;
+        let account = self.account_of(order, attempt);
+        let version = order.attempt(attempt).map(|attempt| attempt.api_version);
         let number = order.out_trade_no(attempt);
-        v2.micropay(order, &number, auth_code, client_ip, now).await
+        match version.unwrap_or_default() {
+            ApiVersion::V2 => {
+                let v2 = self.v2(account)?;
+                v2.micropay(order, &number, auth_code, client_ip, now).await
+            }
+            ApiVersion::V3 => {
+                let v3 = self.v3(account)?;
+                v3.codepay(order, &number, auth_code, client_ip, now).await
+            }
+        }
     }
 
     /// Takes back what a payer's code paid. Repeating it is safe. Not within 15
@@ -353,9 +373,17 @@ impl Wechat {
     ///
     /// # Errors
     /// When WeChat's answer is unusable, unknown or a refusal.
-    pub async fn reverse(&self, order: &Order, attempt: u8) -> Result<Reversal, Error> {
-        let v2 = self.v2(self.account_of(order, attempt))?;
-        v2.reverse(&order.out_trade_no(attempt)).await
+    pub async fn reverse(
+        &self,
+        order: &Order,
+        attempt: u8,
+        now: Timestamp,
+    ) -> Result<Reversal, Error> {
+        let number = order.out_trade_no(attempt);
+        match self.side_of(order, attempt)? {
+            Side::V2(v2) => v2.reverse(&number).await,
+            Side::V3(v3) => v3.reverse(&number, now).await,
+        }
     }
 
     /// Asks for a refund, under a number that makes repeating it safe. WeChat
@@ -561,6 +589,30 @@ mod tests {
             let wechat = of(v2, v3);
             let side = |version| wechat.side(version, None).ok().map(|side| side.version());
             assert_eq!([side(V2), side(V3)], by, "{v2} {v3}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_code_is_charged_by_the_attempts_version_and_no_other() {
+        let till = "203.0.113.9".parse().unwrap();
+        for (version, v2, v3, goes) in [
+            (ApiVersion::V2, true, true, true),
+            (ApiVersion::V2, false, true, false),
+            (ApiVersion::V3, true, true, true),
+            (ApiVersion::V3, true, false, false),
+        ] {
+            let mut order = fixtures::order();
+            let opened = order.open_attempt(
+                TradeType::Micropay,
+                fixtures::payer(),
+                fixtures::channel(version),
+                fixtures::NOW,
+            );
+            assert_eq!(opened, Ok(()));
+            let wechat = of(v2, v3);
+            let charged = wechat.micropay(&order, 1, "13", till, fixtures::NOW).await;
+            let refused = matches!(charged, Err(Error::NoKeys(_)));
+            assert_eq!(!refused, goes, "{version:?} {v2} {v3}");
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod aead;
 mod certificates;
+mod codepay;
 #[cfg(test)]
 pub(super) mod fixtures;
 mod keys;
@@ -16,7 +17,7 @@ mod verify;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -50,6 +51,25 @@ pub struct Speaker<'a> {
     account: &'a AccountId,
 }
 
+/// A request to WeChat.
+struct Exchange<'a> {
+    method: Method,
+    path: &'a str,
+    body: &'a str,
+    repeat: Repeat,
+}
+
+impl<'a> Exchange<'a> {
+    const fn get(path: &'a str) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            body: "",
+            repeat: Repeat::Safe,
+        }
+    }
+}
+
 /// How it stands, in an answer that says so.
 #[derive(Deserialize)]
 #[serde(default)]
@@ -59,7 +79,7 @@ struct Standing {
     status: Option<String>,
 }
 
-/// What an answer other than 2xx says. Nobody signs it.
+/// What an answer other than 200 and 204 says. Nobody signs it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Refusal {
@@ -106,7 +126,8 @@ impl Speaker<'_> {
         subject: Subject<'_>,
         now: Timestamp,
     ) -> Result<T, Error> {
-        let answer = self.exchange(Method::GET, path, "", subject, now).await?;
+        let call = Exchange::get(path);
+        let answer = self.exchange(call, subject, now).await?;
         serde_json::from_slice(&answer).map_err(|_| NOT_JSON)
     }
 
@@ -121,6 +142,25 @@ impl Speaker<'_> {
         serde_json::from_slice(&answer).map_err(|_| NOT_JSON)
     }
 
+    /// [`Speaker::post`], for what must not be repeated.
+    async fn post_once<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+        subject: Subject<'_>,
+        now: Timestamp,
+    ) -> Result<T, Error> {
+        let body = written(body)?;
+        let call = Exchange {
+            method: Method::POST,
+            path,
+            body: &body,
+            repeat: Repeat::Never,
+        };
+        let answer = self.exchange(call, subject, now).await?;
+        serde_json::from_slice(&answer).map_err(|_| NOT_JSON)
+    }
+
     /// [`Speaker::post`], to which WeChat answers nothing but that it is done.
     async fn post_for_nothing(
         &self,
@@ -129,21 +169,24 @@ impl Speaker<'_> {
         subject: Subject<'_>,
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
-        let body = serde_json::to_string(body)
-            .map_err(|_| Error::Refused("the request is no JSON".to_owned()))?;
-        self.exchange(Method::POST, path, &body, subject, now).await
+        let body = written(body)?;
+        let call = Exchange {
+            method: Method::POST,
+            path,
+            body: &body,
+            repeat: Repeat::Safe,
+        };
+        self.exchange(call, subject, now).await
     }
 
     async fn exchange(
         &self,
-        method: Method,
-        path: &str,
-        body: &str,
+        call: Exchange<'_>,
         subject: Subject<'_>,
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
-        let answer = self.client.call(method, path, body, now).await;
-        let named = path.split('?').next().unwrap_or_default();
+        let named = call.path.split('?').next().unwrap_or_default();
+        let answer = self.client.call(&call, now).await;
         asked::log(named, subject, &in_short(&answer));
         answer
     }
@@ -151,14 +194,9 @@ impl Speaker<'_> {
 
 impl Client {
     /// Signs and calls, and returns the body of an answer that WeChat has signed.
-    async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        body: &str,
-        now: Timestamp,
-    ) -> Result<Vec<u8>, Error> {
-        let answer = self.send(method, path, body, now).await?;
+    async fn call(&self, exchange: &Exchange<'_>, now: Timestamp) -> Result<Vec<u8>, Error> {
+        let path = exchange.path;
+        let answer = self.send(exchange, now).await?;
         let proven = self.keys.verify(&answer, now);
         if proven == Err(Unverified::UnknownCertificate) {
             tracing::warn!(path, "WeChat's certificate of an answer is not known");
@@ -171,14 +209,12 @@ impl Client {
     }
 
     /// Signs and calls. Nobody has looked whether WeChat has signed the answer.
-    /// Every call of this version may be repeated: the numbers in it are the hub's.
     async fn send(
         &self,
-        method: Method,
-        path: &str,
-        body: &str,
+        exchange: &Exchange<'_>,
         now: Timestamp,
     ) -> Result<transport::Answer, Error> {
+        let (method, path, body) = (&exchange.method, exchange.path, exchange.body);
         let call = Call {
             method: method.as_str(),
             path,
@@ -199,10 +235,13 @@ impl Client {
                 None => request,
             }
         };
-        let answer = transport::call(&self.identity.gateway, path, Repeat::Safe, request).await?;
-        match answer.status.is_success() {
-            true => Ok(answer),
-            false => Err(refused(path, &answer)),
+        let answer =
+            transport::call(&self.identity.gateway, path, exchange.repeat, request).await?;
+        match answer.status {
+            // Not done yet: a payer types the password.
+            StatusCode::ACCEPTED => Err(refused(path, &answer)),
+            status if status.is_success() => Ok(answer),
+            _ => Err(refused(path, &answer)),
         }
     }
 }
@@ -230,6 +269,10 @@ impl From<Unverified> for Error {
     }
 }
 
+fn written(body: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(body).map_err(|_| Error::Refused("the request is no JSON".to_owned()))
+}
+
 fn in_short(answer: &Result<Vec<u8>, Error>) -> String {
     match answer {
         Ok(body) => {
@@ -241,7 +284,7 @@ fn in_short(answer: &Result<Vec<u8>, Error>) -> String {
     }
 }
 
-/// Reads an answer that is no 2xx. It is as good as the TLS that it came over:
+/// Reads an answer that is neither 200 nor 204. It is as good as the TLS that it came over:
 /// whoever is about to end something because of it asks WeChat first.
 fn refused(path: &str, answer: &transport::Answer) -> Error {
     let status = answer.status.as_u16();
@@ -291,13 +334,15 @@ fn spelt(code: &str) -> &str {
         "SIGN_ERROR" => "SIGNERROR",
         "SYSTEM_ERROR" => "SYSTEMERROR",
         "BANK_ERROR" => "BANKERROR",
+        "USER_PAYING" => "USERPAYING",
+        "AUTH_CODE_EXPIRE" => "AUTHCODEEXPIRE",
+        "ORDER_REVERSED" => "ORDERREVERSED",
         other => other,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use reqwest::StatusCode;
     use reqwest::header::HeaderMap;
 
     use super::*;
@@ -326,6 +371,8 @@ mod tests {
             (404, "ORDERNOTEXIST", Some("ORDERNOTEXIST")),
             (404, "ORDER_NOT_EXIST", Some("ORDERNOTEXIST")),
             (500, "OPENID_MISMATCH", Some("OPENID_MISMATCH")),
+            (202, "USERPAYING", Some("USERPAYING")),
+            (202, "USER_PAYING", Some("USERPAYING")),
             (400, "SYSTEMERROR", None),
             (429, "FREQUENCY_LIMITED", None),
             (429, "RATELIMIT_EXCEEDED", None),

@@ -4,6 +4,18 @@
 use journeys::{Answer, Stack, auth_code, eventually, random_order_no};
 use serde_json::{Value, json};
 
+use crate::brand::{Brand, done};
+
+/// A till of the installation's first merchant, and one of a merchant whose codes
+/// are charged by version 3; and the version by which WeChat knows their orders.
+async fn tills() -> [(Stack, &'static str); 2] {
+    let first = Stack::new().await;
+    let brand = Brand::register(&first, "3").await;
+    let switched = ["merchant", "edit", &brand.mch_id, "--codepay", "true"];
+    done(&first, &switched).await;
+    [(first, "v2"), (brand.stack().await, "v3")]
+}
+
 async fn scan(stack: &Stack, order_no: &str, code: &str) -> Answer {
     let order = json!({"order_no": order_no, "trade_type": "MICROPAY", "auth_code": code});
     stack.create(&stack.order(order)).await
@@ -34,89 +46,100 @@ fn number(stack: &Stack, order_no: &str, attempt: u8) -> Value {
 
 #[tokio::test]
 async fn a_code_without_a_password_is_paid_at_once() {
-    let stack = Stack::new().await;
-    let order_no = random_order_no();
-    let code = auth_code("99");
-    let paid = scan(&stack, &order_no, &code).await;
-    assert_eq!(
-        (paid.status, &paid.body["status"]),
-        (201, &json!("paid")),
-        "{paid:?}"
-    );
-    assert!(paid.body["transaction_id"].is_string());
-    // The answer was lost on its way to the till, perhaps: nothing moves twice.
-    let again = scan(&stack, &order_no, &code).await;
-    assert_eq!((again.status, &again.body["status"]), (200, &json!("paid")));
-    let other = scan(&stack, &order_no, &auth_code("99")).await;
-    assert_eq!(
-        (other.status, &other.body["transaction_id"]),
-        (200, &paid.body["transaction_id"])
-    );
-    let shown = stack.told(&json!(order_no), "payment.succeeded").await;
-    assert_eq!(
-        (&shown["trade_type"], &shown["pay_url"]),
-        (&json!("MICROPAY"), &Value::Null)
-    );
-    assert_eq!(
-        stack
-            .told_of(&json!(order_no), "payment.succeeded")
-            .await
-            .len(),
-        1
-    );
-    let second = stack.at_wechat(&number(&stack, &order_no, 2)).await;
-    assert!(second["error"].is_string(), "{second}");
+    for (stack, version) in tills().await {
+        let order_no = random_order_no();
+        let code = auth_code("99");
+        let paid = scan(&stack, &order_no, &code).await;
+        assert_eq!(
+            (paid.status, &paid.body["status"]),
+            (201, &json!("paid")),
+            "{paid:?}"
+        );
+        assert!(paid.body["transaction_id"].is_string());
+        // The answer was lost on its way to the till, perhaps: nothing moves twice.
+        let again = scan(&stack, &order_no, &code).await;
+        assert_eq!((again.status, &again.body["status"]), (200, &json!("paid")));
+        let other = scan(&stack, &order_no, &auth_code("99")).await;
+        assert_eq!(
+            (other.status, &other.body["transaction_id"]),
+            (200, &paid.body["transaction_id"])
+        );
+        let shown = stack.told(&json!(order_no), "payment.succeeded").await;
+        assert_eq!(
+            (&shown["trade_type"], &shown["pay_url"]),
+            (&json!("MICROPAY"), &Value::Null)
+        );
+        assert_eq!(
+            stack
+                .told_of(&json!(order_no), "payment.succeeded")
+                .await
+                .len(),
+            1
+        );
+        let known = stack.at_wechat(&number(&stack, &order_no, 1)).await;
+        assert_eq!(known["version"], version);
+        let second = stack.at_wechat(&number(&stack, &order_no, 2)).await;
+        assert!(second["error"].is_string(), "{second}");
+    }
 }
 
 #[tokio::test]
 async fn a_payer_who_types_the_password_has_paid_a_little_later() {
-    let stack = Stack::new().await;
-    let order_no = random_order_no();
-    let code = auth_code("01");
-    let paying = scan(&stack, &order_no, &code).await;
-    assert_eq!(
-        (paying.status, &paying.body["status"]),
-        (202, &json!("paying")),
-        "{paying:?}"
-    );
-    assert_eq!(scan(&stack, &order_no, &code).await.status, 202);
-    let second = scan(&stack, &order_no, &auth_code("99")).await;
-    assert_eq!(
-        (second.status, &second.body["code"]),
-        (409, &json!("order_paying"))
-    );
-    let shown = stack.told(&json!(order_no), "payment.succeeded").await;
-    assert_eq!(shown["status"], "paid");
-    let known = stack.at_wechat(&number(&stack, &order_no, 1)).await;
-    assert_eq!(known["state"], "SUCCESS");
+    for (stack, version) in tills().await {
+        let order_no = random_order_no();
+        let code = auth_code("01");
+        let paying = scan(&stack, &order_no, &code).await;
+        assert_eq!(
+            (paying.status, &paying.body["status"]),
+            (202, &json!("paying")),
+            "{paying:?}"
+        );
+        assert_eq!(scan(&stack, &order_no, &code).await.status, 202);
+        let second = scan(&stack, &order_no, &auth_code("99")).await;
+        assert_eq!(
+            (second.status, &second.body["code"]),
+            (409, &json!("order_paying"))
+        );
+        let shown = stack.told(&json!(order_no), "payment.succeeded").await;
+        assert_eq!(shown["status"], "paid");
+        let known = stack.at_wechat(&number(&stack, &order_no, 1)).await;
+        assert_eq!(
+            (&known["state"], &known["version"]),
+            (&json!("SUCCESS"), &json!(version))
+        );
+    }
 }
 
 #[tokio::test]
 async fn a_payer_who_never_types_the_password_is_given_up_and_the_payment_taken_back() {
-    let stack = Stack::new().await;
-    let order_no = random_order_no();
-    assert_eq!(scan(&stack, &order_no, &auth_code("02")).await.status, 202);
-    let shown = stack.told(&json!(order_no), "payment.failed").await;
-    assert_eq!(
-        (&shown["status"], &shown["err_code"]),
-        (&json!("failed"), &json!("REVERSED"))
-    );
-    let known = stack.at_wechat(&number(&stack, &order_no, 1)).await;
-    assert_eq!(known["state"], "REVOKED");
-    let told = stack.told_of(&json!(order_no), "payment.failed").await;
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0]["params"]["err_code"], "REVERSED");
-    assert_eq!(told[0]["address"], "notify");
+    for (stack, version) in tills().await {
+        let order_no = random_order_no();
+        assert_eq!(scan(&stack, &order_no, &auth_code("02")).await.status, 202);
+        let shown = stack.told(&json!(order_no), "payment.failed").await;
+        assert_eq!(
+            (&shown["status"], &shown["err_code"]),
+            (&json!("failed"), &json!("REVERSED"))
+        );
+        let known = stack.at_wechat(&number(&stack, &order_no, 1)).await;
+        assert_eq!(
+            (&known["state"], &known["version"]),
+            (&json!("REVOKED"), &json!(version))
+        );
+        let told = stack.told_of(&json!(order_no), "payment.failed").await;
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0]["params"]["err_code"], "REVERSED");
+        assert_eq!(told[0]["address"], "notify");
 
-    // Another code, another number.
-    let paid = scan(&stack, &order_no, &auth_code("99")).await;
-    assert_eq!(
-        (paid.status, &paid.body["status"]),
-        (200, &json!("paid")),
-        "{paid:?}"
-    );
-    assert_eq!(paid.body["trade_no"], number(&stack, &order_no, 2));
-    stack.told(&json!(order_no), "payment.succeeded").await;
+        // Another code, another number.
+        let paid = scan(&stack, &order_no, &auth_code("99")).await;
+        assert_eq!(
+            (paid.status, &paid.body["status"]),
+            (200, &json!("paid")),
+            "{paid:?}"
+        );
+        assert_eq!(paid.body["trade_no"], number(&stack, &order_no, 2));
+        stack.told(&json!(order_no), "payment.succeeded").await;
+    }
 }
 
 #[tokio::test]
@@ -160,26 +183,29 @@ async fn what_wechat_is_not_sure_of_is_asked_about() {
 
 #[tokio::test]
 async fn a_refused_code_is_told_at_once_and_another_may_be_shown() {
-    let stack = Stack::new().await;
-    for (case, err_code) in [("05", "NOTENOUGH"), ("06", "AUTHCODEEXPIRE")] {
-        let order_no = random_order_no();
-        let code = auth_code(case);
-        for _ in 0..2 {
-            let refused = scan(&stack, &order_no, &code).await;
-            assert_eq!(
-                (
-                    refused.status,
-                    &refused.body["code"],
-                    &refused.body["err_code"]
-                ),
-                (402, &json!("payment_refused"), &json!(err_code)),
-                "{refused:?}"
-            );
+    for (stack, version) in tills().await {
+        for (case, err_code) in [("05", "NOTENOUGH"), ("06", "AUTHCODEEXPIRE")] {
+            let order_no = random_order_no();
+            let code = auth_code(case);
+            for _ in 0..2 {
+                let refused = scan(&stack, &order_no, &code).await;
+                assert_eq!(
+                    (
+                        refused.status,
+                        &refused.body["code"],
+                        &refused.body["err_code"]
+                    ),
+                    (402, &json!("payment_refused"), &json!(err_code)),
+                    "{refused:?}"
+                );
+            }
+            stack.told(&json!(order_no), "payment.failed").await;
+            let paid = scan(&stack, &order_no, &auth_code("99")).await;
+            assert_eq!((paid.status, &paid.body["status"]), (200, &json!("paid")));
+            assert_eq!(paid.body["trade_no"], number(&stack, &order_no, 2));
+            let known = stack.at_wechat(&paid.body["trade_no"]).await;
+            assert_eq!(known["version"], version);
         }
-        stack.told(&json!(order_no), "payment.failed").await;
-        let paid = scan(&stack, &order_no, &auth_code("99")).await;
-        assert_eq!((paid.status, &paid.body["status"]), (200, &json!("paid")));
-        assert_eq!(paid.body["trade_no"], number(&stack, &order_no, 2));
     }
 }
 
@@ -210,26 +236,34 @@ async fn a_code_that_is_not_wechats_never_gets_there() {
 
 #[tokio::test]
 async fn twenty_scans_of_one_code_at_once_charge_it_once() {
-    let stack = std::sync::Arc::new(Stack::new().await);
-    let (order_no, code) = (random_order_no(), auth_code("99"));
-    let mut scans = tokio::task::JoinSet::new();
-    for _ in 0..20 {
-        let (stack, order_no, code) = (
-            std::sync::Arc::clone(&stack),
-            order_no.clone(),
-            code.clone(),
+    for (stack, version) in tills().await {
+        let stack = std::sync::Arc::new(stack);
+        let (order_no, code) = (random_order_no(), auth_code("99"));
+        let mut scans = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let (stack, order_no, code) = (
+                std::sync::Arc::clone(&stack),
+                order_no.clone(),
+                code.clone(),
+            );
+            scans.spawn(async move { scan(&stack, &order_no, &code).await });
+        }
+        for answer in scans.join_all().await {
+            assert!([200, 201, 202].contains(&answer.status), "{answer:?}");
+        }
+        let shown = stack.told(&json!(order_no), "payment.succeeded").await;
+        assert_eq!(
+            (&shown["status"], &shown["anomalies"]),
+            (&json!("paid"), &json!([]))
         );
-        scans.spawn(async move { scan(&stack, &order_no, &code).await });
+        assert_eq!(shown["trade_no"], number(&stack, &order_no, 1));
+        let known = stack.at_wechat(&shown["trade_no"]).await;
+        assert_eq!(known["version"], version);
+        let back = json!({"refund_fee": 1999});
+        let back = stack.refund(&shown["order_no"], "R1", back).await;
+        assert!(matches!(back.status, 200..=202), "{back:?}");
+        stack.told(&shown["order_no"], "refund.succeeded").await;
     }
-    for answer in scans.join_all().await {
-        assert!([200, 201, 202].contains(&answer.status), "{answer:?}");
-    }
-    let shown = stack.told(&json!(order_no), "payment.succeeded").await;
-    assert_eq!(
-        (&shown["status"], &shown["anomalies"]),
-        (&json!("paid"), &json!([]))
-    );
-    assert_eq!(shown["trade_no"], number(&stack, &order_no, 1));
 }
 
 #[tokio::test]

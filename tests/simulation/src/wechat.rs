@@ -398,7 +398,9 @@ impl Wechat {
             headers: &call.headers,
             body: call.body.as_bytes(),
         };
-        let answer = self.pay.answer_v3(&as_it_came, signed_at, spoilt);
+        let answer = self
+            .pay
+            .answer_v3(&as_it_came, signed_at, spoilt, |_| Charge::Paid);
         let refused: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let code = refused.get("code").and_then(Value::as_str);
         let is_the_hubs_fault = match code.filter(|_| answer.status >= 400) {

@@ -20,7 +20,7 @@ use crate::xml;
 
 /// Where faults can be ordered. A misspelt path must not pass as "no fault
 /// fired".
-const PATHS: [&str; 26] = [
+const PATHS: [&str; 28] = [
     "/pay/unifiedorder",
     "/pay/orderquery",
     "/pay/closeorder",
@@ -41,9 +41,11 @@ const PATHS: [&str; 26] = [
     "/v3/pay/transactions/native",
     "/v3/pay/transactions/app",
     "/v3/pay/transactions/h5",
+    "/v3/pay/transactions/codepay",
     "/v3/pay/transactions/id/{transaction_id}",
     "/v3/pay/transactions/out-trade-no/{out_trade_no}",
     "/v3/pay/transactions/out-trade-no/{out_trade_no}/close",
+    "/v3/pay/transactions/out-trade-no/{out_trade_no}/reverse",
     "/v3/refund/domestic/refunds",
     "/v3/refund/domestic/refunds/{out_refund_no}",
     "/v3/certificates",

@@ -101,10 +101,15 @@ fn merchant_v3() -> Router<Simulator> {
         .route(&path("native"), any(v3::http::call))
         .route(&path("app"), any(v3::http::call))
         .route(&path("h5"), any(v3::http::call))
+        .route(&path("codepay"), any(v3::http::call))
         .route(&path("id/{transaction_id}"), any(v3::http::call))
         .route(&path("out-trade-no/{out_trade_no}"), any(v3::http::call))
         .route(
             &path("out-trade-no/{out_trade_no}/close"),
+            any(v3::http::call),
+        )
+        .route(
+            &path("out-trade-no/{out_trade_no}/reverse"),
             any(v3::http::call),
         )
         .route("/v3/refund/domestic/refunds", any(v3::http::call))

@@ -11,7 +11,7 @@
 //! | 05 | `NOTENOUGH`, the query says `PAYERROR` |
 //! | 06 | `AUTHCODEEXPIRE`, and no order is made |
 //! | 07 | paid, but the answer is held back for `hang_ms` |
-//! | 08 | no answer within `hang_ms`; the charge arrives after `late_charge_ms`, or when told |
+//! | 08 | v2 only: no answer within `hang_ms`; the charge arrives after `late_charge_ms`, or when told |
 //! | else | paid at once |
 
 use std::time::Duration;
@@ -56,13 +56,8 @@ pub(crate) async fn call(State(simulator): State<Simulator>, uri: Uri, body: Byt
             end_refund_later(&simulator, &world, refund_no);
         }
         let answer = conclude(&mut world, path, &caller, &decided, moment);
-        let password = match &charged {
-            Some((number, case)) if case == "01" => Some((number, Password::Right)),
-            Some((number, case)) if case == "04" => Some((number, Password::Wrong)),
-            _ => None,
-        };
-        if let Some((number, password)) = password {
-            type_later(&simulator, &world, number.clone(), password);
+        if let Some((number, case)) = &charged {
+            type_later(&simulator, &world, number, case);
         }
         (answer, world.settings.hang_ms)
     };
@@ -94,7 +89,7 @@ fn keep_late_charge(simulator: &Simulator, body: &Bytes) -> bool {
     true
 }
 
-fn charge(case: &str) -> Charge {
+pub(crate) fn charge(case: &str) -> Charge {
     match case {
         "01" | "02" => Charge::Open("USERPAYING"),
         "03" => Charge::PaidUnsaid("SYSTEMERROR"),
@@ -134,8 +129,14 @@ fn conclude(
     ([(CONTENT_TYPE, "text/xml; charset=utf-8")], text).into_response()
 }
 
-fn type_later(simulator: &Simulator, world: &World, number: String, password: Password) {
-    let simulator = simulator.clone();
+/// The payer types the password after a while, where the code says so.
+pub(crate) fn type_later(simulator: &Simulator, world: &World, number: &str, case: &str) {
+    let password = match case {
+        "01" => Password::Right,
+        "04" => Password::Wrong,
+        _ => return,
+    };
+    let (simulator, number) = (simulator.clone(), number.to_owned());
     let (generation, wait) = (world.generation, world.settings.userpaying_ms);
     tokio::spawn(async move {
         sleep(Duration::from_millis(wait)).await;

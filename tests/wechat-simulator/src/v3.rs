@@ -5,6 +5,7 @@
 //! are judged, which tests move apart from the book's.
 
 mod certificates;
+mod codepay;
 mod gcm;
 pub(crate) mod http;
 pub(crate) mod keys;
@@ -30,7 +31,7 @@ use signature::{Authorization, holds, lines};
 use stamp::Key;
 
 use crate::merchants::{Credentials, Merchant, Signs};
-use crate::pay::{self, Moment, TradeType, WechatPay};
+use crate::pay::{self, Charge, Moment, TradeType, WechatPay};
 
 /// How far a request's clock may be off, either way.
 const CLOCK_SECONDS: i64 = 300;
@@ -78,18 +79,26 @@ pub struct Answer {
 
 impl WechatPay {
     /// Does what an APIv3 request asks, and signs the answer.
-    pub fn answer_v3(&mut self, asked: &Asked<'_>, now: Now, spoilt: Option<Spoilt>) -> Answer {
+    /// `charge` says what comes of a payer's code, as in [`WechatPay::decide`].
+    pub fn answer_v3(
+        &mut self,
+        asked: &Asked<'_>,
+        now: Now,
+        spoilt: Option<Spoilt>,
+        charge: impl FnOnce(&str) -> Charge,
+    ) -> Answer {
         let moment = now.moment;
         let sender = self.open_v3(asked, now.clock);
         let done = sender.map(|sender| {
-            let done = self.do_v3(asked, &sender, moment);
+            let done = self.do_v3(asked, &sender, moment, charge);
             (sender, done)
         });
         match done {
             Err(refusal) => self.refuse_v3(&refusal, moment),
             Ok((sender, Err(refusal))) => {
                 let mut answer = self.refuse_v3(&refusal, moment);
-                if self.rules.v3_signs_errors {
+                // A 202 is no refusal: the payer types the password.
+                if self.rules.v3_signs_errors || answer.status < 300 {
                     sign(&mut answer, asked, &sender, now, spoilt);
                 }
                 answer
@@ -215,6 +224,7 @@ impl WechatPay {
         asked: &Asked<'_>,
         sender: &Sender,
         moment: Moment,
+        charge: impl FnOnce(&str) -> Charge,
     ) -> Result<Option<Value>, Refusal> {
         let Sender {
             merchant,
@@ -243,6 +253,14 @@ impl WechatPay {
                 };
                 self.v3_order(trade_type, asked.body, merchant, moment)
                     .map(Some)
+            }
+            ("POST", ["pay", "transactions", "codepay"]) => {
+                let done = self.v3_codepay(asked.body, merchant, moment, charge);
+                done.map(Some)
+            }
+            ("POST", ["pay", "transactions", "out-trade-no", number, "reverse"]) => {
+                let done = self.v3_reverse(merchant, number, asked.body, moment);
+                done.map(Some)
             }
             ("GET", ["pay", "transactions", "out-trade-no", number]) => {
                 check_query(asked.uri, merchant)?;

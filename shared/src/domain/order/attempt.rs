@@ -52,14 +52,6 @@ impl ApiVersion {
     pub const fn is_v2(&self) -> bool {
         matches!(self, Self::V2)
     }
-
-    /// This version, or the only one that has the type.
-    const fn of(self, trade_type: TradeType) -> Self {
-        match trade_type {
-            TradeType::Micropay | TradeType::Genprepay => Self::V2,
-            TradeType::Jsapi | TradeType::Native | TradeType::App | TradeType::Mweb => self,
-        }
-    }
 }
 
 /// How an attempt gets to the order's merchant.
@@ -67,7 +59,7 @@ impl ApiVersion {
 pub struct Channel {
     /// Through which account.
     pub account: AccountId,
-    /// By which version, for types that have both.
+    /// By which version.
     pub api_version: ApiVersion,
 }
 
@@ -239,9 +231,7 @@ impl Order {
         }
     }
 
-    /// Opens the next attempt, through this channel; by its version if that has the
-    /// type. The earlier ones
-    /// are closed before WeChat is asked for this one's session, if WeChat closes
+    /// Opens the next attempt, through this channel. The earlier ones are closed before WeChat is asked for this one's session, if WeChat closes
     /// them.
     ///
     /// # Errors
@@ -266,7 +256,7 @@ impl Order {
             return Err(Refusal::TooManyAttempts);
         }
         let mut attempt = Attempt::new(number, trade_type, payer, now);
-        attempt.api_version = channel.api_version.of(trade_type);
+        attempt.api_version = channel.api_version;
         attempt.account = Some(channel.account);
         self.attempts.push(attempt);
         self.step = 0;

@@ -7,9 +7,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attempt, Order, Payer, Refusal, Status, TradeType, is_false, is_zero};
+use super::{Attempt, Channel, Order, Payer, Refusal, Status, TradeType, is_false, is_zero};
 use crate::domain::UnknownAttributes;
-use crate::domain::merchant::AccountId;
 use crate::domain::time::Timestamp;
 
 /// An attempt begins when the till's request comes, and is sent later: what is
@@ -86,8 +85,8 @@ pub struct ShownCode<'a> {
     pub timing: MicropayTiming,
     /// Where the till is.
     pub client_ip: IpAddr,
-    /// Through which account.
-    pub account: &'a AccountId,
+    /// How it gets to the merchant.
+    pub channel: &'a Channel,
 }
 
 /// What a code means for an order.
@@ -153,7 +152,8 @@ impl Order {
             ip: shown.client_ip,
         };
         let mut attempt = Attempt::new(number, TradeType::Micropay, payer, now);
-        attempt.account = Some(shown.account.clone());
+        attempt.api_version = shown.channel.api_version;
+        attempt.account = Some(shown.channel.account.clone());
         attempt.payment_code = Some(PaymentCode {
             code_digest: code_digest.to_owned(),
             query_seconds: timing.query_seconds,

@@ -69,7 +69,7 @@ fn scan_with(
         digest: code,
         timing,
         client_ip: payer().ip,
-        account: &channel(ApiVersion::V2).account,
+        channel: &channel(ApiVersion::V2),
     };
     order.use_payment_code(&shown, now)
 }
@@ -1192,19 +1192,35 @@ fn giving_an_order_up_at_the_till_takes_the_payment_back_but_not_too_early() {
 }
 
 #[test]
-fn an_attempt_keeps_its_version_and_payment_codes_have_the_second() {
-    let mut order = order(Status::Created);
-    for (trade_type, version) in [
-        (TradeType::Native, ApiVersion::V3),
-        (TradeType::Jsapi, ApiVersion::V3),
-        (TradeType::App, ApiVersion::V3),
-        (TradeType::Mweb, ApiVersion::V3),
-        (TradeType::Genprepay, ApiVersion::V2),
-        (TradeType::Micropay, ApiVersion::V2),
-    ] {
-        let opened = order.open_attempt(trade_type, payer(), channel(ApiVersion::V3), NOW);
+fn an_attempt_keeps_its_version() {
+    let code = |version| {
+        let mut order = order(Status::Created);
+        let shown = ShownCode {
+            digest: "code1",
+            timing: MicropayTiming {
+                query_seconds: 5,
+                give_up_seconds: 30,
+            },
+            client_ip: payer().ip,
+            channel: &channel(version),
+        };
+        order.use_payment_code(&shown, NOW).unwrap();
+        order
+    };
+    let open = |version| {
+        let mut order = order(Status::Created);
+        let opened = order.open_attempt(TradeType::Native, payer(), channel(version), NOW);
         assert_eq!(opened, Ok(()));
+        order
+    };
+    for (order, version) in [
+        (open(ApiVersion::V2), ApiVersion::V2),
+        (open(ApiVersion::V3), ApiVersion::V3),
+        (code(ApiVersion::V2), ApiVersion::V2),
+        (code(ApiVersion::V3), ApiVersion::V3),
+    ] {
         let attempt = order.attempts.last().unwrap();
+        let trade_type = attempt.trade_type;
         assert_eq!(attempt.api_version, version, "{trade_type:?}");
         let row = serde_json::to_value(attempt).unwrap();
         // Rows of version 2 are what they were before there was another.

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use crate::domain::id::OutTradeNo;
-use crate::domain::order::{Order, Payment, TradeType};
+use crate::domain::order::{Order, TradeType};
 use crate::domain::signature::{Params, field};
 use crate::domain::time::Timestamp;
 
@@ -12,28 +12,7 @@ use super::Speaker;
 use super::pay::{order_fields, read_payment};
 use crate::wechat::Error;
 use crate::wechat::asked::Subject;
-
-/// WeChat's answer to a payer's code.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Charge {
-    /// Paid at once.
-    Paid(Payment),
-    /// Nobody knows yet: the payer types the password, or WeChat is not sure.
-    Paying,
-    /// Refused for good, with WeChat's code; the payer must show another code.
-    Refused(String),
-}
-
-/// How taking a payment back went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reversal {
-    /// It is closed, or on its way back to the payer.
-    Done,
-    /// WeChat wants to be called again.
-    Again,
-    /// WeChat does not know the payment: the charge may still be on its way.
-    Unknown,
-}
+use crate::wechat::payment_code::{Charge, Reversal, ends_it};
 
 /// WeChat wants the expiry at least a minute after the start.
 const EXPIRES_SECONDS: i64 = 61;
@@ -71,16 +50,7 @@ impl Speaker<'_> {
             Ok(answer) => read_payment(&answer, number.attempt, now)
                 .map(Charge::Paid)
                 .map_err(Error::Forged),
-            Err(Error::Business { code, .. }) if is_final(&code) => Ok(Charge::Refused(code)),
-            Err(Error::Business { code, .. }) if is_ours(&code) => {
-                // Every till fails like this, and no payer can help it.
-                tracing::error!(
-                    alarm = "configuration",
-                    code,
-                    "WeChat refuses payments by code"
-                );
-                Ok(Charge::Refused(code))
-            }
+            Err(Error::Business { code, .. }) if ends_it(&code) => Ok(Charge::Refused(code)),
             Err(Error::Business { .. } | Error::Unknown(_) | Error::Unreachable(_)) => {
                 Ok(Charge::Paying)
             }
@@ -107,36 +77,4 @@ impl Speaker<'_> {
             Err(error) => Err(error),
         }
     }
-}
-
-/// The codes after which this payment can no longer come about. Any other,
-/// USERPAYING first of all, leaves that to a query.
-fn is_final(code: &str) -> bool {
-    matches!(
-        code,
-        "AUTHCODEEXPIRE"
-            | "AUTH_CODE_ERROR"
-            | "AUTH_CODE_INVALID"
-            | "NOTSUPORTCARD"
-            | "NOTENOUGH"
-            | "BUYER_MISMATCH"
-    )
-}
-
-/// The codes that name a mistake of ours or of the account's: as final.
-fn is_ours(code: &str) -> bool {
-    matches!(
-        code,
-        "PARAM_ERROR"
-            | "LACK_PARAMS"
-            | "NOAUTH"
-            | "APPID_NOT_EXIST"
-            | "MCHID_NOT_EXIST"
-            | "APPID_MCHID_NOT_MATCH"
-            | "SIGNERROR"
-            | "XML_FORMAT_ERROR"
-            | "REQUIRE_POST_METHOD"
-            | "POST_DATA_EMPTY"
-            | "NOT_UTF8"
-    )
 }

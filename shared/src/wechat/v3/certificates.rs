@@ -4,13 +4,12 @@
 //! is for the merchants of `aws` to say.
 //! <https://pay.weixin.qq.com/doc/v3/merchant/4012551764>
 
-use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
 use super::aead::{self, Sealed};
 use super::keys::rsa_of_certificate;
 use super::verify::is_certificates;
-use super::{Client, Error, NOT_JSON};
+use super::{Client, Error, Exchange, NOT_JSON};
 use crate::domain::time::Timestamp;
 
 const PATH: &str = "/v3/certificates";
@@ -55,7 +54,7 @@ impl Client {
         &self,
         now: Timestamp,
     ) -> Result<Option<Vec<Certificate>>, Error> {
-        let answer = match self.send(Method::GET, PATH, "", now).await {
+        let answer = match self.send(&Exchange::get(PATH), now).await {
             Err(Error::Business { code, .. })
                 if matches!(code.as_str(), "NOT_FOUND" | "RESOURCE_NOT_EXISTS") =>
             {

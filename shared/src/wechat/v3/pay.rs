@@ -46,9 +46,19 @@ struct NewOrder<'a> {
 }
 
 #[derive(Serialize)]
-struct NewAmount {
+pub(super) struct NewAmount {
     total: Fen,
     currency: &'static str,
+}
+
+impl NewAmount {
+    /// Of yuan, in fen.
+    pub(super) const fn of(total: Fen) -> Self {
+        Self {
+            total,
+            currency: CURRENCY,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -201,10 +211,7 @@ impl Speaker<'_> {
             notify_url,
             goods_tag: request.goods_tag.as_deref(),
             limit_pay: request.limit_pay.map(|limit| [limit.as_str()]),
-            amount: NewAmount {
-                total: request.total_fee,
-                currency: CURRENCY,
-            },
+            amount: NewAmount::of(request.total_fee),
             payer: is_jsapi.then(payer),
             scene_info: Scene {
                 payer_client_ip: attempt.client_ip.to_string(),
@@ -231,7 +238,7 @@ impl Speaker<'_> {
         self.ask(&order.out_trade_no(attempt), now).await
     }
 
-    async fn ask(&self, number: &OutTradeNo, now: Timestamp) -> Result<Trade, Error> {
+    pub(super) async fn ask(&self, number: &OutTradeNo, now: Timestamp) -> Result<Trade, Error> {
         let mch_id = &self.client.identity.mch_id;
         let path = format!("/v3/pay/transactions/out-trade-no/{number}?mchid={mch_id}");
         let transaction: Transaction = match self.get(&path, Subject::Trade(number), now).await {
@@ -240,7 +247,17 @@ impl Speaker<'_> {
             }
             other => other?,
         };
-        if transaction.out_trade_no != number.to_string() || !self.is_ours(&transaction) {
+        self.read(&transaction, number, now)
+    }
+
+    /// What WeChat says of the order with this number.
+    pub(super) fn read(
+        &self,
+        transaction: &Transaction,
+        number: &OutTradeNo,
+        now: Timestamp,
+    ) -> Result<Trade, Error> {
+        if transaction.out_trade_no != number.to_string() || !self.is_ours(transaction) {
             return Err(Error::Forged("the order is another's"));
         }
         let payment = || transaction.payment(number.attempt, now);
@@ -420,7 +437,7 @@ fn params<const N: usize>(pairs: [(&str, String); N]) -> Params {
 
 /// The longest start of the text that WeChat takes, in whole characters. It takes
 /// none beyond the basic plane: no emoji.
-fn description(text: &str) -> String {
+pub(super) fn description(text: &str) -> String {
     let mut taken: String = text.chars().filter(|c| u32::from(*c) <= 0xffff).collect();
     taken.truncate(taken.floor_char_boundary(DESCRIPTION_MAX_BYTES));
     match taken.is_empty() {
@@ -443,7 +460,7 @@ fn page(return_url: &str) -> H5 {
 }
 
 /// The goods, which apps name as version 2 does.
-fn detail(text: &str) -> Option<Value> {
+pub(super) fn detail(text: &str) -> Option<Value> {
     let mut detail: Value = serde_json::from_str(text).ok()?;
     rename(&mut detail, "receipt_id", "invoice_id");
     for goods in detail.get_mut("goods_detail")?.as_array_mut()? {

@@ -33,9 +33,22 @@ impl WechatPay {
         request.check(ORDER_FIELDS)?;
         request.check(&[("auth_code", true, 128)])?;
         let code = request.required("auth_code")?;
-        check_code(code)?;
         self.check_account(request, TradeType::Micropay)?;
-        let mut order = draft(request, TradeType::Micropay, moment)?;
+        let order = draft(request, TradeType::Micropay, moment)?;
+        self.charge_code(request, order, code, moment, charge)
+            .map(|order| order.paid_fields())
+    }
+
+    /// Charges a code for an order; the order, if it was paid at once.
+    pub(crate) fn charge_code(
+        &mut self,
+        request: &Request,
+        mut order: Order,
+        code: &str,
+        moment: Moment,
+        charge: impl FnOnce(&str) -> Charge,
+    ) -> Result<&Order, Refusal> {
+        check_code(code)?;
         let number = order.out_trade_no.clone();
         if self
             .auth_codes
@@ -75,10 +88,7 @@ impl WechatPay {
             .map_err(|error| Refusal::business("TRADE_ERROR", &error.to_string()))?;
         match charge {
             Charge::PaidUnsaid(code) => Err(refused(code)),
-            _ => Ok(self
-                .own(request.mch_id(), &number)
-                .map(Order::paid_fields)
-                .unwrap_or_default()),
+            _ => self.own(request.mch_id(), &number).ok_or_else(unknown),
         }
     }
 
@@ -86,13 +96,25 @@ impl WechatPay {
     /// same.
     pub(super) fn reverse(&mut self, request: &Request, moment: Moment) -> Result<Fields, Refusal> {
         let number = self.numbered(request)?.out_trade_no.clone();
+        let again = self.take_back(request.mch_id(), &number, moment)?;
+        let mut answer = Fields::new();
+        put(&mut answer, "recall", if again { "Y" } else { "N" });
+        Ok(answer)
+    }
+
+    /// Takes a payment by code back; whether the merchant must ask again.
+    pub(crate) fn take_back(
+        &mut self,
+        mch_id: &str,
+        number: &str,
+        moment: Moment,
+    ) -> Result<bool, Refusal> {
         let guard_ms = self.rules.reverse_guard_seconds.saturating_mul(1000);
         let order = self
             .orders
-            .get_mut(&(number, request.mch_id().to_owned()))
+            .get_mut(&(number.to_owned(), mch_id.to_owned()))
             .filter(|order| order.trade_type == TradeType::Micropay)
             .ok_or_else(|| Refusal::business("INVALID_REQUEST", "仅支持付款码支付的订单"))?;
-        let mut recall = "N";
         if order.state != TradeState::Revoked {
             if order.created_ms.saturating_add(WEEK_MS) < moment.now_ms {
                 return Err(Refusal::business("REVERSE_EXPIRE", "订单无法撤销，超过7天"));
@@ -102,15 +124,12 @@ impl WechatPay {
             }
             if self.rules.reverse_recalls > 0 {
                 self.rules.reverse_recalls -= 1;
-                recall = "Y";
-            } else {
-                order.refund_rest(moment);
-                order.state = TradeState::Revoked;
+                return Ok(true);
             }
+            order.refund_rest(moment);
+            order.state = TradeState::Revoked;
         }
-        let mut answer = Fields::new();
-        put(&mut answer, "recall", recall);
-        Ok(answer)
+        Ok(false)
     }
 }
 
@@ -122,6 +141,10 @@ fn check_code(code: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(refused("AUTH_CODE_INVALID"))
+}
+
+fn unknown() -> Refusal {
+    Refusal::business("ORDERNOTEXIST", "订单不存在")
 }
 
 fn refused(code: &str) -> Refusal {

@@ -55,6 +55,7 @@ impl Refusal {
             "NOT_ENOUGH" => "NOTENOUGH",
             "RULE_LIMIT" => "RULELIMIT",
             "SYSTEM_ERROR" => "SYSTEMERROR",
+            "USER_PAYING" => "USERPAYING",
             code => code,
         };
         let code = if older_words { older } else { &self.code };
@@ -75,6 +76,7 @@ impl From<pay::Refusal> for Refusal {
             }
             "TRADE_STATE_ERROR" | "TRADE_OVERDUE" => ("INVALID_REQUEST", 0),
             "NOTENOUGH" => ("NOT_ENOUGH", 0),
+            "USERPAYING" => ("USER_PAYING", 0),
             "SYSTEMERROR" | "BIZERR_NEED_RETRY" => ("SYSTEM_ERROR", 0),
             "FREQUENCY_LIMITED" | "INVALID_REQ_TOO_MUCH" => ("FREQUENCY_LIMITED", 268_447_840),
             code => (code, 0),

@@ -51,7 +51,7 @@ const ORDER: &[Field] = &[
     ),
 ];
 
-const GOODS: &[Field] = &[
+pub(super) const GOODS: &[Field] = &[
     must("merchant_goods_id", Shape::Text(32)),
     may("wechatpay_goods_id", Shape::Text(32)),
     may("goods_name", Shape::Text(256)),
@@ -64,7 +64,7 @@ const PAYER: &[Field] = &[must(
     Shape::Object(&[must("openid", Shape::Text(128))]),
 )];
 
-const DEVICE: Field = may("device_id", Shape::Text(32));
+pub(super) const DEVICE: Field = may("device_id", Shape::Text(32));
 
 const STORE: Field = may(
     "store_info",
@@ -100,7 +100,7 @@ const H5_SCENE: &[Field] = &[must(
     ]),
 )];
 
-type Body = Map<String, Value>;
+pub(super) type Body = Map<String, Value>;
 
 impl WechatPay {
     /// `POST /v3/pay/transactions/{jsapi|native|app|h5}`
@@ -118,12 +118,7 @@ impl WechatPay {
         };
         let body = shape::read(body, own)?;
         super::check_merchant(text(&body, &["mchid"]), merchant)?;
-        let app_id = text(&body, &["appid"]).unwrap_or_default();
-        if self.directory.bound(app_id, &merchant.mch_id).is_none() {
-            let message = "appid和mch_id不匹配，请检查后再试";
-            let refusal = Refusal::new("APPID_MCHID_NOT_MATCH", 268_445_527, message);
-            return Err(refusal);
-        }
+        self.check_bound(&body, merchant)?;
         check_values(&body, self.rules.https_notify_url)?;
         let request = Request::trusted(translated(&body, trade_type, moment));
         self.check_account(&request, trade_type)?;
@@ -147,7 +142,17 @@ impl WechatPay {
         })
     }
 
-    fn draft(
+    /// Whether the account that a body names is the merchant's.
+    pub(super) fn check_bound(&self, body: &Body, merchant: &Merchant) -> Result<(), Refusal> {
+        let app_id = text(body, &["appid"]).unwrap_or_default();
+        if self.directory.bound(app_id, &merchant.mch_id).is_some() {
+            return Ok(());
+        }
+        let message = "appid和mch_id不匹配，请检查后再试";
+        Err(Refusal::new("APPID_MCHID_NOT_MATCH", 268_445_527, message))
+    }
+
+    pub(super) fn draft(
         &self,
         body: &Body,
         trade_type: TradeType,
@@ -237,7 +242,7 @@ impl WechatPay {
 }
 
 /// What the lengths do not say.
-fn check_values(body: &Body, https: bool) -> Result<(), Refusal> {
+pub(super) fn check_values(body: &Body, https: bool) -> Result<(), Refusal> {
     let odd = |name: &str| Refusal::parameter(name, "格式有误");
     let number = text(body, &["out_trade_no"]).unwrap_or_default();
     let letters = number
@@ -250,17 +255,20 @@ fn check_values(body: &Body, https: bool) -> Result<(), Refusal> {
     if words.chars().any(|letter| u32::from(letter) > 0xFFFF) {
         return Err(odd("description"));
     }
-    let url = text(body, &["notify_url"]).unwrap_or_default();
-    if check_notify_url(url).is_err() || (https && !url.starts_with("https://")) {
+    let url = text(body, &["notify_url"]);
+    let is_odd = |url| check_notify_url(url).is_err() || (https && !url.starts_with("https://"));
+    if url.is_some_and(is_odd) {
         return Err(odd("notify_url"));
     }
     let currency = text(body, &["amount", "currency"]);
     if currency.is_some_and(|currency| currency != "CNY") {
         return Err(odd("amount.currency"));
     }
-    let ip = text(body, &["scene_info", "payer_client_ip"]);
-    if ip.is_some_and(|ip| ip.parse::<IpAddr>().is_err()) {
-        return Err(odd("scene_info.payer_client_ip"));
+    for name in ["payer_client_ip", "device_ip"] {
+        let ip = text(body, &["scene_info", name]);
+        if ip.is_some_and(|ip| ip.parse::<IpAddr>().is_err()) {
+            return Err(odd(name));
+        }
     }
     let kind = text(body, &["scene_info", "h5_info", "type"]);
     if kind.is_some_and(|kind| !matches!(kind, "iOS" | "Android" | "Wap")) {
@@ -270,11 +278,11 @@ fn check_values(body: &Body, https: bool) -> Result<(), Refusal> {
 }
 
 /// The order in v2's words, and what v2 has no word for in JSON.
-fn translated(body: &Body, trade_type: TradeType, moment: Moment) -> Fields {
+pub(super) fn translated(body: &Body, trade_type: TradeType, moment: Moment) -> Fields {
     let mut fields = Fields::new();
     put(&mut fields, "nonce_str", moment.nonce());
     put(&mut fields, "trade_type", trade_type.name());
-    let texts: [(&str, &[&str]); 12] = [
+    let texts: [(&str, &[&str]); 14] = [
         ("appid", &["appid"]),
         ("mch_id", &["mchid"]),
         ("body", &["description"]),
@@ -287,6 +295,8 @@ fn translated(body: &Body, trade_type: TradeType, moment: Moment) -> Fields {
         ("openid", &["payer", "openid"]),
         ("spbill_create_ip", &["scene_info", "payer_client_ip"]),
         ("device_info", &["scene_info", "device_id"]),
+        ("spbill_create_ip", &["scene_info", "device_ip"]),
+        ("auth_code", &["payer", "auth_code"]),
     ];
     for (name, path) in texts {
         if let Some(value) = text(body, path) {

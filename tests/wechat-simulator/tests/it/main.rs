@@ -23,6 +23,7 @@ mod refunds;
 mod tls;
 #[cfg(test)]
 mod v3_client;
+mod v3_codes;
 #[cfg(test)]
 mod v3_keys;
 #[cfg(test)]

@@ -254,6 +254,23 @@ impl<'w> Client<'w> {
         self.get(&format!("{path}?mchid={}", self.mch_id)).await
     }
 
+    /// Charges a payer's code.
+    pub(crate) async fn codepay(&self, number: &str, code: &str, more: Value) -> (u16, Value) {
+        let mut body = self.wanted("codepay", number, json!({}));
+        body.as_object_mut().unwrap().remove("notify_url");
+        body["payer"] = json!({"auth_code": code});
+        body["scene_info"] = json!({"device_ip": "203.0.113.9"});
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        self.post("/v3/pay/transactions/codepay", &body).await
+    }
+
+    pub(crate) async fn reverse(&self, number: &str, body: &Value) -> (u16, Value) {
+        let path = format!("/v3/pay/transactions/out-trade-no/{number}/reverse");
+        self.post(&path, body).await
+    }
+
     pub(crate) async fn close(&self, number: &str) -> (u16, Value) {
         let path = format!("/v3/pay/transactions/out-trade-no/{number}/close");
         self.post(&path, &json!({"mchid": self.mch_id})).await
