@@ -382,6 +382,7 @@ fn attribute(value: &Value) -> Value {
     match value {
         Value::String(text) => json!({"S": text}),
         Value::Number(number) => json!({"N": number.to_string()}),
+        Value::Array(list) => json!({"L": list.iter().map(attribute).collect::<Vec<_>>()}),
         Value::Object(map) => {
             let map = map.iter().map(|(k, v)| (k.clone(), attribute(v)));
             json!({"M": map.collect::<Map<_, _>>()})
