@@ -9,13 +9,15 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use shared::ambient::random_hex;
-use shared::domain::id::{OrderKey, OrderNo, OutRefundNo, OutTradeNo, RefundNo};
+use shared::domain::id::{OrderKey, OrderNo, OutRefundNo, OutTradeNo, RefundNo, TransactionId};
+use shared::domain::merchant::MchId;
 use shared::domain::money::Fen;
 use shared::domain::operator::confirmation::Confirmation;
 use shared::domain::order::{Closure, Order};
 use shared::domain::time::Timestamp;
 use shared::flows::addresses::pay_url;
 use shared::flows::query::query_now;
+use shared::flows::search::search;
 use shared::flows::second_person::{Asked, Outcome};
 use shared::http::problem::{OperatorProblem, Problem};
 use shared::http::view;
@@ -42,13 +44,27 @@ pub(crate) async fn show(
     shown(&state, &key(&app_id, &order_no)?).await
 }
 
-/// The order that is being paid under this number at WeChat.
+/// The order that is being paid under this number at WeChat, the hub's or WeChat's
+/// own.
 pub(crate) async fn find(
     State(state): State<Arc<OperatorApi>>,
     Extension(caller): Extension<Caller>,
     RawQuery(given): RawQuery,
 ) -> Result<Response, Problem> {
-    let asked = query(given.as_deref(), &["trade_no"])?;
+    let known = ["trade_no", "transaction_id", "mch_id"];
+    let asked = query(given.as_deref(), &known)?;
+    if let Some(id) = asked.text("transaction_id", 32)? {
+        if asked.text("trade_no", 32)?.is_some() {
+            let rule = "goes without transaction_id";
+            return Err(Problem::param("trade_no", rule));
+        }
+        let of = asked.text("mch_id", 32)?.map(MchId::parse).transpose();
+        let of = of.map_err(Problem::of_param("mch_id"))?;
+        return find_at_wechat(&state, &caller, id, of).await;
+    }
+    if asked.text("mch_id", 32)?.is_some() {
+        return Err(Problem::param("mch_id", "goes with transaction_id"));
+    }
     let number = asked.required("trade_no", 32)?;
     let path = format!("/v1/operator/orders?trade_no={number}");
     let number = OutTradeNo::parse(number);
@@ -58,6 +74,33 @@ pub(crate) async fn find(
         return Err(state.forbid(&caller, &Method::GET, &path, now).await);
     }
     shown(&state, &number.order).await
+}
+
+/// Another's is nobody's to whoever reaches some apps only: WeChat's number does not
+/// say whose it is.
+async fn find_at_wechat(
+    state: &OperatorApi,
+    caller: &Caller,
+    id: &str,
+    of: Option<MchId>,
+) -> Result<Response, Problem> {
+    let id = TransactionId::parse(id).map_err(Problem::of_param("transaction_id"))?;
+    let (merchants, now) = (&state.asking.merchants, state.clock.now());
+    let found = search(merchants, &state.registry, &id, of.as_ref(), now).await?;
+    let found = found.ok_or(Problem::OrderNotFound)?;
+    let key = &found.number.order;
+    if !caller.reaches(key.app_id.as_str()) {
+        let path = format!("/v1/operator/orders?transaction_id={id}");
+        state.forbid(caller, &Method::GET, &path, now).await;
+        return Err(Problem::OrderNotFound);
+    }
+    let order = state.ledger().order(key).await?;
+    let payee = order.and_then(|order| order.merchant.or_else(|| merchants.first().cloned()));
+    match payee == Some(found.merchant) {
+        true => shown(state, key).await,
+        // Another hub's that numbers its orders alike.
+        false => Err(Problem::OrderNotFound),
+    }
 }
 
 async fn shown(state: &OperatorApi, key: &OrderKey) -> Result<Response, Problem> {

@@ -113,7 +113,9 @@ impl Merchants {
         });
     }
 
-    fn first(&self) -> Option<&MchId> {
+    /// The installation's first merchant, where there is one.
+    #[must_use]
+    pub fn first(&self) -> Option<&MchId> {
         let first = self.0.settings.first.as_ref();
         first.map(|first| &first.merchant.mch_id)
     }

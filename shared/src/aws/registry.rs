@@ -203,6 +203,17 @@ impl Registry {
         Ok(rows)
     }
 
+    /// The rows of these keys, in no order.
+    async fn rows_of<T: DeserializeOwned>(
+        &self,
+        keys: Vec<String>,
+        operation: &'static str,
+    ) -> Result<Vec<T>, Failure> {
+        let keys = keys.into_iter();
+        let keys = keys.map(|pk| Item::from([("pk".to_owned(), string(pk))]));
+        self.rows(keys.collect(), operation).await
+    }
+
     /// Keeps an entry until it is taken or expires.
     pub async fn keep<T: Serialize>(
         &self,

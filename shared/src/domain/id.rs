@@ -184,6 +184,25 @@ impl fmt::Display for OutTradeNo {
     }
 }
 
+/// WeChat's own number of a payment, `transaction_id`. It goes into a path as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionId(String);
+
+impl TransactionId {
+    /// Parses WeChat's number.
+    ///
+    /// # Errors
+    /// When it is not 1 to 32 letters and digits.
+    pub fn parse(value: &str) -> Result<Self, Refused> {
+        match (1..=32).contains(&value.len()) && alphanumeric(value, value.len()) {
+            true => Ok(Self(value.to_owned())),
+            false => Err(Refused("must be 1 to 32 characters of 0-9, A-Z, a-z")),
+        }
+    }
+}
+
+text_id!(TransactionId);
+
 /// A refund's number within its order: 1 to 37 of `[0-9A-Za-z-]`. Those that
 /// the hub makes itself begin with `auto-`, those that it found at WeChat with
 /// `ext-`.

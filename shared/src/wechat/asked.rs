@@ -2,7 +2,7 @@
 //! word: an order's story is put together from them. What the word is belongs to
 //! the version that was spoken.
 
-use crate::domain::id::{OrderKey, OutRefundNo, OutTradeNo};
+use crate::domain::id::{OrderKey, OutRefundNo, OutTradeNo, TransactionId};
 
 /// What a question is about.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +14,8 @@ pub(super) enum Subject<'a> {
         order: &'a OrderKey,
         transaction_id: &'a str,
     },
+    /// By the same, to learn of which order it is.
+    Search(&'a TransactionId),
 }
 
 /// Says what was asked, and the answer in a word.
@@ -30,6 +32,9 @@ pub(super) fn log(path: &str, subject: Subject<'_>, answer: &str) {
             transaction_id,
         } => {
             tracing::info!(%order, transaction_id, path, answer, "asked WeChat");
+        }
+        Subject::Search(transaction_id) => {
+            tracing::info!(%transaction_id, path, answer, "asked WeChat");
         }
     }
 }

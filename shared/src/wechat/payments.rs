@@ -12,7 +12,7 @@ use super::official_account::token::Token;
 use super::payment_code::{Charge, Reversal};
 use super::v3::Certificate;
 use super::{Error, v2, v3};
-use crate::domain::id::{OrderKey, OutTradeNo, RefundSource};
+use crate::domain::id::{OrderKey, OutTradeNo, RefundSource, TransactionId};
 use crate::domain::merchant::{AccountId, MchId, Merchant};
 use crate::domain::order::{
     ApiVersion, Attempt, Order, Payment, Prepay, Returned, TradeType, Version,
@@ -279,6 +279,26 @@ impl Wechat {
                 }
             }
         }
+    }
+
+    /// Under which of the hub's numbers WeChat's was paid, asked by the merchant's own
+    /// version, through this account unless there is a first one. None: the merchant
+    /// has no such payment, or it was made elsewhere.
+    ///
+    /// # Errors
+    /// When WeChat's answer is unusable or unknown; nothing may be concluded.
+    pub async fn number_of(
+        &self,
+        id: &TransactionId,
+        account: Option<&AccountId>,
+        now: Timestamp,
+    ) -> Result<Option<OutTradeNo>, Error> {
+        let account = self.first.as_ref().or(account);
+        let number = match self.side(self.merchant.api_version, account)? {
+            Side::V2(v2) => v2.number_of(id).await,
+            Side::V3(v3) => v3.number_of(id, now).await,
+        };
+        Ok(number?.and_then(|number| OutTradeNo::parse(&number).ok()))
     }
 
     /// Closes this attempt. Not within five minutes of its beginning.

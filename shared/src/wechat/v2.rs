@@ -175,10 +175,15 @@ impl Speaker<'_> {
         repeat: Repeat,
     ) -> Result<Params, Error> {
         let answer = self.call(http, path, fields, repeat).await;
+        let answer = answer.and_then(|answer| match self.is_ours(&answer) {
+            true => concluded(answer),
+            false => Err(Error::Forged("appid is another's")),
+        });
         asked::log(path, subject, in_short(&answer));
         answer
     }
 
+    /// Signs and posts; the answer that WeChat has signed for this merchant.
     async fn call(
         &self,
         http: &Http,
@@ -208,43 +213,47 @@ impl Speaker<'_> {
         };
         let answer = transport::call(gateway, path, repeat, request).await?;
         let answer = xml::parse(&answer.if_success()?);
-        self.check(answer.map_err(|error| Error::Forged(error.0))?)
+        self.client
+            .verified(answer.map_err(|error| Error::Forged(error.0))?)
     }
 
-    /// `return_code` (communication), then the signature, then `result_code`.
-    fn check(&self, answer: Params) -> Result<Params, Error> {
+    /// Whether these fields name the account it speaks through.
+    fn is_ours(&self, fields: &Params) -> bool {
+        field(fields, "appid") == self.account.as_str()
+    }
+}
+
+impl Client {
+    /// `return_code` (communication), then the signature, then whose it is.
+    fn verified(&self, answer: Params) -> Result<Params, Error> {
         match field(&answer, "return_code") {
             "SUCCESS" => {}
             // Such an answer carries no signature: believe it only as a refusal.
             "FAIL" => return Err(Error::Refused(field(&answer, "return_msg").to_owned())),
             _ => return Err(Error::Forged("return_code is missing")),
         }
-        if !sign::verify(
-            &answer,
-            &self.client.keys.api_key,
-            self.client.identity.sign_type,
-        ) {
+        if !sign::verify(&answer, &self.keys.api_key, self.identity.sign_type) {
             return Err(Error::Forged("the signature is wrong"));
         }
-        if !self.is_ours(&answer) {
-            return Err(Error::Forged("appid or mch_id is another's"));
-        }
-        if field(&answer, "result_code") == "SUCCESS" {
-            return Ok(answer);
-        }
-        match field(&answer, "err_code") {
-            // WeChat itself does not know: ask again before believing anything.
-            "SYSTEMERROR" | "BANKERROR" => Err(Error::Unknown(None)),
-            code => Err(Error::Business {
-                code: code.to_owned(),
-                text: field(&answer, "err_code_des").to_owned(),
-            }),
+        match self.is_merchants(&answer) {
+            true => Ok(answer),
+            false => Err(Error::Forged("mch_id is another's")),
         }
     }
+}
 
-    /// Whether these fields name this merchant and the account it speaks through.
-    fn is_ours(&self, fields: &Params) -> bool {
-        field(fields, "appid") == self.account.as_str() && self.client.is_merchants(fields)
+/// A verified answer, if its `result_code` is SUCCESS.
+fn concluded(answer: Params) -> Result<Params, Error> {
+    if field(&answer, "result_code") == "SUCCESS" {
+        return Ok(answer);
+    }
+    match field(&answer, "err_code") {
+        // WeChat itself does not know: ask again before believing anything.
+        "SYSTEMERROR" | "BANKERROR" => Err(Error::Unknown(None)),
+        code => Err(Error::Business {
+            code: code.to_owned(),
+            text: field(&answer, "err_code_des").to_owned(),
+        }),
     }
 }
 

@@ -164,6 +164,42 @@ async fn a_notification_that_cannot_be_confirmed_is_answered_in_time_and_settled
 }
 
 #[tokio::test]
+async fn an_order_that_wechat_says_nothing_of_is_not_said_to_be_unknown() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let stack = Stack::new().await;
+    let auditor = stack.at_work("auditor").await;
+    let order = stack.native(json!({})).await;
+    stack.pay(&order["trade_no"], json!({})).await;
+    let seen = stack.told(&order["order_no"], "payment.succeeded").await;
+    let id = seen["transaction_id"].as_str().unwrap();
+    let by = format!(
+        "orders?transaction_id={id}&mch_id={}",
+        stack.setting("WECHAT_MCH_ID")
+    );
+    let find = || stack.desk(&auditor, "GET", &by, &Value::Null);
+    let path = match stack.is_v3() {
+        true => "/v3/pay/transactions/id/{transaction_id}",
+        false => "/pay/orderquery",
+    };
+    for kind in ["timeout_before", "http_500", "system_error", "reset"] {
+        let fault = json!({"path": path, "kind": kind, "times": 1});
+        assert_eq!(stack.wechat("faults", &fault).await.status, 200, "{kind}");
+        let silent = find().await;
+        assert_eq!(
+            (silent.status, &silent.body["code"]),
+            (504, &json!("wechat_timeout")),
+            "{kind}"
+        );
+        let found = find().await;
+        assert_eq!(
+            (found.status, &found.body["order_no"]),
+            (200, &order["order_no"]),
+            "{kind}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn whoever_asks_while_wechat_is_silent_learns_nothing_and_nothing_wrong() {
     let _turn = ONE_AT_A_TIME.lock().await;
     let stack = Stack::new().await;

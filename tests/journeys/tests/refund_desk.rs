@@ -6,6 +6,8 @@ use journeys::desk::Proof;
 use journeys::{Answer, Stack, unix_seconds};
 use serde_json::{Value, json};
 
+use crate::brand::Brand;
+
 fn code(answer: &Answer) -> (u16, &str) {
     (answer.status, answer.body["code"].as_str().unwrap_or("-"))
 }
@@ -65,6 +67,63 @@ async fn an_order_is_found_and_shown_as_its_app_sees_it() {
     for bad in ["orders?trade_no=1", "orders", "orders?order_no=A000000001"] {
         let refused = get(&stack, &auditor, bad).await;
         assert_eq!(code(&refused), (422, "param_invalid"), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_is_found_by_wechats_number_at_whichever_merchant_was_paid() {
+    let first = Stack::new().await;
+    let auditor = first.at_work("auditor").await;
+    let find = |by: String| {
+        let (stack, auditor) = (&first, &auditor);
+        async move { get(stack, auditor, &format!("orders?{by}")).await }
+    };
+    let not_found = (404, "order_not_found");
+    for version in ["2", "3"] {
+        let brand = Brand::register(&first, version).await;
+        let stack = brand.stack().await;
+        let order = paid(&stack).await;
+        let seen = stack.show(&order["order_no"]).await.body;
+        let id = seen["transaction_id"].as_str().unwrap();
+        let (own, other) = (&*brand.mch_id, first.setting("WECHAT_MCH_ID"));
+        let found = find(format!("transaction_id={id}&mch_id={own}")).await;
+        assert_eq!((found.status, &found.body), (200, &seen), "{version}");
+        for nobodys in [
+            format!("transaction_id={id}&mch_id={other}"),
+            format!("transaction_id={id}&mch_id=4711"),
+            format!("transaction_id=4200000000000000&mch_id={own}"),
+        ] {
+            assert_eq!(code(&find(nobodys.clone()).await), not_found, "{nobodys}");
+        }
+
+        // Its app's owner finds it, and another app's owner learns nothing.
+        let path = format!("orders?transaction_id={id}&mch_id={own}");
+        let owner = stack.with_link(&[&stack.app.id]).await;
+        assert_eq!(get(&stack, &owner, &path).await.body, seen);
+        let stranger = first.with_link(&[&first.app.id]).await;
+        assert_eq!(code(&get(&first, &stranger, &path).await), not_found);
+    }
+    // The first merchant's, among all of them, unless there are too many.
+    let order = paid(&first).await;
+    let seen = first.show(&order["order_no"]).await.body;
+    let id = seen["transaction_id"].as_str().unwrap();
+    let found = find(format!("transaction_id={id}")).await;
+    match found.status {
+        200 => assert_eq!(found.body, seen),
+        _ => assert_eq!(found.body["field"], "mch_id", "{found:?}"),
+    }
+    for (bad, field) in [
+        ("transaction_id=4200-1", "transaction_id"),
+        ("transaction_id=1&mch_id=x", "mch_id"),
+        ("transaction_id=1&trade_no=1", "trade_no"),
+        ("mch_id=1", "mch_id"),
+    ] {
+        let refused = find(bad.to_owned()).await;
+        assert_eq!(
+            (refused.status, &refused.body["field"]),
+            (422, &json!(field)),
+            "{bad}"
+        );
     }
 }
 

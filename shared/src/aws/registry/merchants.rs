@@ -45,6 +45,15 @@ impl Registry {
         self.row(account_key(account), "read an account").await
     }
 
+    /// These accounts, in no order; at most a hundred.
+    pub async fn accounts<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a AccountId>,
+    ) -> Result<Vec<Account>, Failure> {
+        let keys = ids.into_iter().map(account_key).collect();
+        self.rows_of(keys, "read accounts").await
+    }
+
     /// Which there are.
     pub async fn directory(&self) -> Result<Directory, Failure> {
         let row = self.row(DIRECTORY.to_owned(), "list merchants and accounts");

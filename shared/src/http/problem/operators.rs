@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use super::Problem;
 use crate::domain::id::Refused;
 use crate::domain::operator::PassKind;
-use crate::flows::{apps, second_person, sign_in, staff};
+use crate::flows::{apps, search, second_person, sign_in, staff};
 
 /// Why an operator's request was refused.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +137,19 @@ impl From<apps::Error> for Problem {
             apps::Error::AccountUnknown(_) => Self::param("add_accounts", "is not registered"),
             apps::Error::Rotation(rule) => OperatorProblem::SecretsOverlap(rule).into(),
             apps::Error::Aws(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<search::Error> for Problem {
+    fn from(error: search::Error) -> Self {
+        match error {
+            search::Error::TooMany => Self::param(
+                "mch_id",
+                "must be given: there are too many merchants to ask",
+            ),
+            search::Error::Wechat(error) => error.into(),
+            search::Error::Aws(failure) => failure.into(),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::ambient::random_hex;
 use crate::domain::UnknownAttributes;
-use crate::domain::id::OutTradeNo;
+use crate::domain::id::{OutTradeNo, TransactionId};
 use crate::domain::merchant::AccountId;
 use crate::domain::money::Fen;
 use crate::domain::order::{ApiVersion, Attempt, Order, Payment, Prepay, Request, TradeType};
@@ -13,8 +13,9 @@ use crate::domain::time::Timestamp;
 
 use super::receipt::{read_receipt, readable};
 use super::scene::scene_info;
-use super::{Speaker, sign};
-use crate::wechat::asked::Subject;
+use super::{Speaker, concluded, in_short, sign};
+use crate::wechat::asked::{self, Subject};
+use crate::wechat::transport::Repeat;
 use crate::wechat::{Closing, Error, Trade};
 
 /// WeChat cuts nothing: a longer description is PARAM_ERROR.
@@ -105,6 +106,29 @@ impl Speaker<'_> {
             "REVOKED" => Ok(Trade::Closed),
             "PAYERROR" => Ok(Trade::Failed),
             _ => Err(Error::Forged("trade_state is not WeChat's")),
+        }
+    }
+
+    /// orderquery by WeChat's number: the `out_trade_no`, whoever made it; none when
+    /// the merchant has no such payment. Which account it came through is the answer's
+    /// to say.
+    ///
+    /// # Errors
+    /// When WeChat's answer is unusable or unknown; nothing may be concluded.
+    pub async fn number_of(&self, id: &TransactionId) -> Result<Option<String>, Error> {
+        const PATH: &str = "/pay/orderquery";
+        let fields = Params::from([("transaction_id".to_owned(), id.to_string())]);
+        let http = &self.client.http;
+        let answer = self.call(http, PATH, fields, Repeat::Safe).await;
+        let answer = answer.and_then(concluded);
+        asked::log(PATH, Subject::Search(id), in_short(&answer));
+        let answer = match answer {
+            Err(Error::Business { code, .. }) if code == "ORDERNOTEXIST" => return Ok(None),
+            other => other?,
+        };
+        match field(&answer, "transaction_id") == id.as_str() {
+            true => Ok(Some(field(&answer, "out_trade_no").to_owned())),
+            false => Err(Error::Forged("transaction_id is another's")),
         }
     }
 
@@ -208,10 +232,7 @@ pub(super) fn read_payment(
     let total_fee = field("total_fee").ok_or("total_fee is missing")?;
     let total_fee = Fen::parse(total_fee).map_err(|_| "total_fee is no amount")?;
     let transaction_id = field("transaction_id").ok_or("transaction_id is missing")?;
-    let plain = transaction_id.bytes().all(|b| b.is_ascii_alphanumeric());
-    if transaction_id.len() > 32 || !plain {
-        return Err("transaction_id is not WeChat's");
-    }
+    TransactionId::parse(transaction_id).map_err(|_| "transaction_id is not WeChat's")?;
     let cash_fee = readable(fields, "cash_fee", |text| Fen::parse(text).ok());
     let paid_at = readable(fields, "time_end", |text| {
         Timestamp::parse_beijing(text).ok()

@@ -9,7 +9,7 @@ use super::receipt::{fee, read_receipt, readable};
 use super::{Client, Speaker};
 use crate::ambient::random_hex;
 use crate::domain::UnknownAttributes;
-use crate::domain::id::{OrderKey, OutTradeNo};
+use crate::domain::id::{OrderKey, OutTradeNo, TransactionId};
 use crate::domain::merchant::AccountId;
 use crate::domain::money::Fen;
 use crate::domain::order::{ApiVersion, Attempt, Order, Payment, Prepay, TradeType};
@@ -283,18 +283,46 @@ impl Speaker<'_> {
         transaction_id: &str,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let mch_id = &self.client.identity.mch_id;
-        let path = format!("/v3/pay/transactions/id/{transaction_id}?mchid={mch_id}");
         let about = Subject::Payment {
             order,
             transaction_id,
         };
+        let transaction = self.payment(transaction_id, about, now).await?;
+        match self.is_ours(&transaction) {
+            true => Ok(transaction.trade_state != "SUCCESS"),
+            false => Err(Error::Forged("the payment is another's")),
+        }
+    }
+
+    /// The `out_trade_no` of this payment, whoever made it; none when the merchant has
+    /// no such payment. Which account it came through is the answer's to say.
+    pub(in crate::wechat) async fn number_of(
+        &self,
+        id: &TransactionId,
+        now: Timestamp,
+    ) -> Result<Option<String>, Error> {
+        match self.payment(id.as_str(), Subject::Search(id), now).await {
+            Ok(transaction) => Ok(Some(transaction.out_trade_no)),
+            Err(Error::Business { code, .. }) if code == "ORDERNOTEXIST" => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The merchant's payment of WeChat's number.
+    async fn payment(
+        &self,
+        transaction_id: &str,
+        about: Subject<'_>,
+        now: Timestamp,
+    ) -> Result<Transaction, Error> {
+        let mch_id = &self.client.identity.mch_id;
+        let path = format!("/v3/pay/transactions/id/{transaction_id}?mchid={mch_id}");
         let transaction: Transaction = self.get(&path, about, now).await?;
         let same = transaction.transaction_id.as_deref() == Some(transaction_id);
-        if !same || !self.is_ours(&transaction) {
-            return Err(Error::Forged("the payment is another's"));
+        match same && self.client.is_merchants(&transaction) {
+            true => Ok(transaction),
+            false => Err(Error::Forged("the payment is another's")),
         }
-        Ok(transaction.trade_state != "SUCCESS")
     }
 
     /// Closes an order, as often as one likes. Not within five minutes of its
@@ -404,10 +432,7 @@ impl Transaction {
         let total_fee = Fen::positive(amount.total).map_err(|_| "total is no amount")?;
         let transaction_id = self.transaction_id.as_deref();
         let transaction_id = transaction_id.ok_or("transaction_id is missing")?;
-        let plain = transaction_id.bytes().all(|b| b.is_ascii_alphanumeric());
-        if !(1..=32).contains(&transaction_id.len()) || !plain {
-            return Err("transaction_id is not WeChat's");
-        }
+        TransactionId::parse(transaction_id).map_err(|_| "transaction_id is not WeChat's")?;
         let payer_total = fee("payer_total", &amount.payer_total);
         let paid_at = readable("success_time", self.rest.get("success_time"), |value| {
             Timestamp::parse_rfc3339(value.as_str()?).ok()
