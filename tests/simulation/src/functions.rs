@@ -297,10 +297,10 @@ pub(crate) fn wechat(
 /// A process that has read everything that it will need.
 pub(crate) async fn warm(
     aws: &SdkConfig,
+    clock: &Clock,
     gateway: Gateway,
 ) -> Result<Wechat, Box<dyn Error + Send + Sync>> {
-    // What is read before a seed begins has no time: nobody's certificates are due.
-    let warm = wechat(aws, &Clock::System, gateway, Some(CERTIFICATE_ID))?;
+    let warm = wechat(aws, clock, gateway, Some(CERTIFICATE_ID))?;
     for mch_id in MCH_IDS {
         warm.merchants.named(Some(&MchId::parse(mch_id)?)).await?;
     }

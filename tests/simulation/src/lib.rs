@@ -40,8 +40,10 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use shared::ambient::Clock;
 use shared::callback::Caller;
 use tracing::Dispatch;
 
@@ -98,9 +100,8 @@ pub struct Stage {
     hosts: Hosts,
     caller: Caller,
     cast: &'static Cast,
-    /// Who has read how the merchants stand, and may not reach WeChat's main host:
-    /// made when a seed first needs them.
-    warm: Mutex<BTreeMap<View, functions::Wechat>>,
+    /// The time of the seed that is played.
+    clock: Arc<AtomicI64>,
     alarms: Alarms,
     listener: Dispatch,
 }
@@ -133,7 +134,7 @@ impl Stage {
             hosts,
             caller,
             cast: Cast::get()?,
-            warm: Mutex::default(),
+            clock: Arc::new(AtomicI64::new(EPOCH)),
             alarms,
             listener,
         })
@@ -150,6 +151,7 @@ impl Stage {
     ) -> Result<Outcome, Box<dyn Error + Send + Sync>> {
         self.scheduler.clear();
         self.alarms.clear();
+        self.clock.store(EPOCH, Ordering::SeqCst);
         let mut random = Random::new(seed);
         let plan = Plan::new(&mut random, options.plant);
         let mut warm = BTreeMap::new();
@@ -168,18 +170,10 @@ impl Stage {
         Ok(world.outcome(seed))
     }
 
+    /// Made for each seed: what one has learnt, another must not know.
     async fn warm(&self, view: View) -> Result<functions::Wechat, Box<dyn Error + Send + Sync>> {
-        let known = {
-            let warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
-            warm.get(&view).cloned()
-        };
-        if let Some(known) = known {
-            return Ok(known);
-        }
         let aws = aws::sdk_config(&self.scheduler, self.cast, view.standings);
-        let made = functions::warm(&aws, self.hosts.gateway(view.is_cut_off)).await?;
-        let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
-        warm.insert(view, made.clone());
-        Ok(made)
+        let clock = Clock::Manual(Arc::clone(&self.clock));
+        functions::warm(&aws, &clock, self.hosts.gateway(view.is_cut_off)).await
     }
 }

@@ -85,7 +85,7 @@ impl World {
         warm: &BTreeMap<View, functions::Wechat>,
         options: Options,
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let clock = Arc::new(AtomicI64::new(EPOCH));
+        let clock = Arc::clone(&stage.clock);
         let engine = Engine::new()?;
         let mut judge = Judge::new(&plan);
         let standings = plan.standings_at(EPOCH);
