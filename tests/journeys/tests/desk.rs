@@ -2,8 +2,9 @@
 
 use futures_util::future::join_all;
 use journeys::desk::Proof;
-use journeys::{Answer, Stack, eventually};
+use journeys::{Answer, Stack, eventually, unix_seconds};
 use serde_json::{Value, json};
+use shared::ambient::random_hex;
 
 fn code(answer: &Answer) -> (u16, &str) {
     (answer.status, answer.body["code"].as_str().unwrap_or("-"))
@@ -318,4 +319,136 @@ async fn what_an_app_was_told_in_vain_is_told_again_in_batches_that_go_on() {
         .iter()
         .filter(|entry| entry["action"] == "delivery.resend");
     assert_eq!(resends.count(), 4, "{trail:?}");
+}
+
+#[tokio::test]
+async fn merchants_and_accounts_are_registered_changed_and_listed_as_hubctl_does() {
+    let stack = Stack::new().await;
+    let owner = stack.at_work("owner").await;
+    let auditor = stack.at_work("auditor").await;
+    let mch_id = (unix_seconds() * 1000 + 7).to_string();
+    let account = format!("wx{}", &random_hex()[..16]);
+    let kinds = [
+        ("merchants", mch_id.as_str(), json!({"mch_id": mch_id})),
+        (
+            "accounts",
+            &account,
+            json!({"account": account, "kind": "mini_program"}),
+        ),
+    ];
+    for (list, id, mut new) in kinds {
+        let kind = list.trim_end_matches('s');
+        let said = |what: &str| format!("{kind}_{what}");
+        new["changes"] = json!({"name": "Tea"});
+        new["reason"] = json!("a second brand");
+        let change = |method: &'static str, path: String, body: Value| {
+            let (stack, owner) = (&stack, &owner);
+            async move { stack.desk(owner, method, &path, &body).await }
+        };
+        let created = change("POST", list.to_owned(), new.clone()).await;
+        assert_eq!(
+            (created.status, &created.body["name"]),
+            (201, &json!("Tea")),
+            "{created:?}"
+        );
+        let again = change("POST", list.to_owned(), new).await;
+        assert_eq!(code(&again), (409, said("exists").as_str()));
+
+        let path = format!("{list}/{id}");
+        let edit = match kind {
+            "merchant" => {
+                json!({"api_version": "v2", "pay_base": "https://apihk.mch.weixin.qq.com"})
+            }
+            _ => json!({"add_merchants": [mch_id]}),
+        };
+        let edited = change("PATCH", path.clone(), json!({"changes": edit})).await;
+        assert_eq!(
+            (edited.status, &edited.body["name"]),
+            (200, &json!("Tea")),
+            "{edited:?}"
+        );
+        match kind {
+            "merchant" => assert_eq!(edited.body["api_version"], "v2"),
+            _ => assert_eq!(edited.body["merchants"], json!([mch_id])),
+        }
+        for (bad, field) in [
+            (json!({"changes": {"name": "a\nb"}}), "name"),
+            (json!({"changes": {"disabled": true}}), "body"),
+            (json!({"changes": {"revision": 0}}), "body"),
+            (
+                json!({"changes": {"pay_base": "http://x"}}),
+                if kind == "merchant" {
+                    "pay_base"
+                } else {
+                    "body"
+                },
+            ),
+        ] {
+            let refused = change("PATCH", path.clone(), bad.clone()).await;
+            assert_eq!(code(&refused), (422, "param_invalid"), "{bad}");
+            assert_eq!(refused.body["field"], field, "{bad}");
+        }
+        let off = change("POST", format!("{path}/disable"), json!({"reason": "sold"})).await;
+        assert_eq!(
+            (off.status, &off.body["disabled"]),
+            (200, &json!(true)),
+            "{off:?}"
+        );
+        // hubctl sees the same row.
+        let ran = stack.run(&[kind, "show", id, "--json"]).await;
+        let shown: Value = serde_json::from_str(&ran.out).unwrap();
+        for (name, value) in off.body.as_object().unwrap() {
+            assert_eq!(
+                shown.get(name).unwrap_or(&Value::Null),
+                value,
+                "{name}: {shown}"
+            );
+        }
+        for _ in 0..2 {
+            let on = change("POST", format!("{path}/enable"), json!({})).await;
+            assert_eq!(
+                (on.status, &on.body["disabled"]),
+                (200, &json!(false)),
+                "{on:?}"
+            );
+        }
+        let nobody = change("POST", format!("{list}/4711/disable"), json!({})).await;
+        assert_eq!(code(&nobody), (404, said("not_found").as_str()));
+
+        // Each once, in the order of their names.
+        let (mut ids, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = get(&stack, &auditor, &format!("{list}?limit=2{cursor}")).await;
+            let rows = page[list].as_array().unwrap();
+            assert!(rows.len() <= 2, "{page}");
+            let name = if kind == "merchant" {
+                "mch_id"
+            } else {
+                "account"
+            };
+            ids.extend(
+                rows.iter()
+                    .map(|row| row[name].as_str().unwrap().to_owned()),
+            );
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert!(ids.iter().any(|known| known == id), "{ids:?}");
+        assert!(ids.is_sorted_by(|one, other| one < other), "{ids:?}");
+        if kind == "merchant" {
+            assert!(
+                ids.contains(&stack.setting("WECHAT_MCH_ID").to_owned()),
+                "{ids:?}"
+            );
+        }
+        let listed = ["audit", "list", "--app", id, "--json"];
+        let mut trail: Vec<Value> = serde_json::from_str(&stack.run(&listed).await.out).unwrap();
+        trail.reverse();
+        let expected = ["create", "edit", "disable", "enable"].map(|verb| format!("{kind}.{verb}"));
+        assert_eq!(actions(&trail), expected);
+        assert_eq!(trail[0]["reason"], "a second brand");
+        assert_eq!(trail[2]["after"], json!({"disabled": true}));
+    }
 }
