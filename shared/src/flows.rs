@@ -14,7 +14,6 @@ pub mod query;
 pub mod race;
 pub mod redelivery;
 pub mod refunds;
-pub mod registrar;
 pub mod search;
 pub mod second_person;
 pub mod settle;

@@ -9,7 +9,6 @@ mod door;
 mod enrolment;
 mod order;
 mod pass;
-mod registered;
 mod session;
 mod staff;
 mod test_event;
@@ -27,12 +26,10 @@ use shared::aws::ledger::Ledger;
 use shared::aws::queue::Queue;
 use shared::aws::registry::Registry;
 use shared::callback::Caller;
-use shared::domain::merchant::{Account, Merchant};
 use shared::domain::operator::Action;
 use shared::flows::apps::{Apps, Change};
 use shared::flows::ask::Asking;
 use shared::flows::redelivery::Redelivery;
-use shared::flows::registrar::Registrar;
 use shared::flows::second_person::RefundDesk;
 use shared::flows::sign_in::SignIn;
 use shared::flows::staff::{Change as Turn, Staff};
@@ -53,9 +50,7 @@ pub struct OperatorApi {
     pub staff: Staff,
     /// How apps are looked after.
     pub apps: Apps,
-    /// How merchants and accounts are.
-    pub registrar: Registrar,
-    /// How apps are told again.
+    /// How they are told again.
     pub redelivery: Redelivery,
     /// How WeChat is asked about an order.
     pub asking: Asking,
@@ -95,13 +90,9 @@ pub fn router(state: Arc<OperatorApi>) -> Router {
     let change_app = |handler| held(Action::ChangeApps, handler);
     let simply = |change| change_app(app::simply(change));
     let resend = |handler| held(Action::Resend, handler);
-    let see_merchants = |handler| held(Action::ReadMerchants, handler);
-    let merchants = |handler| held(Action::ManageMerchants, handler);
     let read_order = |handler| held(Action::ReadOrders, handler);
     let refund = |handler| held(Action::Refund, handler);
     let person = "/v1/operator/operators/{name}";
-    let merchant = "/v1/operator/merchants/{mch_id}";
-    let account = "/v1/operator/accounts/{account}";
     let app = "/v1/operator/apps/{app_id}";
     let order = "/v1/operator/orders/{app_id}/{order_no}";
     let waiting = "/v1/operator/confirmations/{id}";
@@ -179,42 +170,6 @@ pub fn router(state: Arc<OperatorApi>) -> Router {
         .route(
             &format!("{deliveries}/resend-all"),
             resend(post(delivery::resend_all)),
-        )
-        .route(
-            "/v1/operator/merchants",
-            see_merchants(get(registered::list::<Merchant>)),
-        )
-        .route(
-            "/v1/operator/merchants",
-            merchants(post(registered::create_merchant)),
-        )
-        .route(merchant, see_merchants(get(registered::show::<Merchant>)))
-        .route(merchant, merchants(patch(registered::edit::<Merchant>)))
-        .route(
-            &format!("{merchant}/disable"),
-            merchants(registered::disable::<Merchant>()),
-        )
-        .route(
-            &format!("{merchant}/enable"),
-            merchants(registered::enable::<Merchant>()),
-        )
-        .route(
-            "/v1/operator/accounts",
-            see_merchants(get(registered::list::<Account>)),
-        )
-        .route(
-            "/v1/operator/accounts",
-            merchants(post(registered::create_account)),
-        )
-        .route(account, see_merchants(get(registered::show::<Account>)))
-        .route(account, merchants(patch(registered::edit::<Account>)))
-        .route(
-            &format!("{account}/disable"),
-            merchants(registered::disable::<Account>()),
-        )
-        .route(
-            &format!("{account}/enable"),
-            merchants(registered::enable::<Account>()),
         )
         .route(
             "/v1/operator/orders",

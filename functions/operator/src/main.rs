@@ -16,7 +16,6 @@ use shared::flows::apps::Apps;
 use shared::flows::ask::Asking;
 use shared::flows::redelivery::Redelivery;
 use shared::flows::refunds::Refunds;
-use shared::flows::registrar::Registrar;
 use shared::flows::second_person::RefundDesk;
 use shared::flows::settle::Settler;
 use shared::flows::sign_in::SignIn;
@@ -31,7 +30,8 @@ async fn main() -> Result<(), lambda_http::Error> {
     let audit = Audit::new(&aws, config::audit_table()?);
     let ledger = Ledger::new(&aws, config::ledger_table()?);
     let settings = config::merchants()?;
-    let first = settings.first.as_ref().map(|first| first.merchant.clone());
+    let first_merchant = settings.first.as_ref();
+    let first_merchant = first_merchant.map(|first| first.merchant.mch_id.clone());
     let merchants = Merchants::new(
         &aws,
         Clock::System,
@@ -59,12 +59,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         apps: Apps {
             registry: registry.clone(),
             audit: audit.clone(),
-            first_merchant: first.as_ref().map(|first| first.mch_id.clone()),
-        },
-        registrar: Registrar {
-            registry: registry.clone(),
-            audit: audit.clone(),
-            first,
+            first_merchant,
         },
         redelivery: Redelivery {
             ledger,

@@ -3,15 +3,14 @@
 
 use aws_config::SdkConfig;
 use clap::{Args, Subcommand};
-use shared::ambient::Clock;
+use shared::aws::Failure;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
-use shared::domain::audit::Actor;
-use shared::domain::merchant::{Account, AccountEdit, AccountId, AccountKind, MchId};
-use shared::flows::registrar::{self, Registrar};
+use shared::domain::audit::Entry;
+use shared::domain::merchant::{Account, AccountId, AccountKind, MchId};
 
 use crate::audit::Trail;
-use crate::registered::{state, stop};
+use crate::registered::{Desk, Registered, state};
 use crate::{Done, Stop, print};
 
 #[derive(Subcommand)]
@@ -58,15 +57,27 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    async fn registrar(&self) -> (Registrar, Actor) {
+    async fn desk(&self) -> Desk<'_> {
         let config = sdk_config_for_people().await;
-        let registrar = Registrar {
-            registry: self.place.registry(&config),
-            audit: self.trail.table(&config),
-            // Accounts are rows.
-            first: None,
-        };
-        (registrar, self.trail.actor(&config).await)
+        let registry = self.place.registry(&config);
+        Desk {
+            config,
+            registry,
+            trail: &self.trail,
+        }
+    }
+}
+
+impl Registered for Account {
+    const WHAT: &str = "account";
+
+    fn id(&self) -> &str {
+        self.account.as_str()
+    }
+
+    async fn save(self, desk: &Desk<'_>, entry: &Entry) -> Result<bool, Failure> {
+        let audit = desk.trail.table(&desk.config);
+        desk.registry.save_account(self, &audit, entry).await
     }
 }
 
@@ -132,11 +143,17 @@ pub(crate) struct Edit {
 }
 
 impl Edit {
-    fn edit(&self) -> AccountEdit {
-        AccountEdit {
-            name: self.name.clone(),
-            add_merchants: self.add.clone(),
-            remove_merchants: self.remove.clone(),
+    fn apply(&self, account: &mut Account) {
+        if let Some(name) = &self.name {
+            account.name.clone_from(name);
+        }
+        account
+            .merchants
+            .retain(|known| !self.remove.contains(known));
+        for merchant in &self.add {
+            if !account.merchants.contains(merchant) {
+                account.merchants.push(merchant.clone());
+            }
         }
     }
 }
@@ -146,33 +163,29 @@ pub(crate) async fn run(command: Command) -> Done {
         Command::Create(new) => create(new).await,
         Command::List(list) => tell_all(list).await,
         Command::Show(show) => tell(show).await,
-        Command::Edit(edit) => {
-            let to = registrar::Change::Edit(edit.edit());
-            change(&edit.change, &to).await
+        Command::Edit(edit) => change(&edit.change, "edit", |account| edit.apply(account)).await,
+        Command::Disable(disable) => {
+            change(&disable, "disable", |account| account.disabled = true).await
         }
-        Command::Disable(disable) => change(&disable, &registrar::Change::Disable).await,
-        Command::Enable(enable) => change(&enable, &registrar::Change::Enable).await,
+        Command::Enable(enable) => {
+            change(&enable, "enable", |account| account.disabled = false).await
+        }
     }
 }
 
 async fn create(new: Create) -> Done {
-    let account = Account::new(new.change.account.clone(), new.kind);
-    let (registrar, actor) = new.change.registrar().await;
-    let edit = AccountEdit {
-        name: Some(new.name),
-        add_merchants: new.merchants,
-        remove_merchants: Vec::new(),
+    let account = Account {
+        name: new.name,
+        merchants: new.merchants,
+        ..Account::new(new.change.account.clone(), new.kind)
     };
-    let created = registrar.create(account, &edit, &actor, Clock::System.now());
-    created.await.map_err(stop)?;
-    Ok(())
+    new.change.desk().await.create(account).await
 }
 
-async fn change(asked: &Change, to: &registrar::Change<AccountEdit>) -> Done {
-    let (registrar, actor) = asked.registrar().await;
-    let changed = registrar.change::<Account>(&asked.account, to, &actor, Clock::System.now());
-    changed.await.map_err(stop)?;
-    Ok(())
+async fn change(change: &Change, verb: &str, apply: impl Fn(&mut Account)) -> Done {
+    let desk = change.desk().await;
+    let before = read(&desk.registry, &change.account).await?;
+    desk.change(before, verb, apply).await
 }
 
 async fn read(

@@ -47,6 +47,13 @@ enum Stop {
 }
 
 impl Stop {
+    /// Somebody else was faster.
+    fn lost_race(what: &str) -> Self {
+        let text =
+            format!("somebody else has changed the {what} just now: look at it, and try again");
+        Self::Refused(text)
+    }
+
     fn code(&self) -> u8 {
         match self {
             Self::NotFound(_) => 3,

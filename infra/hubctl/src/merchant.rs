@@ -6,17 +6,17 @@ mod check;
 
 use aws_config::SdkConfig;
 use clap::{Args, Subcommand};
-use shared::ambient::Clock;
+use shared::aws::Failure;
 use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
-use shared::domain::audit::Actor;
-use shared::domain::merchant::{MchId, Merchant, MerchantEdit, SignType, gateway};
+use shared::domain::audit::Entry;
+use shared::domain::id::Refused;
+use shared::domain::merchant::{MchId, Merchant, SignType};
 use shared::domain::order::ApiVersion;
-use shared::flows::registrar::{self, Registrar};
 
 use crate::audit::Trail;
 use crate::first::FirstMerchant;
-use crate::registered::{state, stop};
+use crate::registered::{Desk, Registered, state};
 use crate::{Done, Stop, print};
 
 #[derive(Subcommand)]
@@ -65,6 +65,15 @@ fn version(text: &str) -> Result<ApiVersion, &'static str> {
     }
 }
 
+fn gateway(text: &str) -> Result<String, &'static str> {
+    let base = text.trim_end_matches('/');
+    let host = base.strip_prefix("https://").unwrap_or_default();
+    match base.is_empty() || !(host.is_empty() || host.contains(['/', '?', '#', '@', ' '])) {
+        true => Ok(base.to_owned()),
+        false => Err("must be https:// and a host"),
+    }
+}
+
 impl Place {
     pub(crate) fn registry(&self, config: &SdkConfig) -> Registry {
         Registry::new(config, self.registry_table.clone())
@@ -83,18 +92,15 @@ impl Place {
             return Err(Stop::NotFound(format!("there is no merchant {mch_id}")).into());
         }
         // Its row would say something else than the stack does.
-        self.first_row().ok_or_else(|| {
+        let (Some(version), Some(sign_type)) = (self.first_api_version, self.first_sign_type)
+        else {
             let text = "the stack's first merchant has no row yet: name the parameters that it has, \
                         WECHAT_API_VERSION and WECHAT_SIGN_TYPE";
-            Stop::Refused(text.to_owned()).into()
-        })
-    }
-
-    /// The stack's first merchant, as its parameters say.
-    fn first_row(&self) -> Option<Merchant> {
-        let mut first = Merchant::new(self.first.id()?.clone(), self.first_api_version?);
-        first.sign_type = self.first_sign_type?;
-        Some(first)
+            return Err(Stop::Refused(text.to_owned()).into());
+        };
+        let mut first = Merchant::new(mch_id.clone(), version);
+        first.sign_type = sign_type;
+        Ok(first)
     }
 }
 
@@ -146,14 +152,27 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    async fn registrar(&self) -> (Registrar, Actor) {
+    async fn desk(&self) -> Desk<'_> {
         let config = sdk_config_for_people().await;
-        let registrar = Registrar {
-            registry: self.place.registry(&config),
-            audit: self.trail.table(&config),
-            first: self.place.first_row(),
-        };
-        (registrar, self.trail.actor(&config).await)
+        let registry = self.place.registry(&config);
+        Desk {
+            config,
+            registry,
+            trail: &self.trail,
+        }
+    }
+}
+
+impl Registered for Merchant {
+    const WHAT: &str = "merchant";
+
+    fn id(&self) -> &str {
+        self.mch_id.as_str()
+    }
+
+    async fn save(self, desk: &Desk<'_>, entry: &Entry) -> Result<bool, Failure> {
+        let audit = desk.trail.table(&desk.config);
+        desk.registry.save_merchant(self, &audit, entry).await
     }
 }
 
@@ -178,13 +197,21 @@ struct Settings {
 }
 
 impl Settings {
-    fn edit(&self) -> MerchantEdit {
-        MerchantEdit {
-            name: self.name.clone(),
-            api_version: self.api_version,
-            codepay: self.codepay,
-            sign_type: self.sign_type,
-            pay_base: self.pay_base.clone(),
+    fn apply(&self, merchant: &mut Merchant) {
+        if let Some(name) = &self.name {
+            merchant.name.clone_from(name);
+        }
+        if let Some(version) = self.api_version {
+            merchant.api_version = version;
+        }
+        if let Some(codepay) = self.codepay {
+            merchant.codepay = codepay;
+        }
+        if let Some(sign_type) = self.sign_type {
+            merchant.sign_type = sign_type;
+        }
+        if let Some(base) = &self.pay_base {
+            merchant.pay_base = (!base.is_empty()).then(|| base.clone());
         }
     }
 }
@@ -207,11 +234,15 @@ pub(crate) async fn run(command: Command) -> Done {
         Command::List(list) => tell_all(list).await,
         Command::Show(show) => tell(show).await,
         Command::Edit(edit) => {
-            let to = registrar::Change::Edit(edit.settings.edit());
-            change(&edit.change, &to).await
+            let apply = |merchant: &mut Merchant| edit.settings.apply(merchant);
+            change(&edit.change, "edit", apply).await
         }
-        Command::Disable(disable) => change(&disable, &registrar::Change::Disable).await,
-        Command::Enable(enable) => change(&enable, &registrar::Change::Enable).await,
+        Command::Disable(disable) => {
+            change(&disable, "disable", |merchant| merchant.disabled = true).await
+        }
+        Command::Enable(enable) => {
+            change(&enable, "enable", |merchant| merchant.disabled = false).await
+        }
         Command::Check(check) => check::run(check).await,
     }
 }
@@ -222,21 +253,23 @@ async fn create(new: Create) -> Done {
         let text = format!("it is the stack's first: hubctl merchant edit {mch_id}");
         return Err(Stop::Refused(text).into());
     }
-    let merchant = Merchant::new(mch_id.clone(), ApiVersion::V3);
-    let (registrar, actor) = new.change.registrar().await;
-    let edit = new.settings.edit();
-    let created = registrar.create(merchant, &edit, &actor, Clock::System.now());
-    created.await.map_err(stop)?;
-    Ok(())
+    let mut merchant = Merchant::new(mch_id.clone(), ApiVersion::V3);
+    new.settings.apply(&mut merchant);
+    merchant.check().map_err(refused)?;
+    new.change.desk().await.create(merchant).await
 }
 
-async fn change(asked: &Change, to: &registrar::Change<MerchantEdit>) -> Done {
-    let (registrar, actor) = asked.registrar().await;
-    // Says what is missing of the first one.
-    asked.place.read(&registrar.registry, &asked.mch_id).await?;
-    let changed = registrar.change::<Merchant>(&asked.mch_id, to, &actor, Clock::System.now());
-    changed.await.map_err(stop)?;
-    Ok(())
+async fn change(change: &Change, verb: &str, apply: impl Fn(&mut Merchant)) -> Done {
+    let desk = change.desk().await;
+    let before = change.place.read(&desk.registry, &change.mch_id).await?;
+    let mut after = before.clone();
+    apply(&mut after);
+    after.check().map_err(refused)?;
+    desk.change(before, verb, apply).await
+}
+
+fn refused(rule: Refused) -> Stop {
+    Stop::Refused(rule.to_string())
 }
 
 async fn tell_all(list: List) -> Done {

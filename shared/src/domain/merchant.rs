@@ -2,11 +2,8 @@
 //! of the registry. An app names its merchant and its accounts; which of these an
 //! order goes through, its trade type decides.
 
-mod edit;
-
 use std::fmt;
 
-pub use edit::{AccountEdit, MerchantEdit, gateway};
 use serde::{Deserialize, Serialize};
 
 use super::UnknownAttributes;

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import json
 import re
-import secrets
 import time
 from collections import Counter, defaultdict
 from urllib.parse import parse_qsl, urlsplit
@@ -22,7 +21,6 @@ ALLOWED = {
     "timestamp": r"[0-9]+",
     "sign": r"[0-9A-F]{64}",
     "mch_id": r"[0-9]{1,32}",
-    "account": r"[0-9A-Za-z_-]{1,32}",
 }
 # Version 3's headers of a notification.
 PROOF = [f"wechatpay_{name}" for name in ("timestamp", "nonce", "serial", "signature")]
@@ -89,7 +87,6 @@ class Hook:
             put(case.path_parameters, app_id=order["app_id"], order_no=order["order_no"])
         else:
             put(case.path_parameters, app_id=self.known.changed_app["app_id"])
-            put(case.path_parameters, mch_id=self.known.merchant, account=self.known.account)
         put(case.query, trade_no=order["trade_no"])
         if operation == "findOrder" and isinstance(case.query, dict):
             # WeChat is not asked of random numbers, by merchants without keys.
@@ -221,17 +218,6 @@ class Hook:
     def createApp(self, case, turn: int) -> None:
         if turn % 4 == 0:
             case.body.pop("changes", None)
-
-    def createMerchant(self, case, turn: int) -> None:
-        case.body = {"mch_id": f"47{secrets.randbelow(10**8):08}"}
-
-    def createAccount(self, case, turn: int) -> None:
-        case.body = {"account": f"wx{secrets.token_hex(8)}", "kind": "website"}
-
-    def editMerchant(self, case, turn: int) -> None:
-        case.body["changes"] = {"name": "Tea"}
-
-    editAccount = editMerchant
 
     def editApp(self, case, turn: int) -> None:
         if turn % 4 == 0:

@@ -116,10 +116,6 @@ class Known:
         self.app = self._app()
         # Whatever operators change is changed about this one.
         self.changed_app = self._app()
-        # The same of merchants and accounts: nobody is paid by these.
-        self.merchant, self.account = f"46{secrets.randbelow(10**8):08}", f"wx{secrets.token_hex(8)}"
-        self.hubctl("merchant", "create", self.merchant)
-        self.hubctl("account", "create", self.account, "--kind", "website")
         for app in (self.app, self.changed_app):
             self.control("SHOP", "apps", app)
         # Given up after 13 s, by the end of the schedule of the tests' stacks.

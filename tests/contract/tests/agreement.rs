@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use contract::Contract;
 use serde_json::Value;
 use shared::domain::id::Refused;
-use shared::flows::registrar::Kind;
 use shared::http::problem::{OperatorProblem, Problem};
 
 /// The gateway's routes know no part of a segment: it hands the function every
@@ -90,13 +89,7 @@ fn next_of_operators(problem: Option<&OperatorProblem>) -> Option<OperatorProble
         Some(P::AppChanged) => P::SecretsOverlap(Refused("rule")),
         Some(P::SecretsOverlap(_)) => P::DeliveryNotExhausted,
         Some(P::DeliveryNotExhausted) => P::NothingWaits,
-        Some(P::NothingWaits) => P::NotRegistered(Kind::Merchant),
-        Some(P::NotRegistered(Kind::Merchant)) => P::NotRegistered(Kind::Account),
-        Some(P::NotRegistered(Kind::Account)) => P::Registered(Kind::Merchant),
-        Some(P::Registered(Kind::Merchant)) => P::Registered(Kind::Account),
-        Some(P::Registered(Kind::Account)) => P::RowChanged(Kind::Merchant),
-        Some(P::RowChanged(Kind::Merchant)) => P::RowChanged(Kind::Account),
-        Some(P::RowChanged(Kind::Account)) => return None,
+        Some(P::NothingWaits) => return None,
     })
 }
 

@@ -43,7 +43,6 @@ use shared::flows::apps::Apps;
 use shared::flows::ask::Asking;
 use shared::flows::redelivery::Redelivery;
 use shared::flows::refunds::Refunds;
-use shared::flows::registrar::Registrar;
 use shared::flows::second_person::RefundDesk;
 use shared::flows::settle::Settler;
 use shared::flows::sign_in::SignIn;
@@ -85,8 +84,6 @@ async fn a_list_asks_the_same_of_a_large_table_as_of_a_small_one() {
         "/v1/operator/owner-links".to_owned(),
         "/v1/operator/owner-links?limit=100".to_owned(),
         "/v1/operator/api-keys".to_owned(),
-        "/v1/operator/merchants".to_owned(),
-        "/v1/operator/accounts".to_owned(),
         "/v1/operator/operators".to_owned(),
         "/v1/operator/audit".to_owned(),
         "/v1/operator/audit?limit=100".to_owned(),
@@ -445,11 +442,6 @@ fn operators(endpoint: &str) -> (Router, Staff) {
             registry: registry.clone(),
             audit: audit.clone(),
             first_merchant: None,
-        },
-        registrar: Registrar {
-            registry: registry.clone(),
-            audit: audit.clone(),
-            first: None,
         },
         redelivery: Redelivery {
             ledger,

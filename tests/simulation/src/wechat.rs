@@ -323,9 +323,7 @@ impl Wechat {
             headers: &call.headers,
             body: call.body.as_bytes(),
         };
-        self.pay
-            .answer_v3(&as_it_came, signed_at, None, |_| Charge::Paid)
-            .into()
+        self.pay.answer_v3(&as_it_came, signed_at, None).into()
     }
 
     fn answer_v3(

@@ -45,15 +45,6 @@ impl Registry {
         self.row(account_key(account), "read an account").await
     }
 
-    /// These merchants, in no order; at most a hundred.
-    pub async fn merchants<'a>(
-        &self,
-        ids: impl IntoIterator<Item = &'a MchId>,
-    ) -> Result<Vec<Merchant>, Failure> {
-        let keys = ids.into_iter().map(merchant_key).collect();
-        self.rows_of(keys, "read merchants").await
-    }
-
     /// These accounts, in no order; at most a hundred.
     pub async fn accounts<'a>(
         &self,

@@ -66,10 +66,10 @@ impl Role {
             | Action::ReadDeliveries
             | Action::FindOrders
             | Action::ReadOrders => &Self::ALL,
-            Action::OwnPassword | Action::ReadWaiting | Action::ReadMerchants => {
+            Action::OwnPassword | Action::ReadWaiting => {
                 &[Self::Owner, Self::Operator, Self::Finance, Self::Auditor]
             }
-            Action::ManageStaff | Action::ManageMerchants => &[Self::Owner],
+            Action::ManageStaff => &[Self::Owner],
             Action::ReadStaff | Action::ReadTrail => &[Self::Owner, Self::Auditor],
             Action::ReadLinks => &[Self::Owner, Self::Operator, Self::Auditor],
             Action::ManageLinks
@@ -114,10 +114,6 @@ pub enum Action {
     ReadDeliveries,
     /// Tell it again, and send test events.
     Resend,
-    /// See which merchants and accounts there are, without their keys.
-    ReadMerchants,
-    /// Register them, edit them, switch them off and on.
-    ManageMerchants,
     /// See who changed what.
     ReadTrail,
     /// Find an order by its number at WeChat.
@@ -187,8 +183,6 @@ mod tests {
             (IssueSecrets, "oo..A"),
             (ReadDeliveries, "oofaA"),
             (Resend, "oo..A"),
-            (ReadMerchants, "oofa."),
-            (ManageMerchants, "o...."),
             (ReadTrail, "o..a."),
             (FindOrders, "oofaA"),
             (ReadOrders, "oofaA"),

@@ -5,7 +5,6 @@ use axum::http::StatusCode;
 use super::Problem;
 use crate::domain::id::Refused;
 use crate::domain::operator::PassKind;
-use crate::flows::registrar::{self, Kind};
 use crate::flows::{apps, search, second_person, sign_in, staff};
 
 /// Why an operator's request was refused.
@@ -62,15 +61,6 @@ pub enum OperatorProblem {
     /// 404 `nothing_waits`
     #[error("nothing of this name waits for a second person who asks")]
     NothingWaits,
-    /// 404 `merchant_not_found` or `account_not_found`
-    #[error("there is no such {0}")]
-    NotRegistered(Kind),
-    /// 409 `merchant_exists` or `account_exists`
-    #[error("the {0} is registered already")]
-    Registered(Kind),
-    /// 409 `merchant_changed` or `account_changed`
-    #[error("somebody else has changed the {0} just now: look at it, and try again")]
-    RowChanged(Kind),
 }
 
 impl OperatorProblem {
@@ -102,18 +92,6 @@ impl OperatorProblem {
             Self::SecretsOverlap(_) => (StatusCode::CONFLICT, "secrets_overlap"),
             Self::DeliveryNotExhausted => (StatusCode::CONFLICT, "delivery_not_exhausted"),
             Self::NothingWaits => (StatusCode::NOT_FOUND, "nothing_waits"),
-            Self::NotRegistered(kind) => {
-                let code = of(*kind, ["merchant_not_found", "account_not_found"]);
-                (StatusCode::NOT_FOUND, code)
-            }
-            Self::Registered(kind) => {
-                let code = of(*kind, ["merchant_exists", "account_exists"]);
-                (StatusCode::CONFLICT, code)
-            }
-            Self::RowChanged(kind) => {
-                let code = of(*kind, ["merchant_changed", "account_changed"]);
-                (StatusCode::CONFLICT, code)
-            }
         }
     }
 
@@ -124,25 +102,6 @@ impl OperatorProblem {
                 retry_after_seconds,
             } => Some(*retry_after_seconds),
             _ => None,
-        }
-    }
-}
-
-fn of(kind: Kind, [merchant, account]: [&'static str; 2]) -> &'static str {
-    match kind {
-        Kind::Merchant => merchant,
-        Kind::Account => account,
-    }
-}
-
-impl From<registrar::Error> for Problem {
-    fn from(error: registrar::Error) -> Self {
-        match error {
-            registrar::Error::NotFound(kind, _) => OperatorProblem::NotRegistered(kind).into(),
-            registrar::Error::Exists(kind, _) => OperatorProblem::Registered(kind).into(),
-            registrar::Error::Changed(kind) => OperatorProblem::RowChanged(kind).into(),
-            registrar::Error::Broken(broken) => Self::param(broken.field, broken.rule),
-            registrar::Error::Aws(failure) => failure.into(),
         }
     }
 }
