@@ -54,7 +54,7 @@ use alarms::Alarms;
 use cast::{Cast, Standings};
 use faults::Tally;
 use functions::Hosts;
-use plan::Plan;
+use plan::{EPOCH, Plan};
 use random::Random;
 use scheduler::{Host, Scheduler};
 use world::World;

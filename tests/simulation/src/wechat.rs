@@ -323,7 +323,9 @@ impl Wechat {
             headers: &call.headers,
             body: call.body.as_bytes(),
         };
-        self.pay.answer_v3(&as_it_came, signed_at, None).into()
+        self.pay
+            .answer_v3(&as_it_came, signed_at, None, |_| Charge::Paid)
+            .into()
     }
 
     fn answer_v3(
