@@ -201,6 +201,11 @@ class Hook:
             case.body = body
             case.headers.update(person.headers)
 
+    def createOwnerLink(self, case, turn: int) -> None:
+        case.body["apps"] = [self.known.app["app_id"]]
+
+    def beginLinkSession(self, case, turn: int) -> None:
+        case.body["token"] = self.known.link
 
     def changePassword(self, case, turn: int) -> None:
         changer = self.known.changer

@@ -138,6 +138,8 @@ class Known:
         key = self._key("operator")
         self.key_id = self._key("auditor")["id"]
         self.key = {"Authorization": f"Bearer {key['key']}"}
+        app_id = self.app["app_id"]
+        self.link = self.hubctl("owner-link", "create", app_id, "--name", "schemathesis", "--days", "1")["token"]
         self.waiting = [self._waits() for _ in range(4)]
         self.offered = Person(self, "auditor")
         self.newcomer = Person(self, "auditor").has_secret()
