@@ -144,7 +144,7 @@ impl Caller {
             Ok(url) => send(request(url)).await,
             Err(reason) => Err((None, reason.to_owned())),
         };
-        let timed_out = matches!(&called, Err((_, reason)) if reason == TIMED_OUT);
+        let ran_out = matches!(&called, Err((_, reason)) if reason == TIMED_OUT);
         let (http_status, answer, delivered) = match called {
             Ok((status, body)) => {
                 let text = String::from_utf8_lossy(&body);
@@ -159,7 +159,7 @@ impl Caller {
             http_status,
             answer,
             latency: started.elapsed(),
-            timed_out,
+            timed_out: ran_out && !delivered,
         }
     }
 

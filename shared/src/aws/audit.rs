@@ -63,9 +63,7 @@ impl Audit {
         entry: &Entry,
     ) -> Result<bool, Failure> {
         const OPERATION: &str = "commit a change with its audit entry";
-        let done = self
-            .client
-            .transact_write_items()
+        let done = item::transaction(&self.client)
             .set_transact_items(Some(changes))
             .transact_items(self.adding(entry)?)
             .send()

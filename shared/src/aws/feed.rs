@@ -69,7 +69,7 @@ impl Feed {
             TransactWriteItem::builder().put(self.adding(delivery, last + 1, now)?),
         ];
         let items = items.map(|item| item.build()).into();
-        let transaction = self.client.transact_write_items();
+        let transaction = item::transaction(&self.client);
         let done = transaction.set_transact_items(Some(items)).send().await;
         let Err(error) = done else {
             return Ok(Appended::Done);

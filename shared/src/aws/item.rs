@@ -1,18 +1,29 @@
-//! What every table needs: items, the values in them, and refused writes.
+//! What every table needs: transactions, items, the values in them, and refused writes.
 //!
 //! The store's own attributes are added on the way in and taken off on the way
 //! out. All others belong to the row's type, also those that it does not know.
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Failure;
+use crate::ambient::random_hex;
 use crate::domain::time::Timestamp;
+
+/// A transaction, and the token that makes a repeated one the same. The SDK would draw
+/// it from the clock since boot, which functions that start on fresh machines may have
+/// in common: then one's transaction is refused as a changed one of the other's.
+pub(super) fn transaction(client: &Client) -> TransactWriteItemsFluentBuilder {
+    let transaction = client.transact_write_items();
+    transaction.client_request_token(random_hex())
+}
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 

@@ -68,6 +68,15 @@ impl<'a> Exchange<'a> {
             repeat: Repeat::Safe,
         }
     }
+
+    const fn post(path: &'a str, body: &'a str) -> Self {
+        Self {
+            method: Method::POST,
+            path,
+            body,
+            repeat: Repeat::Safe,
+        }
+    }
 }
 
 /// How it stands, in an answer that says so.
@@ -126,9 +135,7 @@ impl Speaker<'_> {
         subject: Subject<'_>,
         now: Timestamp,
     ) -> Result<T, Error> {
-        let call = Exchange::get(path);
-        let answer = self.exchange(call, subject, now).await?;
-        serde_json::from_slice(&answer).map_err(|_| NOT_JSON)
+        self.read_answer(Exchange::get(path), subject, now).await
     }
 
     async fn post<T: DeserializeOwned>(
@@ -138,8 +145,9 @@ impl Speaker<'_> {
         subject: Subject<'_>,
         now: Timestamp,
     ) -> Result<T, Error> {
-        let answer = self.post_for_nothing(path, body, subject, now).await?;
-        serde_json::from_slice(&answer).map_err(|_| NOT_JSON)
+        let body = written(body)?;
+        let call = Exchange::post(path, &body);
+        self.read_answer(call, subject, now).await
     }
 
     /// [`Speaker::post`], for what must not be repeated.
@@ -152,13 +160,10 @@ impl Speaker<'_> {
     ) -> Result<T, Error> {
         let body = written(body)?;
         let call = Exchange {
-            method: Method::POST,
-            path,
-            body: &body,
             repeat: Repeat::Never,
+            ..Exchange::post(path, &body)
         };
-        let answer = self.exchange(call, subject, now).await?;
-        serde_json::from_slice(&answer).map_err(|_| NOT_JSON)
+        self.read_answer(call, subject, now).await
     }
 
     /// [`Speaker::post`], to which WeChat answers nothing but that it is done.
@@ -170,13 +175,18 @@ impl Speaker<'_> {
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
         let body = written(body)?;
-        let call = Exchange {
-            method: Method::POST,
-            path,
-            body: &body,
-            repeat: Repeat::Safe,
-        };
+        let call = Exchange::post(path, &body);
         self.exchange(call, subject, now).await
+    }
+
+    async fn read_answer<T: DeserializeOwned>(
+        &self,
+        call: Exchange<'_>,
+        subject: Subject<'_>,
+        now: Timestamp,
+    ) -> Result<T, Error> {
+        let answer = self.exchange(call, subject, now).await?;
+        serde_json::from_slice(&answer).map_err(|_| NOT_JSON)
     }
 
     async fn exchange(

@@ -10,6 +10,7 @@ use super::{Item, Ledger, Saved, deliveries, has_token, orders, refunds, revisio
 use crate::ambient::random_hex;
 use crate::aws::Failure;
 use crate::aws::audit::Audited;
+use crate::aws::item;
 use crate::domain::delivery::Delivery;
 use crate::domain::order::Order;
 use crate::domain::refund::Refund;
@@ -139,7 +140,7 @@ impl Ledger {
         if let Some(Audited { audit, entry }) = audited {
             items.push(audit.adding(entry)?);
         }
-        let transaction = self.client.transact_write_items();
+        let transaction = item::transaction(&self.client);
         let written = transaction.set_transact_items(Some(items)).send().await;
         Ok(written.map(drop))
     }

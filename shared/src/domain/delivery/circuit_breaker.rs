@@ -152,6 +152,18 @@ mod tests {
                 })
             );
             assert_eq!(row.put_off(&schedule, now, 46, 60), None);
+            // For what the hub itself is late with there is no end.
+            let due = now.plus_seconds(46);
+            let (wake, delay) = (due.plus_seconds(60), Some(46));
+            assert_eq!(
+                row.postpone(now, 46, 60),
+                Next::Retry {
+                    step,
+                    due,
+                    wake,
+                    delay
+                }
+            );
         }
     }
 }

@@ -16,7 +16,7 @@ pub struct Confirmation {
     /// Its name: see [`Confirmation::id_of`].
     pub id: String,
     /// Whose order. Not by the name `app_id`: the rows that have one are listed as apps.
-    #[serde(rename = "order_of")]
+    #[serde(rename = "order_of", alias = "app_id")]
     pub app_id: AppId,
     /// Which order.
     pub order_no: OrderNo,

@@ -231,8 +231,8 @@ impl Order {
         }
     }
 
-    /// Opens the next attempt, through this channel. The earlier ones are closed before WeChat is asked for this one's session, if WeChat closes
-    /// them.
+    /// Opens the next attempt, through this channel. The earlier ones are closed
+    /// before WeChat is asked for this one's session, if WeChat closes them.
     ///
     /// # Errors
     /// When the order is not open, ten attempts were opened in the last five
