@@ -1,7 +1,6 @@
 //! WeChat's accounts: official accounts, mini programs, mobile apps and websites, as
 //! rows of the registry. Which of them an app's payers meet, `hubctl app` says.
 
-use aws_config::SdkConfig;
 use clap::{Args, Subcommand};
 use shared::aws::Failure;
 use shared::aws::registry::Registry;
@@ -10,6 +9,7 @@ use shared::domain::audit::Entry;
 use shared::domain::merchant::{Account, AccountId, AccountKind, MchId};
 
 use crate::audit::Trail;
+use crate::place::Place;
 use crate::registered::{Desk, Registered, state};
 use crate::{Done, Stop, print};
 
@@ -31,19 +31,6 @@ pub(crate) enum Command {
     Enable(Change),
 }
 
-#[derive(Args)]
-struct Place {
-    /// The registry (the stack's output `RegistryTable`).
-    #[arg(long, value_name = "TABLE", env = "REGISTRY_TABLE")]
-    registry_table: String,
-}
-
-impl Place {
-    fn registry(&self, config: &SdkConfig) -> Registry {
-        Registry::new(config, self.registry_table.clone())
-    }
-}
-
 // A change of an account. (A doc comment would become the help of each.)
 #[derive(Args)]
 pub(crate) struct Change {
@@ -59,12 +46,7 @@ pub(crate) struct Change {
 impl Change {
     async fn desk(&self) -> Desk<'_> {
         let config = sdk_config_for_people().await;
-        let registry = self.place.registry(&config);
-        Desk {
-            config,
-            registry,
-            trail: &self.trail,
-        }
+        Desk::new(self.place.registry(&config), config, &self.trail)
     }
 }
 

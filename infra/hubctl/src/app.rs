@@ -3,7 +3,6 @@
 use aws_config::SdkConfig;
 use clap::{Args, Subcommand};
 use shared::ambient::{Clock, random_hex};
-use shared::aws::registry::Registry;
 use shared::aws::sdk_config_for_people;
 use shared::domain::app::{self, App, AppSecret, Form, Rotation};
 use shared::domain::delivery::Event;
@@ -15,6 +14,7 @@ use shared::flows::apps::{self, Apps};
 
 use crate::audit::Trail;
 use crate::first::FirstMerchant;
+use crate::place::Place;
 use crate::{Done, Stop, confirm, print};
 
 #[derive(Subcommand)]
@@ -48,24 +48,11 @@ pub(crate) enum Command {
     Rotate(Rotate),
 }
 
-#[derive(Args)]
-struct Place {
-    /// The registry (the stack's output `RegistryTable`).
-    #[arg(long, value_name = "TABLE", env = "REGISTRY_TABLE")]
-    registry_table: String,
-}
-
-impl Place {
-    fn registry(&self, config: &SdkConfig) -> Registry {
-        Registry::new(config, self.registry_table.clone())
-    }
-
-    fn apps(&self, config: &SdkConfig, trail: &Trail, first_merchant: Option<MchId>) -> Apps {
-        Apps {
-            registry: self.registry(config),
-            audit: trail.table(config),
-            first_merchant,
-        }
+fn apps(place: &Place, config: &SdkConfig, trail: &Trail, first_merchant: Option<MchId>) -> Apps {
+    Apps {
+        registry: place.registry(config),
+        audit: trail.table(config),
+        first_merchant,
     }
 }
 
@@ -341,7 +328,7 @@ async fn create(new: Create) -> Done {
     };
     let config = sdk_config_for_people().await;
     let first = new.first.id().cloned();
-    let apps = new.place.apps(&config, &new.trail, first);
+    let apps = apps(&new.place, &config, &new.trail, first);
     let actor = new.trail.actor(&config).await;
     let app = App::new(app_id, app_secret);
     let created = apps.create(app, &edit, &actor, Clock::System.now()).await;
@@ -466,7 +453,7 @@ impl Edit {
 
 async fn change(asked: &Change, first: Option<MchId>, change: apps::Change) -> Done {
     let config = sdk_config_for_people().await;
-    let apps = asked.place.apps(&config, &asked.trail, first);
+    let apps = apps(&asked.place, &config, &asked.trail, first);
     let actor = asked.trail.actor(&config).await;
     let changed = apps.change(&asked.app_id, change, &actor, Clock::System.now());
     match changed.await.map_err(stop)?.is_new {
@@ -479,7 +466,7 @@ async fn change(asked: &Change, first: Option<MchId>, change: apps::Change) -> D
 async fn rotate(asked: Rotate) -> Done {
     let config = sdk_config_for_people().await;
     let change = &asked.change;
-    let apps = change.place.apps(&config, &change.trail, None);
+    let apps = apps(&change.place, &config, &change.trail, None);
     let before = apps.read(&change.app_id).await.map_err(stop)?;
     let now = Clock::System.now();
     let (rotation, what) = asked.kind(&before, now);

@@ -16,6 +16,7 @@ mod merchant;
 mod operator;
 mod order;
 mod pass;
+mod place;
 mod print;
 mod profile;
 mod registered;

@@ -44,9 +44,8 @@ pub(crate) enum Command {
 /// Where merchants are, and the installation's first.
 #[derive(Args)]
 pub(crate) struct Place {
-    /// The registry (the stack's output `RegistryTable`).
-    #[arg(long, value_name = "TABLE", env = "REGISTRY_TABLE")]
-    pub(crate) registry_table: String,
+    #[command(flatten)]
+    registry: crate::place::Place,
     #[command(flatten)]
     pub(crate) first: FirstMerchant,
     /// The parameter `WechatApiVersion`.
@@ -76,7 +75,7 @@ fn gateway(text: &str) -> Result<String, &'static str> {
 
 impl Place {
     pub(crate) fn registry(&self, config: &SdkConfig) -> Registry {
-        Registry::new(config, self.registry_table.clone())
+        self.registry.registry(config)
     }
 
     /// The row, or what the stack's parameters say of its first merchant.
@@ -154,12 +153,7 @@ pub(crate) struct Change {
 impl Change {
     async fn desk(&self) -> Desk<'_> {
         let config = sdk_config_for_people().await;
-        let registry = self.place.registry(&config);
-        Desk {
-            config,
-            registry,
-            trail: &self.trail,
-        }
+        Desk::new(self.place.registry(&config), config, &self.trail)
     }
 }
 

@@ -10,6 +10,7 @@ use shared::domain::time::Timestamp;
 use shared::flows::staff::{self, Change, Staff};
 
 use crate::audit::Trail;
+use crate::place::Place;
 use crate::{Done, Stop, confirm, print};
 
 /// As many as are read in one call.
@@ -43,13 +44,6 @@ may have been robbed, and enable again afterwards.
 
   hubctl operator enrol ann --reason \"a new telephone\"")]
     Enrol(Named),
-}
-
-#[derive(Args)]
-pub(crate) struct Place {
-    /// The registry (the stack's output `RegistryTable`).
-    #[arg(long, value_name = "TABLE", env = "REGISTRY_TABLE")]
-    registry_table: String,
 }
 
 // An operator who is there. (A doc comment would become the help of each.)
@@ -102,19 +96,17 @@ pub(crate) struct Remove {
     yes: bool,
 }
 
-impl Place {
-    pub(crate) async fn staff(&self, trail: &Trail) -> (Staff, aws_config::SdkConfig) {
-        let config = sdk_config_for_people().await;
-        let staff = Staff {
-            registry: Registry::new(&config, self.registry_table.clone()),
-            audit: trail.table(&config),
-        };
-        (staff, config)
-    }
+pub(crate) async fn staff(place: &Place, trail: &Trail) -> (Staff, aws_config::SdkConfig) {
+    let config = sdk_config_for_people().await;
+    let staff = Staff {
+        registry: place.registry(&config),
+        audit: trail.table(&config),
+    };
+    (staff, config)
+}
 
-    pub(crate) async fn registry(&self) -> Registry {
-        Registry::new(&sdk_config_for_people().await, self.registry_table.clone())
-    }
+pub(crate) async fn registry(place: &Place) -> Registry {
+    place.registry(&sdk_config_for_people().await)
 }
 
 pub(crate) async fn run(command: Command) -> Done {
@@ -123,7 +115,7 @@ pub(crate) async fn run(command: Command) -> Done {
         Command::List(list) => tell_all(list).await,
         Command::Remove(removed) => remove(removed).await,
         Command::Show(show) => {
-            let operator = show.place.registry().await.operator(&show.name).await?;
+            let operator = registry(&show.place).await.operator(&show.name).await?;
             let operator = operator.ok_or_else(|| not_found(&show.name))?;
             print::json(&operator.shown(Clock::System.now()))
         }
@@ -140,7 +132,7 @@ fn not_found(name: &OperatorName) -> Stop {
 
 async fn add(create: Create) -> Done {
     let Create { named, role } = create;
-    let (staff, config) = named.place.staff(&named.trail).await;
+    let (staff, config) = staff(&named.place, &named.trail).await;
     let actor = named.trail.actor(&config).await;
     let added = staff.add(named.name.clone(), role, &actor, Clock::System.now());
     hand_out(&named.name, &added.await.map_err(stop)?);
@@ -148,7 +140,7 @@ async fn add(create: Create) -> Done {
 }
 
 async fn change(named: Named, change: Change) -> Done {
-    let (staff, config) = named.place.staff(&named.trail).await;
+    let (staff, config) = staff(&named.place, &named.trail).await;
     let actor = named.trail.actor(&config).await;
     let changed = staff.change(&named.name, change, &actor, Clock::System.now());
     changed.await.map_err(stop)?;
@@ -157,7 +149,7 @@ async fn change(named: Named, change: Change) -> Done {
 }
 
 async fn enrol(named: Named) -> Done {
-    let (staff, config) = named.place.staff(&named.trail).await;
+    let (staff, config) = staff(&named.place, &named.trail).await;
     let actor = named.trail.actor(&config).await;
     let token = staff.enrol_again(&named.name, &actor, Clock::System.now());
     hand_out(&named.name, &token.await.map_err(stop)?);
@@ -173,7 +165,7 @@ fn hand_out(name: &OperatorName, token: &str) {
 }
 
 async fn tell_all(list: List) -> Done {
-    let registry = list.place.registry().await;
+    let registry = registry(&list.place).await;
     let (mut known, mut after) = (Vec::new(), None);
     loop {
         let page = registry.operators_after(after.as_deref(), PAGE).await?;
@@ -209,7 +201,7 @@ async fn tell_all(list: List) -> Done {
 async fn remove(remove: Remove) -> Done {
     let Remove { named, yes } = remove;
     confirm(&format!("This removes the operator {}.", named.name), yes)?;
-    let (staff, config) = named.place.staff(&named.trail).await;
+    let (staff, config) = staff(&named.place, &named.trail).await;
     let actor = named.trail.actor(&config).await;
     let removed = staff.remove(&named.name, &actor, Clock::System.now());
     removed.await.map_err(stop)?;

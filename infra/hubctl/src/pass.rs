@@ -9,7 +9,8 @@ use shared::domain::id::AppId;
 use shared::domain::operator::{NewPass, Pass, PassKind, Role};
 
 use crate::audit::Trail;
-use crate::operator::{PAGE, Place, stop};
+use crate::operator::{PAGE, registry, staff, stop};
+use crate::place::Place;
 use crate::{Done, Stop, print};
 
 #[derive(Subcommand)]
@@ -151,7 +152,7 @@ pub(crate) async fn run_link(command: LinkCommand) -> Done {
 /// The only place where the text of a key or a link is printed.
 #[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
 async fn add(place: &Place, trail: &Trail, new: NewPass) -> Done {
-    let (staff, config) = place.staff(trail).await;
+    let (staff, config) = staff(place, trail).await;
     let actor = trail.actor(&config).await;
     let what = match new.kind {
         PassKind::ApiKey => "key",
@@ -166,7 +167,7 @@ async fn add(place: &Place, trail: &Trail, new: NewPass) -> Done {
 }
 
 async fn tell_all(kind: PassKind, list: List) -> Done {
-    let registry = list.place.registry().await;
+    let registry = registry(&list.place).await;
     let (mut known, mut after): (Vec<Pass>, _) = (Vec::new(), None);
     loop {
         let page = registry.passes_after(kind, after.as_deref(), PAGE).await?;
@@ -202,14 +203,14 @@ async fn tell_all(kind: PassKind, list: List) -> Done {
 }
 
 async fn tell(kind: PassKind, show: Show) -> Done {
-    let pass = show.place.registry().await.pass(kind, &show.id).await?;
+    let pass = registry(&show.place).await.pass(kind, &show.id).await?;
     let text = || format!("there is none of the id {}", show.id);
     let pass = pass.ok_or_else(|| Stop::NotFound(text()))?;
     print::json(&pass.shown())
 }
 
 async fn revoke(kind: PassKind, ended: Revoke) -> Done {
-    let (staff, config) = ended.place.staff(&ended.trail).await;
+    let (staff, config) = staff(&ended.place, &ended.trail).await;
     let actor = ended.trail.actor(&config).await;
     let revoked = staff.revoke_pass(kind, &ended.id, &actor, Clock::System.now());
     revoked.await.map_err(stop)?;

@@ -29,7 +29,15 @@ pub(crate) struct Desk<'a> {
     pub(crate) trail: &'a Trail,
 }
 
-impl Desk<'_> {
+impl<'a> Desk<'a> {
+    pub(crate) const fn new(registry: Registry, config: SdkConfig, trail: &'a Trail) -> Self {
+        Self {
+            config,
+            registry,
+            trail,
+        }
+    }
+
     pub(crate) async fn create<R: Registered>(&self, row: R) -> Done {
         let taken = format!("{} {} is registered already", R::WHAT, row.id());
         let entry = self.entry(&row, "create").await.between(&json!({}), &row);

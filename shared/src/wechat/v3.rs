@@ -13,6 +13,7 @@ mod pay;
 mod receipt;
 mod refund;
 mod sign;
+mod transaction;
 mod verify;
 
 use std::sync::{Arc, Mutex, PoisonError};

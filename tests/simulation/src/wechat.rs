@@ -3,23 +3,29 @@
 //! how a refund ends, and the difficulties that WeChat makes, by either version. A
 //! request that no honest hub would send is a broken promise, not a refusal.
 
+mod codes;
+mod refunds;
+mod v3;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::http::{Method, Uri};
-use serde_json::Value;
 use url::Url;
 use wechat_simulator::pay::{
-    Charge, Moment, Password, RefundStatus, Refusal, Request, Rules, TradeState, Version,
-    WechatPay, Wish,
+    Charge, Moment, RefundStatus, Refusal, Request, Rules, TradeState, Version, WechatPay, Wish,
 };
 use wechat_simulator::sign::Fields;
-use wechat_simulator::v3::{Answer, Asked as AskedV3, Notice as NoticeV3, Now, Spoilt};
+use wechat_simulator::v3::{Answer, Notice as NoticeV3, Now};
 use wechat_simulator::{Directory, Flaw, xml};
 
-use crate::asked::{Asked, What};
+pub(crate) use refunds::Course;
+
+use codes::{Charged, LateCharge};
+use refunds::Stubborn;
+
+use crate::asked::Asked;
 use crate::cast;
 use crate::judge::out_refund_no;
-use crate::plan::{HOUR, MINUTE, Plan, Purse, SECOND};
+use crate::plan::{Plan, Purse, SECOND};
 use crate::random::Random;
 use crate::scheduler::{HttpCall, Reply};
 
@@ -27,111 +33,6 @@ const REVERSE: &str = "/secapi/pay/reverse";
 const REFUND: &str = "/secapi/pay/refund";
 /// Where the hub asks for a certificate that a notification of another merchant bears.
 pub(crate) const CERTIFICATES: &str = "/v3/certificates";
-
-/// What becomes of a code that was charged.
-#[derive(Debug)]
-struct Charged {
-    /// When the payer has typed the password, and how.
-    typed: Option<(i64, Password)>,
-    /// How often WeChat will want to be asked again before it takes it back.
-    recalls: u32,
-    /// It is paid at the moment at which it is first taken back.
-    races: bool,
-}
-
-/// What becomes of a refund.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Course {
-    /// When the payer's account turns out to be dead, if it is.
-    pub(crate) changes_at: Option<i64>,
-    /// When nothing more happens to it.
-    pub(crate) ends_at: i64,
-    end: RefundStatus,
-}
-
-impl Course {
-    /// Where it stands then.
-    pub(crate) fn status(self, at: i64) -> RefundStatus {
-        match self.changes_at {
-            _ if at >= self.ends_at => self.end,
-            Some(changes_at) if at >= changes_at => RefundStatus::Change,
-            _ => RefundStatus::Processing,
-        }
-    }
-
-    fn new(now: i64, random: &mut Random) -> Self {
-        let ends_at = now
-            + match random.within(0, 9) {
-                0 => 0,
-                1..=5 => random.within(SECOND, 5 * MINUTE),
-                6..=8 => random.within(5 * MINUTE, 3 * HOUR),
-                _ => random.within(3 * HOUR, 72 * HOUR),
-            };
-        let change = Some(now + random.within(0, ends_at - now));
-        let (changes_at, end) = match random.within(0, 19) {
-            0..=15 => (None, RefundStatus::Success),
-            16..=17 => (None, RefundStatus::Closed),
-            18 => (change, RefundStatus::Success),
-            _ => (change, RefundStatus::Closed),
-        };
-        Self {
-            changes_at,
-            ends_at,
-            end,
-        }
-    }
-}
-
-/// What WeChat says to a refund, whatever is right, until then.
-#[derive(Debug, Clone, Copy)]
-struct Stubborn {
-    code: &'static str,
-    until: i64,
-}
-
-/// What WeChat says for hours or days; the first ones are final.
-const REFUSALS: [&str; 5] = [
-    "TRADE_OVERDUE",
-    "USER_ACCOUNT_ABNORMAL",
-    "NOTENOUGH",
-    "ERROR",
-    "INVALID_REQUEST",
-];
-
-/// A charge that is on its way.
-#[derive(Debug)]
-struct LateCharge {
-    at: i64,
-    asked: Request,
-}
-
-/// The difficulties that WeChat makes over a refund, and whether it has done it
-/// all the same.
-const DIFFICULTIES: [(&str, bool); 7] = [
-    ("NOTENOUGH", false),
-    ("USER_ACCOUNT_ABNORMAL", false),
-    ("SYSTEMERROR", false),
-    ("SYSTEMERROR", true),
-    ("BIZERR_NEED_RETRY", false),
-    ("FREQUENCY_LIMITED", false),
-    ("INVALID_REQ_TOO_MUCH", false),
-];
-
-impl Stubborn {
-    fn new(now: i64, random: &mut Random) -> Option<Self> {
-        let lasts = match random.within(0, 3) {
-            0 => random.within(MINUTE, HOUR),
-            1..=2 => random.within(HOUR, 30 * HOUR),
-            _ => random.within(30 * HOUR, 10 * 24 * HOUR),
-        };
-        let until = now + lasts;
-        random.pick(&REFUSALS).map(|code| Self { code, until })
-    }
-}
-
-/// The difficulties that version 3 makes over anything else; each may be made
-/// after the fact.
-const V3_DIFFICULTIES: [&str; 3] = ["SYSTEMERROR", "FREQUENCY_LIMITED", "BANKERROR"];
 
 /// What WeChat decides; the error is a broken promise of the hub's.
 type Decided = Result<Result<Fields, Refusal>, String>;
@@ -310,119 +211,6 @@ impl Wechat {
         Ok(Reply::Answer(200, answer))
     }
 
-    /// Gives a merchant WeChat's certificates, if it has any there.
-    pub(crate) fn certificates(&mut self, call: &HttpCall, now: i64) -> Reply {
-        self.pass(now);
-        let signed_at = Now {
-            moment: self.moment(now),
-            clock: now / SECOND,
-        };
-        let as_it_came = AskedV3 {
-            method: &call.method,
-            uri: &Uri::from_static(CERTIFICATES),
-            headers: &call.headers,
-            body: call.body.as_bytes(),
-        };
-        self.pay
-            .answer_v3(&as_it_came, signed_at, None, |_| Charge::Paid)
-            .into()
-    }
-
-    fn answer_v3(
-        &mut self,
-        call: &HttpCall,
-        asked: &Asked,
-        now: i64,
-        rate: u32,
-        random: &mut Random,
-    ) -> Result<Answer, String> {
-        if asked.what == What::Refund {
-            let number = asked.out_refund_no.clone().unwrap_or_default();
-            return self.refund(
-                &number,
-                (now, rate),
-                random,
-                |wechat| wechat.ask_v3(call, asked, now, None),
-                |wechat, refusal| {
-                    let moment = wechat.moment(now);
-                    wechat.pay.refusal_v3(refusal, moment)
-                },
-            );
-        }
-        let difficulty = random.chance(rate / 2);
-        let difficulty = difficulty.then(|| random.pick(&V3_DIFFICULTIES)).flatten();
-        let is_done = difficulty.is_none() || random.chance(500);
-        let spoilt = random.chance(rate / 4).then_some(Spoilt::SignTest);
-        self.difficulties += u64::from(difficulty.is_some() || spoilt.is_some());
-        let answer = match is_done {
-            true => Some(self.ask_v3(call, asked, now, spoilt)?),
-            false => None,
-        };
-        let moment = self.moment(now);
-        Ok(match (difficulty, answer) {
-            (None, Some(answer)) => answer,
-            (code, _) => {
-                let code = code.unwrap_or_default();
-                let refusal = Refusal::business(code, "a difficulty");
-                self.pay.refusal_v3(&refusal, moment)
-            }
-        })
-    }
-
-    fn ask_v3(
-        &mut self,
-        call: &HttpCall,
-        asked: &Asked,
-        now: i64,
-        spoilt: Option<Spoilt>,
-    ) -> Result<Answer, String> {
-        let target = match call.query.as_str() {
-            "" => call.path.clone(),
-            query => format!("{}?{query}", call.path),
-        };
-        let uri: Uri = target.parse().map_err(|_| format!("{target} is no path"))?;
-        let known = asked.out_trade_no.as_ref();
-        let known = known.and_then(|number| self.pay.order(number));
-        // What version 2 opened, and the hub has no key for, is not the same order.
-        let is_another = known.is_some_and(|order| order.version == Version::V2);
-        let may_differ = match asked.what {
-            What::Place => is_another || self.is_forgotten(asked.out_trade_no.as_deref()),
-            What::Refund => self.has_people(asked.transaction_id.as_deref()),
-            _ => true,
-        };
-        let signed_at = Now {
-            moment: self.moment(now),
-            clock: now / SECOND,
-        };
-        let as_it_came = AskedV3 {
-            method: &call.method,
-            uri: &uri,
-            headers: &call.headers,
-            body: call.body.as_bytes(),
-        };
-        let answer = self
-            .pay
-            .answer_v3(&as_it_came, signed_at, spoilt, |_| Charge::Paid);
-        let refused: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-        let code = refused.get("code").and_then(Value::as_str);
-        let is_the_hubs_fault = match code.filter(|_| answer.status >= 400) {
-            Some(
-                "PARAM_ERROR"
-                | "SIGN_ERROR"
-                | "NOT_FOUND"
-                | "APPID_MCHID_NOT_MATCH"
-                | "OPENID_MISMATCH",
-            ) => true,
-            Some("INVALID_REQUEST") => !may_differ,
-            Some("RESOURCE_NOT_EXISTS") => call.method == Method::POST,
-            _ => false,
-        };
-        match is_the_hubs_fault {
-            true => Err(format!("the hub called {target} wrongly: {}", answer.body)),
-            false => Ok(answer),
-        }
-    }
-
     /// Time passes: payers have typed what they type, refunds have gone on.
     pub(crate) fn pass(&mut self, now: i64) {
         let mut typed = Vec::new();
@@ -449,48 +237,6 @@ impl Wechat {
             self.pay
                 .refund_becomes(number, course.status(now), course.ends_at);
         }
-    }
-
-    /// A person gives back so much in a thousand of what is left of a payment.
-    /// The refund's number, if there was anything.
-    pub(crate) fn give_back(
-        &mut self,
-        number: &str,
-        share: i64,
-        now: i64,
-        random: &mut Random,
-    ) -> Option<String> {
-        self.pass(now);
-        let order = self.pay.order(number)?;
-        let fee = (order.rest() * share / 1000).max(1);
-        let moment = self.moment(now);
-        self.pay.rules.balance_fen = None;
-        let told = random.pick(&[None, Some(TradeState::Closed), Some(TradeState::Refund)]);
-        self.pay.tell_full_refund(number, told.flatten());
-        let refund = self.pay.refund_by_hand(number, Some(fee), None, moment);
-        let number = refund.ok()?.out_refund_no;
-        self.courses
-            .insert(number.clone(), Course::new(now, random));
-        self.pass(now);
-        Some(number)
-    }
-
-    /// What people have given back, or are about to, of a payment.
-    pub(crate) fn given_back(&self, transaction_id: &str) -> i64 {
-        let order = self.paid(transaction_id);
-        let refunds = order.into_iter().flat_map(|order| &order.refunds);
-        let by_hand = refunds.filter(|refund| refund.by_hand);
-        by_hand.map(|refund| refund.refund_fee).sum()
-    }
-
-    /// Whether this payment was charged after its call was over.
-    pub(crate) fn came_late(&self, number: &str) -> bool {
-        self.came_late.contains(number)
-    }
-
-    /// How many were.
-    pub(crate) fn late_charges(&self) -> usize {
-        self.came_late.len()
     }
 
     /// WeChat's number for the merchant's refund in this row of the ledger.
@@ -665,135 +411,6 @@ impl Wechat {
     fn is_forgotten(&self, number: Option<&str>) -> bool {
         let order = number.and_then(|number| number.get(..26));
         order.is_some_and(|of| self.put_back.contains(of))
-    }
-
-    /// A code is charged. A number is charged once: the second time could move
-    /// money twice.
-    fn micropay(&mut self, asked: &Request, now: i64, random: &mut Random) -> Decided {
-        let number = asked.get("out_trade_no").unwrap_or_default();
-        let purse = asked.get("auth_code").and_then(|code| self.codes.get(code));
-        let purse = *purse.ok_or("the hub charged a code that nobody showed")?;
-        let typed = match purse {
-            Purse::Types(after) | Purse::Unsure(after) => Some((after, Password::Right)),
-            Purse::Mistypes(after) => Some((after, Password::Wrong)),
-            _ => None,
-        };
-        // The hub asks three times before it looks again.
-        let recalls = match purse {
-            Purse::Races => random.within(0, 5),
-            _ => random.within(-2, 2),
-        };
-        let charged = Charged {
-            typed: typed.map(|(after, password)| (now + after * SECOND, password)),
-            recalls: u32::try_from(recalls).unwrap_or_default(),
-            races: purse == Purse::Races,
-        };
-        let known = self.charged.insert(number.to_owned(), charged).is_some();
-        if known || self.pay.order(number).is_some() {
-            return Err(format!("{number} was charged twice"));
-        }
-        if let Purse::Late(after) = purse {
-            let (at, asked) = (now + after * SECOND, asked.clone());
-            self.late
-                .insert(number.to_owned(), LateCharge { at, asked });
-            self.unanswered = true;
-            return Ok(Ok(Fields::new()));
-        }
-        self.decide("/pay/micropay", asked, now, |_| match purse {
-            Purse::Pays | Purse::Late(_) => Charge::Paid,
-            Purse::Types(_) | Purse::Mistypes(_) | Purse::Leaves | Purse::Races => {
-                Charge::Open("USERPAYING")
-            }
-            Purse::Refused(code) => Charge::Refused(code),
-            Purse::Unsure(_) | Purse::Lost => {
-                let code = random.pick(&["SYSTEMERROR", "BANKERROR"]);
-                Charge::Open(code.unwrap_or_default())
-            }
-        })
-    }
-
-    /// A payment is taken back, perhaps at the moment at which it is made.
-    fn reverse(&mut self, asked: &Request, now: i64, rate: u32, random: &mut Random) -> Decided {
-        // Rarely asked, and what is lost here is money: a bad day is a bad day.
-        let difficult = rate > 0 && random.chance(300);
-        self.difficulties += u64::from(difficult);
-        let difficulty = |code: &str| Ok(Err(Refusal::business(code, "a difficulty")));
-        if difficult && random.chance(500) {
-            return difficulty("SYSTEMERROR");
-        }
-        let number = asked.get("out_trade_no").unwrap_or_default();
-        let guard = self.pay.rules.reverse_guard_seconds * SECOND;
-        let order = self.pay.order(number);
-        let order = order.filter(|order| now >= order.created_ms + guard);
-        let is_due = order.is_some();
-        let is_over = order.is_some_and(|order| !order.is_open() && !order.is_paid());
-        let moment = self.moment(now);
-        if let Some(charged) = self.charged.get(number) {
-            if charged.races && is_due {
-                self.pay.type_password(number, Password::Right, moment);
-            }
-            if is_over && charged.recalls == 0 && random.chance(500) {
-                return difficulty("ORDERREVERSED");
-            }
-            self.pay.rules.reverse_recalls = charged.recalls;
-        }
-        let decided = self.decide(REVERSE, asked, now, |_| Charge::Paid)?;
-        if let Some(charged) = self.charged.get_mut(number) {
-            charged.recalls = self.pay.rules.reverse_recalls;
-        }
-        match decided {
-            Ok(answer) if difficult && answer.get("recall").is_some_and(|again| again == "N") => {
-                difficulty("SYSTEMERROR")
-            }
-            decided => Ok(decided),
-        }
-    }
-
-    /// A refund is asked for, by `ask`; WeChat may `refuse`, whatever is right.
-    fn refund<T>(
-        &mut self,
-        number: &str,
-        (now, rate): (i64, u32),
-        random: &mut Random,
-        ask: impl FnOnce(&mut Self) -> Result<T, String>,
-        refuse: impl FnOnce(&mut Self, &Refusal) -> T,
-    ) -> Result<T, String> {
-        let fresh = || {
-            random
-                .chance(150)
-                .then(|| Stubborn::new(now, random))
-                .flatten()
-        };
-        let stubborn = self.stubborn.entry(number.to_owned()).or_insert_with(fresh);
-        if let Some(refusal) = stubborn.filter(|refusal| now < refusal.until) {
-            let refusal = Refusal::business(refusal.code, "a stubborn refusal");
-            return Ok(refuse(self, &refusal));
-        }
-        let difficulty = random.chance(rate * 2).then(|| random.pick(&DIFFICULTIES));
-        let Some((code, although_done)) = difficulty.flatten() else {
-            let answer = ask(self)?;
-            self.take_refunds(now, random);
-            return Ok(answer);
-        };
-        self.difficulties += 1;
-        if although_done {
-            let _unsaid = ask(self)?;
-            // Nor does WeChat find it at once.
-            let trade = self.pay.refund_of(number);
-            let trade = trade.map(|(order, _)| order.out_trade_no.clone());
-            let lag = random.within(0, HOUR);
-            self.pay.lag_refunds(&trade.unwrap_or_default(), lag);
-            self.take_refunds(now, random);
-        }
-        Ok(refuse(self, &Refusal::business(code, "a difficulty")))
-    }
-
-    fn take_refunds(&mut self, now: i64, random: &mut Random) {
-        for number in self.pay.accepted_refunds() {
-            self.courses
-                .insert(number.clone(), Course::new(now, random));
-            self.accepted.push(number);
-        }
     }
 }
 

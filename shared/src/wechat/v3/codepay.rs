@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Speaker;
-use super::pay::{NewAmount, Transaction, description, detail};
+use super::pay::{NewAmount, description, detail};
+use super::transaction::Transaction;
 use crate::domain::id::OutTradeNo;
 use crate::domain::order::Order;
 use crate::domain::time::Timestamp;

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use super::aead::{self, Sealed};
-use super::pay::Transaction;
+use super::transaction::Transaction;
 use super::{Client, Proof};
 use crate::domain::id::{OutRefundNo, OutTradeNo};
 use crate::domain::time::Timestamp;

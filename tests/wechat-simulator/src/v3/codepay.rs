@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::refusal::Refusal;
 use super::shape::{self, Field, Shape, may, must, text};
-use super::transactions::{DEVICE, GOODS, check_values, transaction, translated};
+use super::transactions::{AMOUNT, DETAIL, DEVICE, SETTLE, check_values, transaction, translated};
 use crate::merchants::Merchant;
 use crate::pay::{Charge, Moment, Request, TradeType, WechatPay};
 
@@ -21,13 +21,7 @@ const CODEPAY: &[Field] = &[
         "payer",
         Shape::Object(&[must("auth_code", Shape::Text(128))]),
     ),
-    must(
-        "amount",
-        Shape::Object(&[
-            must("total", Shape::Number(1)),
-            may("currency", Shape::Text(16)),
-        ]),
-    ),
+    AMOUNT,
     must(
         "scene_info",
         Shape::Object(&[
@@ -39,18 +33,8 @@ const CODEPAY: &[Field] = &[
             ),
         ]),
     ),
-    may(
-        "settle_info",
-        Shape::Object(&[may("profit_sharing", Shape::Bool)]),
-    ),
-    may(
-        "detail",
-        Shape::Object(&[
-            may("cost_price", Shape::Number(0)),
-            may("invoice_id", Shape::Text(32)),
-            may("goods_detail", Shape::Objects(GOODS)),
-        ]),
-    ),
+    SETTLE,
+    DETAIL,
 ];
 
 const REVERSE: &[Field] = &[

@@ -30,28 +30,34 @@ const ORDER: &[Field] = &[
     may("goods_tag", Shape::Text(32)),
     may("limit_pay", Shape::Texts),
     may("support_fapiao", Shape::Bool),
-    must(
-        "amount",
-        Shape::Object(&[
-            must("total", Shape::Number(1)),
-            may("currency", Shape::Text(16)),
-        ]),
-    ),
-    may(
-        "settle_info",
-        Shape::Object(&[may("profit_sharing", Shape::Bool)]),
-    ),
-    may(
-        "detail",
-        Shape::Object(&[
-            may("cost_price", Shape::Number(0)),
-            may("invoice_id", Shape::Text(32)),
-            may("goods_detail", Shape::Objects(GOODS)),
-        ]),
-    ),
+    AMOUNT,
+    SETTLE,
+    DETAIL,
 ];
 
-pub(super) const GOODS: &[Field] = &[
+pub(super) const AMOUNT: Field = must(
+    "amount",
+    Shape::Object(&[
+        must("total", Shape::Number(1)),
+        may("currency", Shape::Text(16)),
+    ]),
+);
+
+pub(super) const SETTLE: Field = may(
+    "settle_info",
+    Shape::Object(&[may("profit_sharing", Shape::Bool)]),
+);
+
+pub(super) const DETAIL: Field = may(
+    "detail",
+    Shape::Object(&[
+        may("cost_price", Shape::Number(0)),
+        may("invoice_id", Shape::Text(32)),
+        may("goods_detail", Shape::Objects(GOODS)),
+    ]),
+);
+
+const GOODS: &[Field] = &[
     must("merchant_goods_id", Shape::Text(32)),
     may("wechatpay_goods_id", Shape::Text(32)),
     may("goods_name", Shape::Text(256)),
