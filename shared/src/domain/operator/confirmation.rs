@@ -89,6 +89,14 @@ mod tests {
             "asked_by": "operator:ann", "ends_at": Confirmation::end(NOW),
         }))
         .unwrap();
+        let mut of_before = serde_json::to_value(&waiting).unwrap();
+        let row = of_before.as_object_mut().unwrap();
+        let order_of = row.remove("order_of").unwrap();
+        row.insert("app_id".to_owned(), order_of);
+        assert_eq!(
+            serde_json::from_value(of_before).ok(),
+            Some(waiting.clone())
+        );
         let end = NOW.plus_seconds(86_400);
         let last = Timestamp::from_millis(end.millis() - 1);
         assert!(waiting.is_for("operator:bob", last));
